@@ -1,0 +1,121 @@
+"""What a run counts: traffic of each bearer, retries, dropped payloads, crashes.
+
+One ``Counters`` serves a process. Everything that touches the bus is given it and adds to it from the event
+loop's thread only, so there are no locks. Octets are those of the PDU, that is what would go over the air;
+the frame around it costs no air and is not counted. The report reads :meth:`Counters.snapshot` at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypedDict
+
+# What is counted under a name that a peer could invent is bounded: past this many names the rest share one.
+MAX_NAMES: Final = 4096
+OTHERS: Final = "others"
+
+
+class Traffic(TypedDict):
+    """One direction of one bearer: how many PDUs, how many octets in them."""
+
+    messages: int
+    octets: int
+
+
+class BearerCounts(TypedDict):
+    """Both directions of one bearer, and how many of the sent messages were sent again."""
+
+    sent: Traffic
+    received: Traffic
+    retries: int
+
+
+class Snapshot(TypedDict):
+    """All counts at one moment, with plain keys: ready for JSON."""
+
+    bearers: dict[str, BearerCounts]
+    dropped: dict[str, int]
+    crashes: dict[str, int]
+
+
+class _Bearer:
+    """Five integers, in attributes rather than dicts because two of them change with every message."""
+
+    __slots__ = ("octets_in", "octets_out", "received", "retries", "sent")
+
+    def __init__(self) -> None:
+        self.sent = self.octets_out = self.received = self.octets_in = self.retries = 0
+
+    def counts(self) -> BearerCounts:
+        return {
+            "sent": {"messages": self.sent, "octets": self.octets_out},
+            "received": {"messages": self.received, "octets": self.octets_in},
+            "retries": self.retries,
+        }
+
+
+class Counters:
+    """Counts of one process; every method is constant time and never raises for any name."""
+
+    def __init__(self) -> None:
+        self._bearers: dict[str, _Bearer] = {}
+        self._dropped: dict[str, int] = {}
+        self._crashes: dict[str, int] = {}
+
+    def sent(self, bearer: str, octets: int) -> None:
+        """Count one PDU of *octets* octets given to the bus on *bearer*."""
+        counts = self._bearers.get(bearer) or self._bearer(bearer)
+        counts.sent += 1
+        counts.octets_out += octets
+
+    def received(self, bearer: str, octets: int) -> None:
+        """Count one PDU of *octets* octets taken from the bus on *bearer*."""
+        counts = self._bearers.get(bearer) or self._bearer(bearer)
+        counts.received += 1
+        counts.octets_in += octets
+
+    def retried(self, bearer: str) -> None:
+        """Count one message of *bearer* that is sent again; :meth:`sent` counts it as well."""
+        (self._bearers.get(bearer) or self._bearer(bearer)).retries += 1
+
+    def dropped(self, reason: str) -> None:
+        """Count one payload that was thrown away for *reason*, a short stable code."""
+        _add(self._dropped, reason)
+
+    def crashed(self, agent: str) -> None:
+        """Count one crash of the actor named *agent*."""
+        _add(self._crashes, agent)
+
+    def snapshot(self) -> Snapshot:
+        """All counts so far; the answer is the caller's to keep and does not change afterwards."""
+        return {
+            "bearers": {name: counts.counts() for name, counts in sorted(self._bearers.items())},
+            "dropped": dict(sorted(self._dropped.items())),
+            "crashes": dict(sorted(self._crashes.items())),
+        }
+
+    def absorb(self, counts: Snapshot) -> None:
+        """Add what another process counted."""
+        for name, bearer in counts["bearers"].items():
+            own = self._bearers.get(name) or self._bearer(name)
+            own.sent += bearer["sent"]["messages"]
+            own.octets_out += bearer["sent"]["octets"]
+            own.received += bearer["received"]["messages"]
+            own.octets_in += bearer["received"]["octets"]
+            own.retries += bearer["retries"]
+        for reason, count in counts["dropped"].items():
+            _add(self._dropped, reason, count)
+        for agent, count in counts["crashes"].items():
+            _add(self._crashes, agent, count)
+
+    def _bearer(self, name: str) -> _Bearer:
+        # str() turns a member of a StrEnum into the plain string that JSON and reports want as a key.
+        return self._bearers.setdefault(_room(self._bearers, str(name)), _Bearer())
+
+
+def _room(counts: dict[str, _Bearer] | dict[str, int], name: str) -> str:
+    return name if name in counts or len(counts) < MAX_NAMES else OTHERS
+
+
+def _add(counts: dict[str, int], name: str, count: int = 1) -> None:
+    name = _room(counts, str(name))
+    counts[name] = counts.get(name, 0) + count

@@ -1,0 +1,211 @@
+"""A fleet's config: the TOML file as frozen values that refuse to exist when they cannot be run.
+
+``load_config`` is the only way in. It reports everything wrong at once, a sentence each, and reads the
+applications as well: what it returns needs no other file of the person's. TOML writes arrays of tables in the
+singular (``[[supplier]]``); the values here are named in the plural. The tables are in ``config_tables``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from agents.errors import ConfigError
+from agents.fleet.addresses import MAX_GROUPS, ua_of
+from agents.fleet.config_checks import Programme, check_config, read_programmes, services_of
+from agents.fleet.config_errors import sentences_of
+from agents.fleet.config_tables import (
+    AirTable,
+    Authority,
+    Backend,
+    BrokerTable,
+    By,
+    FleetTable,
+    Handsets,
+    Operator,
+    Service,
+    SmsTable,
+    Step,
+    Supplier,
+    Table,
+    Verb,
+)
+
+__all__ = [
+    "AirTable",
+    "Authority",
+    "Backend",
+    "BrokerTable",
+    "By",
+    "FleetConfig",
+    "FleetTable",
+    "Handsets",
+    "Offer",
+    "Operator",
+    "Programme",
+    "Service",
+    "SmsTable",
+    "Step",
+    "Supplier",
+    "Verb",
+    "load_config",
+]
+
+MAX_CONFIG: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A service with who offers it."""
+
+    supplier: Supplier
+    service: Service
+
+
+class FleetConfig(Table):
+    """A whole config that can be run."""
+
+    fleet: FleetTable
+    broker: BrokerTable = BrokerTable()
+    air: AirTable = AirTable()
+    authorities: Annotated[tuple[Authority, ...], Field(alias="authority", min_length=1)]
+    operators: Annotated[tuple[Operator, ...], Field(alias="operator", min_length=1)]
+    suppliers: Annotated[tuple[Supplier, ...], Field(alias="supplier")] = ()
+    handsets: Annotated[tuple[Handsets, ...], Field(min_length=1, max_length=MAX_GROUPS)]
+    steps: Annotated[tuple[Step, ...], Field(alias="step")] = ()
+
+    _path: Path = PrivateAttr(default=Path())
+    _programmes: dict[str, Programme] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Remember the file that this came from."""
+        self._path = context if isinstance(context, Path) else Path()
+
+    def with_programmes(self, programmes: dict[str, Programme]) -> Self:
+        """Return this config with its applications, by service."""
+        config = self.model_copy()
+        config._programmes = programmes  # noqa: SLF001 -- of the copy, before anybody has it
+        return config
+
+    @property
+    def path(self) -> Path:
+        """The config file; files it names are relative to its directory."""
+        return self._path
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the run keeps its registries, the modules' memory and the logs."""
+        return Path(self.fleet.state or f"state/{self.fleet.name}")
+
+    @property
+    def handset_count(self) -> int:
+        """How many handsets all groups have together."""
+        return sum(group.count for group in self.handsets)
+
+    @property
+    def offers(self) -> dict[str, Offer]:
+        """Every service with its supplier, by the service's name, in the order of the file."""
+        return {
+            service.name: Offer(supplier=supplier, service=service)
+            for supplier in self.suppliers
+            for service in supplier.services
+        }
+
+    def programme(self, service: str) -> Programme:
+        """Return the application of *service*, as WebAssembly."""
+        return self._programmes[service]
+
+    def handset_addresses(self) -> list[tuple[str, str]]:
+        """Return ``(ua, group)`` of every handset, in the order of the file."""
+        return [(ua, group.name) for group in self.handsets for ua in self.group_addresses(group.name)]
+
+    def group_addresses(self, name: str) -> list[str]:
+        """Return the UAs of a group's handsets."""
+        for number, group in enumerate(self.handsets, 1):
+            if group.name == name:
+                return [ua_of(self.fleet.name, number, index) for index in range(1, group.count + 1)]
+        raise ValueError(f"no group {name!r}")
+
+    def targets(self, step: Step) -> list[tuple[str, str]]:
+        """Return ``(ua, service)`` of everything that *step* is about.
+
+        A step that is about modules alone (personalise) has no service: ``(ua, "")``; one that is about
+        services alone (agree) has no module: ``("", service)``.
+        """
+        if step.do is Verb.AGREE:
+            return [("", name) for name in self.offers if step.service in (None, name)]
+        groups = [group for group in self.handsets if step.handsets is None or group.name in step.handsets]
+        if step.do is Verb.PERSONALISE:
+            return [(ua, "") for group in groups for ua in self.group_addresses(group.name)]
+        return [
+            (ua, service)
+            for group in groups
+            for ua in self.group_addresses(group.name)
+            for service in group.services
+            if step.service in (None, service)
+        ]
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a digest of each section that a state directory depends on.
+
+        State made under one value of these cannot be gone on with under another. Broker, air and steps may
+        change; for steps see ``step_digest``.
+        """
+        applications = {name: self._programmes[name].digest for name in self.offers}
+        return {
+            "fleet": _digest([self.fleet.name, self.fleet.seed]),
+            "authority": _digest([_plain(table) for table in self.authorities]),
+            "operator": _digest([_plain(table) for table in self.operators]),
+            "supplier": _digest([[_plain(table) for table in self.suppliers], applications]),
+            "handsets": _digest([_plain(table) for table in self.handsets]),
+        }
+
+    def step_digest(self, index: int) -> str:
+        """Return a digest of what step *index* (from 0) does, whatever is expected of it."""
+        return _digest(_plain(self.steps[index], "expect"))
+
+
+def _plain(table: Table, *without: str) -> dict[str, Any]:
+    # Where an application lies may change; its octets, which have a digest of their own, may not.
+    exclude: Any = {"services": {"__all__": {"application"}}} if isinstance(table, Supplier) else set(without)
+    return table.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path) -> FleetConfig:
+    """Return the config in the file *path*, with its applications.
+
+    Raises ConfigError with a sentence for each thing that is wrong.
+    """
+    try:
+        config = FleetConfig.model_validate(_read(path), context=path)
+    except ValidationError as error:
+        raise ConfigError(sentences_of(error, FleetConfig, str(path))) from None
+    programmes, problems = read_programmes(config)
+    problems += check_config(config, programmes)
+    if problems:
+        raise ConfigError(f"{path}: {problem}" for problem in problems)
+    return config.with_programmes({service.name: programmes[place] for place, service in services_of(config)})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        octets = path.read_bytes()
+        if len(octets) > MAX_CONFIG:
+            raise ConfigError([f"{path}: is larger than {MAX_CONFIG} octets; this is no fleet config"])
+        return tomllib.loads(octets.decode())
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from None

@@ -1,0 +1,267 @@
+"""What can be wrong with a config beyond its single keys: names, references, applications, memory.
+
+Each check looks at one matter and yields problems, ``key: what is wrong``; nothing stops at the first. All
+of it is done without starting anything, so that ``otafleet check`` finds what a run would stumble over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import wasmtime
+
+from agents.handset.security_module.errors import ApplicationRefused
+from agents.handset.security_module.memory import PAGE, Memory
+from agents.handset.security_module.run_unit import check_application
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from agents.fleet.config import FleetConfig
+    from agents.fleet.config_tables import Handsets, Named, Service, Step
+
+WASM_MAGIC: Final = b"\0asm"
+MAX_APPLICATION_FILE: Final = 16 << 20
+RESERVED_NAMES: Final = frozenset({"console", "fleet", "modules", "personaliser", "personalizer"})
+"""Names that the fleet gives to agents of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programme:
+    """An application as a supplier loads it: WebAssembly, and its SHA-256 in hexadecimal."""
+
+    code: bytes = field(repr=False)
+    digest: str
+
+
+def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> list[str]:
+    """Return a problem for everything wrong with *config*; *programmes* is what ``read_programmes`` read."""
+    return [
+        *_check_broker(config),
+        *_check_names(config),
+        *_check_references(config),
+        *_check_applications(config, programmes),
+        *_check_groups(config),
+        *(problem for index, step in enumerate(config.steps) for problem in _check_step(config, index, step)),
+    ]
+
+
+def read_programmes(config: FleetConfig) -> tuple[dict[str, Programme], list[str]]:
+    """Return the applications that can be read, by place in the file, and a problem for each other."""
+    programmes: dict[str, Programme] = {}
+    problems = []
+    for place, service in services_of(config):
+        try:
+            code = _read_code(config.path.parent / service.application)
+        except OSError as error:
+            why = f"cannot read {service.application}: {(error.strerror or str(error)).lower()}"
+            problems.append(f"{place}.application: {why}")
+        except (wasmtime.WasmtimeError, ValueError) as error:
+            why = f"{service.application} is no WebAssembly: {_first_line(error)}"
+            problems.append(f"{place}.application: {why}")
+        else:
+            programmes[place] = Programme(code=code, digest=hashlib.sha256(code).hexdigest())
+    return programmes, problems
+
+
+def _read_code(path: Path) -> bytes:
+    if path.stat().st_size > MAX_APPLICATION_FILE:
+        raise ValueError(f"it has more than {MAX_APPLICATION_FILE} octets")
+    octets = path.read_bytes()
+    return octets if octets.startswith(WASM_MAGIC) else bytes(wasmtime.wat2wasm(octets))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def services_of(config: FleetConfig) -> Iterator[tuple[str, Service]]:
+    """Yield every service with its place in the file: ``supplier[1].service[0]``."""
+    for index, supplier in enumerate(config.suppliers):
+        for number, service in enumerate(supplier.services):
+            yield f"supplier[{index}].service[{number}]", service
+
+
+def _repeated(named: Iterable[tuple[str, str]], what: str) -> Iterator[str]:
+    """Yield a problem for each ``(place, value)`` whose value an earlier place has already."""
+    first: dict[str, str] = {}
+    for place, value in named:
+        if value in first:
+            yield f"{place}: {what} {value!r} is taken by {first[value]}"
+        first.setdefault(value, place)
+
+
+def _check_broker(config: FleetConfig) -> Iterator[str]:
+    broker = config.broker
+    given = broker.model_fields_set
+    if broker.url == "auto":
+        for key in sorted(given - {"url", "port"}):
+            yield f"broker.{key}: belongs to a broker with a URL, and this one is 'auto'"
+        return
+    if "port" in given:
+        yield "broker.port: belongs to the broker 'auto'; write the port into the URL"
+    yield from _check_url(config)
+    if {"password", "password_env"} <= given:
+        yield "broker.password_env: give this or 'password', not both"
+    if broker.password_env and broker.password_env not in os.environ:
+        yield f"broker.password_env: the environment has no variable {broker.password_env!r}"
+    yield from _check_tls(config)
+
+
+def _check_url(config: FleetConfig) -> Iterator[str]:
+    broker = config.broker
+    try:
+        parts = urlsplit(broker.url)
+        _ = parts.port
+    except ValueError:
+        yield "broker.url: has no valid host and port"
+        return
+    if not parts.hostname:
+        yield "broker.url: names no host"
+    if parts.password is not None:
+        yield "broker.url: must not hold the password; use 'password' or 'password_env'"
+    if parts.username and broker.username:
+        yield "broker.username: the URL names a user already"
+    if (broker.password or broker.password_env) and not (parts.username or broker.username):
+        yield "broker.username: is missing, and there is a password"
+
+
+def _check_tls(config: FleetConfig) -> Iterator[str]:
+    broker = config.broker
+    files = {
+        "ca_file": broker.ca_file,
+        "certificate_file": broker.certificate_file,
+        "key_file": broker.key_file,
+    }
+    for key, name in files.items():
+        if name and not broker.url.startswith("mqtts:"):
+            yield f"broker.{key}: belongs to a URL that starts with mqtts:"
+        elif name and not (config.path.parent / name).is_file():
+            yield f"broker.{key}: there is no file {name}"
+    if (broker.certificate_file is None) != (broker.key_file is None):
+        yield "broker.certificate_file: goes together with 'key_file'"
+
+
+def _check_names(config: FleetConfig) -> Iterator[str]:
+    tables: Mapping[str, Sequence[Named]] = {
+        "authority": config.authorities,
+        "operator": config.operators,
+        "supplier": config.suppliers,
+        "handsets": config.handsets,
+    }
+    agents = [
+        (f"{table}[{index}].name", agent.name)
+        for table, entries in tables.items()
+        for index, agent in enumerate(entries)
+    ]
+    for place, name in agents:
+        if name in RESERVED_NAMES:
+            yield f"{place}: the fleet needs the name {name!r} itself; choose another"
+    yield from _repeated(agents, "the name")
+    yield from _repeated(((f"{place}.name", one.name) for place, one in services_of(config)), "the name")
+    operators = [(f"operator[{index}].number", one.number) for index, one in enumerate(config.operators)]
+    suppliers = [(f"supplier[{index}].number", one.number) for index, one in enumerate(config.suppliers)]
+    yield from _repeated(operators + suppliers, "the number")
+
+
+def _check_references(config: FleetConfig) -> Iterator[str]:
+    authorities = {one.name for one in config.authorities}
+    operators = {one.name for one in config.operators}
+    for index, operator in enumerate(config.operators):
+        yield from _unknown(f"operator[{index}].authority", "authority", operator.authority, authorities)
+    for index, supplier in enumerate(config.suppliers):
+        yield from _unknown(f"supplier[{index}].operator", "operator", supplier.operator, operators)
+    for index, group in enumerate(config.handsets):
+        yield from _unknown(f"handsets[{index}].operator", "operator", group.operator, operators)
+        for name in group.services:
+            yield from _unknown(f"handsets[{index}].services", "service", name, config.offers)
+
+
+def _unknown(place: str, what: str, name: str, known: Iterable[str]) -> Iterator[str]:
+    if name not in known:
+        yield f"{place}: there is no {what} {name!r} (known: {', '.join(sorted(known)) or 'none'})"
+
+
+def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]) -> Iterator[str]:
+    for place, service in services_of(config):
+        programme = programmes.get(place)
+        if programme is None:
+            continue
+        if len(programme.code) > service.code:
+            yield (
+                f"{place}.code: {service.application} has {len(programme.code)} octets"
+                f" and does not fit in {service.code}"
+            )
+        try:
+            check_application(programme.code, rights=frozenset(service.rights), data_size=service.data)
+        except ApplicationRefused as refusal:
+            yield f"{place}.application: {service.application} would be refused: {refusal}"
+
+
+def _check_groups(config: FleetConfig) -> Iterator[str]:
+    for index, group in enumerate(config.handsets):
+        place = f"handsets[{index}]"
+        yield from _repeated(((f"{place}.services", name) for name in group.services), "the service")
+        for name in group.services:
+            offer = config.offers.get(name)
+            if offer and offer.supplier.operator != group.operator:
+                yield (
+                    f"{place}.services: {name!r} is offered through operator {offer.supplier.operator!r},"
+                    f" and these handsets belong to {group.operator!r}"
+                )
+        if group.cells > group.count:
+            yield f"{place}.cells: {group.count} handsets cannot fill {group.cells} cells"
+        yield from _check_memory(config, place, group)
+
+
+def _check_memory(config: FleetConfig, place: str, group: Handsets) -> Iterator[str]:
+    if group.memory % PAGE:
+        yield f"{place}.memory: must be a multiple of {PAGE} octets, not {group.memory}"
+        return
+    memory = Memory.format(group.memory)
+    zone = memory.size - memory.zone_start
+    services = [config.offers[name].service for name in group.services if name in config.offers]
+    needed = sum(service.code + service.data for service in services)
+    if needed > zone:
+        names = ", ".join(service.name for service in services)
+        yield (
+            f"{place}.memory: {group.memory} octets leave {zone} for resources,"
+            f" and the services {names} need {needed}"
+        )
+    if len(services) > memory.slots:
+        yield f"{place}.services: a module has room for {memory.slots} resources, not {len(services)}"
+
+
+def _check_step(config: FleetConfig, index: int, step: Step) -> Iterator[str]:
+    place = f"step[{index}]"
+    given = step.model_fields_set
+    problems = [
+        f"{place}.{key}: {why}" for key, why in _misplaced_keys(step) if key.partition(".")[0] in given
+    ]
+    for name in step.handsets or ():
+        problems += _unknown(f"{place}.handsets", "group", name, {group.name for group in config.handsets})
+    if step.service is not None:
+        problems += _unknown(f"{place}.service", "service", step.service, config.offers)
+    if not problems and not config.targets(step):
+        problems.append(f"{place}: {step.do} would have no target: no handset it names has such a service")
+    yield from problems
+
+
+def _misplaced_keys(step: Step) -> Iterator[tuple[str, str]]:
+    """Yield each key that does not belong to this kind of step, given or not, and why."""
+    if step.do == "agree":
+        yield "handsets", "agree is between suppliers and operators; it has no handsets"
+    if step.do == "personalise":
+        yield "service", "personalise is about modules; it has no service"
+    if step.do != "invoke":
+        yield "by", f"belongs to invoke, not to {step.do}"
+        yield "input", f"belongs to invoke, not to {step.do}"
+        if step.expect and step.expect.output is not None:
+            yield "expect.output", f"belongs to invoke, not to {step.do}"
+    elif step.by != "user":
+        yield "input", 'belongs to invoke by = "user"; a supplier makes its own'

@@ -1,0 +1,153 @@
+"""The processes that host a fleet's handsets beside ours: started, waited for, asked, ended.
+
+One Python process uses one core. With handsets in processes of their own a large fleet uses the others too;
+roles and handsets never met but on the bus, so nothing else changes. A worker that dies ends the run with a
+sentence: its handsets are in the state directory, and the next launch goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from agents.errors import FleetError
+from agents.fleet.radio import DATABASE, HandsetSummary
+from agents.fleet.resources import cores
+from agents.fleet.worker import Assignment
+from agents.store.database import open_store
+from agents.store.tables import MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agents.fleet.config import FleetConfig
+    from agents.fleet.surroundings import Surroundings
+
+ALONE: Final = 400
+"""Up to so many handsets a process of their own costs more time than it saves."""
+MAX_LINE: Final = 1024 * 1024
+STOP_TIMEOUT_S: Final = 30.0
+
+
+def workers_for(config: FleetConfig, wanted: int | None) -> int:
+    """Return how many processes shall host the handsets beside ours: *wanted*, or what suits the machine.
+
+    Never more than there are cells; 0 = our own process hosts them.
+    """
+    cells = sum(group.cells for group in config.handsets)
+    if wanted is None:
+        wanted = 0 if config.handset_count <= ALONE else max(1, cores() - 1)
+    return min(wanted, cells)
+
+
+class _Worker:
+    """One process, and the lines it says."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.process = process
+
+    async def tell(self, line: str) -> None:
+        """Send one line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        await self.process.stdin.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        """Return the next thing it says. Raises FleetError with its own sentence, or that it died."""
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        values: dict[str, Any] = json.loads(line) if line else {"error": "it died"}
+        if "error" in values:
+            raise FleetError(f"{self.name}: {values['error']}")
+        return values
+
+    async def end(self) -> None:
+        """Close its input and wait until it has gone; one that will not go is killed."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
+
+class Crew:
+    """The workers of one run, all ready."""
+
+    def __init__(self, workers: list[_Worker]) -> None:
+        self._workers = workers
+
+    async def summaries(self) -> list[HandsetSummary]:
+        """Return what became of each worker's handsets. Raises FleetError if one has died."""
+        return [await self._ask(worker) for worker in self._workers]
+
+    async def watch(self) -> None:
+        """Raise FleetError as soon as a worker dies; returns never."""
+        waits = [asyncio.create_task(worker.process.wait(), name=worker.name) for worker in self._workers]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            gone = next(wait for wait in waits if wait.done())
+            raise FleetError(f"{gone.get_name()}: died with status {gone.result()} in mid-run")
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _ask(self, worker: _Worker) -> HandsetSummary:
+        await worker.tell("summary")
+        return HandsetSummary(**await worker.hear())
+
+
+@asynccontextmanager
+async def open_crew(around: Surroundings, processes: int, *, log_level: str) -> AsyncIterator[Crew]:
+    """Start *processes* workers and yield them once all their handsets are on; end them afterwards.
+
+    Raises FleetError when one cannot begin.
+    """
+    workers: list[_Worker] = []
+    # The tables are made here, once: two workers that both find none would both make them.
+    async with open_store(around.launch.database(DATABASE), MODULES):
+        pass
+    try:
+        for share in range(processes):
+            worker = await _start(around, share, processes, log_level)
+            workers.append(worker)  # one by one: what was started is ended, whatever comes after
+        for worker in workers:
+            await worker.hear()
+        crew = Crew(workers)
+        # In the actors' group, where a failure ends the run.
+        watch = around.group.spawn(crew.watch(), name="crew.watch")
+        try:
+            yield crew
+        finally:
+            watch.cancel()
+    finally:
+        await asyncio.gather(*(worker.end() for worker in workers))
+
+
+async def _start(around: Surroundings, share: int, processes: int, log_level: str) -> _Worker:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agents.fleet.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=MAX_LINE,
+    )
+    worker = _Worker(f"handset process {share + 1}", process)
+    assignment = Assignment(
+        config=str(around.config.path),
+        fingerprints=around.config.fingerprints(),
+        broker=around.broker,
+        launch=around.launch,
+        share=share,
+        processes=processes,
+        log_level=log_level,
+    )
+    await worker.tell(assignment.encode())
+    return worker

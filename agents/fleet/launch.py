@@ -1,0 +1,153 @@
+"""Launches a fleet: state, log, broker, roles, handsets; plays the steps; reports.
+
+Everything is opened on one exit stack, in the order in which it is needed, and closed in the reverse order
+however the run ends: a signal, a fault, or its last step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agents.errors import FleetError
+from agents.fleet.crew import Crew, open_crew, workers_for
+from agents.fleet.failures import as_fleet_error
+from agents.fleet.market import Market
+from agents.fleet.measure import make_report
+from agents.fleet.radio import Radio
+from agents.fleet.resources import peak_mib, quiet_collector
+from agents.fleet.state import open_log, open_state
+from agents.fleet.steps import Runner
+from agents.fleet.surroundings import Surroundings
+from bus import tracing
+from bus.actor import ActorGroup
+from bus.address import BrokerAddress, TlsSettings
+from bus.broker import open_broker
+from bus.client import Companions
+from bus.clock import SystemClock
+from bus.counters import Counters
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from structlog.typing import FilteringBoundLogger
+
+    from agents.fleet.config import BrokerTable, FleetConfig
+    from agents.fleet.options import UpOptions
+    from agents.fleet.progress import Progress
+    from agents.fleet.report import Report
+    from agents.fleet.state import FleetState
+
+_PROCESS: Final = "otafleet"
+
+
+async def run(config: FleetConfig, options: UpOptions, progress: Progress) -> Report:
+    """Launch *config*'s fleet, play its steps and return the report.
+
+    Raises FleetError, in one sentence, when the run cannot begin or go on.
+    """
+    with as_fleet_error():
+        async with AsyncExitStack() as stack:
+            return await _run(config, options, progress, stack)
+
+
+async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stack: AsyncExitStack) -> Report:
+    clock = SystemClock()
+    begun = clock.now()
+    state = await stack.enter_async_context(open_state(config, fresh=options.fresh))
+    resumed = state.resumed
+    stack.enter_context(open_log(state.launch, _PROCESS, options.log_level))
+    log = tracing.get_logger()
+    counters = Counters()
+    broker = await stack.enter_async_context(_broker(config.broker, options, state, log))
+    progress.note(f"broker: {broker.kind} at {broker.host}:{broker.port}")
+    group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
+    around = Surroundings(
+        config=config,
+        launch=state.launch,
+        broker=broker,
+        companions=Companions(),
+        clock=clock,
+        counters=counters,
+        log=log,
+        group=group,
+    )
+    market = Market(around, stack)
+    await market.open()
+    base_mib = peak_mib()
+    handsets = await _switch_on(around, stack, options)
+    # The console's session is of this launch alone: what was said to an earlier one is nobody's business.
+    console = await stack.enter_async_context(around.client("console", persistent=False))
+    runner = Runner(around, console, state.ledger, progress)
+    await runner.start()
+    state.forget_previous()
+    stack.enter_context(quiet_collector())
+    # First of all at the end: whoever still works waits for what is about to be closed.
+    stack.push_async_callback(group.stop, drain=False)
+    if resumed:
+        progress.note(f"resuming {state.launch.directory}: {len(state.ledger)} targets are done")
+    log.info(
+        "fleet.launched", fleet=config.fleet.name, launch=state.launch.number, handsets=config.handset_count
+    )
+    ended = [await runner.play(index) for index in range(len(config.steps))]
+    wall_s = clock.now() - begun
+    report = make_report(
+        around,
+        market,
+        await handsets.summaries(),
+        ended,
+        wall_s=wall_s,
+        base_mib=base_mib,
+        resumed=resumed,
+    )
+    log.info("fleet.ended", fleet=config.fleet.name, ok=report.ok)
+    options.on_report(report)
+    if options.stay:
+        progress.note("the fleet stays up; Ctrl-C stops it")
+        await asyncio.Event().wait()
+    return report
+
+
+async def _switch_on(around: Surroundings, stack: AsyncExitStack, options: UpOptions) -> Crew | Radio:
+    """Switch the handsets on: in processes of their own, or in ours."""
+    processes = workers_for(around.config, options.workers)
+    if processes:
+        return await stack.enter_async_context(open_crew(around, processes, log_level=options.log_level))
+    radio = Radio(around, stack)
+    await radio.open()
+    return radio
+
+
+def _broker(
+    table: BrokerTable, options: UpOptions, state: FleetState, log: FilteringBoundLogger
+) -> AbstractAsyncContextManager[BrokerAddress]:
+    """Return the broker that the command line or the config names, to be entered."""
+    url = options.broker_url or table.url
+    directory = state.launch.directory / "broker"
+    if "://" not in url:
+        return open_broker(url, directory=directory, log=log, port=table.port)
+    return open_broker(broker_address(table, url), directory=directory, log=log)
+
+
+def broker_address(table: BrokerTable, url: str) -> BrokerAddress:
+    """Return the external broker at *url*, with the config's user, password and TLS files.
+
+    Raises FleetError when the password's environment variable is not set, or the parts do not go together.
+    """
+    password = table.password
+    if table.password_env is not None:
+        password = os.environ.get(table.password_env)
+        if password is None:
+            raise FleetError(f"broker.password_env: the environment has no variable {table.password_env}")
+    files = {
+        name: Path(value) if (value := getattr(table, name)) else None
+        for name in ("ca_file", "certificate_file", "key_file")
+    }
+    tls = TlsSettings(**files) if any(files.values()) else None
+    try:
+        return BrokerAddress.from_url(url, username=table.username, password=password, tls=tls)
+    except ValueError as error:
+        raise FleetError(str(error)) from None

@@ -1,0 +1,256 @@
+"""Opens the roles of a market: their stores, keys, certificates, connections and desks.
+
+One market is an authority with its personaliser, the operators that go by it, and their suppliers. Each role
+has a database, a connection and randomness of its own. Enrolment (the authority certifies each role's keys)
+is done here, out of band, as a registration office would do it over the counter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING, Final
+
+from agents.authority import Authority, Registrar
+from agents.exchange import Exchange
+from agents.handset.security_module.rights import rights_mask
+from agents.identity import Directory, RoleKeys
+from agents.link import Link
+from agents.operator import Operator
+from agents.personalizer import Personalizer, WorkOrder
+from agents.role import Desk
+from agents.store import tables
+from agents.store.database import open_store
+from agents.store.registry import Registry
+from agents.supplier import Offer, Supplier
+from bus.bearers.sms import SmsReceiver, SmsSender, SmsSettings
+from transport.concatenation import Reassembler
+from transport.security.certificates import Role as Certified
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AsyncExitStack
+
+    from sqlalchemy import MetaData, Table
+    from structlog.typing import FilteringBoundLogger
+
+    from agents.fleet import config as configs
+    from agents.fleet.surroundings import Surroundings
+    from agents.role import Role
+    from agents.store.group_commit import GroupCommit
+    from bus.client import BusClient
+    from transport.security.certificates import Certificate
+    from transport.security.suites import Rng
+
+NO_LIMIT: Final = -1
+_MESSAGES_AT_ONCE: Final = 4096
+_BUFFERED_OCTETS: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A role's store and keys."""
+
+    store: GroupCommit
+    keys: RoleKeys
+
+
+class Market:
+    """Every role of a fleet, open and listening."""
+
+    def __init__(self, around: Surroundings, stack: AsyncExitStack) -> None:
+        self._around = around
+        self._stack = stack
+        self.roles: dict[str, Role] = {}
+        self.operators: list[Operator] = []
+
+    async def open(self) -> None:
+        """Open each authority's market; every role listens when this returns."""
+        for authority in self._around.config.authorities:
+            await self._open_under(authority)
+
+    async def _open_under(self, authority: configs.Authority) -> None:
+        config = self._around.config
+        operators = [operator for operator in config.operators if operator.authority == authority.name]
+        names = {operator.name for operator in operators}
+        suppliers = [supplier for supplier in config.suppliers if supplier.operator in names]
+        root = await self._open_role(
+            authority.name, Certified.AUTHORITY, authority.suite, tables.AUTHORITY, tables.AUTHORITY_KEYS
+        )
+        factory = await self._open_role(
+            personalizer_of(authority.name),
+            Certified.PERSONALISER,
+            authority.suite,
+            tables.PERSONALIZER,
+            tables.PERSONALIZER_KEYS,
+        )
+        opened_operators = [
+            await self._open_role(
+                operator.name, Certified.OPERATOR, operator.suite, tables.OPERATOR, tables.OPERATOR_KEYS
+            )
+            for operator in operators
+        ]
+        opened_suppliers = [
+            await self._open_role(
+                supplier.name, Certified.SUPPLIER, supplier.suite, tables.SUPPLIER, tables.SUPPLIER_KEYS
+            )
+            for supplier in suppliers
+        ]
+        directory = await self._enrol(root, [factory, *opened_operators, *opened_suppliers])
+        desk = await self._desk(root, directory)
+        await self._listen(await Authority.open(desk, root.store))
+        await self._listen(
+            Personalizer(
+                await self._desk(factory, directory),
+                authority=authority.name,
+                directory=directory,
+                work=self._work(operators),
+            )
+        )
+        for operator, opened in zip(operators, opened_operators, strict=True):
+            desk = await self._desk(opened, directory, number=operator.number)
+            role = await Operator.open(desk, opened.store, authority=authority.name)
+            self.operators.append(role)
+            await self._listen(role)
+        for supplier, opened in zip(suppliers, opened_suppliers, strict=True):
+            desk = await self._desk(opened, directory, number=supplier.number)
+            await self._listen(
+                await Supplier.open(
+                    desk,
+                    opened.store,
+                    operator=supplier.operator,
+                    number=supplier.number,
+                    offers=[self._offer(service) for service in supplier.services],
+                )
+            )
+
+    async def _open_role(
+        self, name: str, role: Certified, suite: str, metadata: MetaData, table: Table
+    ) -> _Opened:
+        store = await self._stack.enter_async_context(
+            open_store(self._around.launch.database(name), metadata)
+        )
+        kept = Registry(store, table)
+        await kept.load()
+        signing, sealing = kept.get("signing"), kept.get("sealing")
+        if signing is not None and sealing is not None:
+            keys = RoleKeys.load(
+                name=name,
+                role=role,
+                suite=signing["suite"],
+                signing=signing["private_key"],
+                sealing=sealing["private_key"],
+            )
+            return _Opened(store=store, keys=keys)
+        keys = RoleKeys.make(name=name, role=role, suite=suite, rng=self._around.rng(f"keys/{name}"))
+        for purpose, private in (("signing", keys.signing.private), ("sealing", keys.sealing.private)):
+            await kept.put({"purpose": purpose, "suite": suite, "private_key": private})
+        return _Opened(store=store, keys=keys)
+
+    async def _enrol(self, root: _Opened, others: list[_Opened]) -> Directory:
+        now = self._around.clock.now()
+        registrar = Registrar(root.store, root.keys, now=now)
+        await registrar.load()
+        own = await registrar.enrol(root.keys)
+        certificates: list[Certificate] = [await registrar.enrol(other.keys) for other in others]
+        return Directory(own, certificates, now=now)
+
+    async def _desk(self, opened: _Opened, directory: Directory, *, number: str | None = None) -> Desk:
+        around, keys = self._around, opened.keys
+        client = await self._stack.enter_async_context(around.client(keys.name))
+        rng = around.rng(f"role/{keys.name}")
+        log = around.log.bind(agent=keys.name)
+        link = Link(
+            client,
+            fleet=around.config.fleet.name,
+            keys=keys,
+            directory=directory,
+            clock=around.clock,
+            rng=rng,
+            counters=around.counters,
+            log=log,
+        )
+        exchange = self._exchange(client, number, rng, log) if number else None
+        return Desk(
+            fleet=around.config.fleet.name,
+            keys=keys,
+            directory=directory,
+            client=client,
+            link=link,
+            console=around.console(keys.name),
+            clock=around.clock,
+            rng=rng,
+            counters=around.counters,
+            log=log,
+            group=around.group,
+            exchange=exchange,
+        )
+
+    def _exchange(self, client: BusClient, number: str, rng: Rng, log: FilteringBoundLogger) -> Exchange:
+        around = self._around
+        sms = around.config.air.sms
+        sender = SmsSender(
+            client,
+            fleet=around.config.fleet.name,
+            address=number,
+            settings=SmsSettings(report_timeout_s=sms.report_timeout_s, attempts=sms.attempts),
+            clock=around.clock,
+            rng=rng,
+            counters=around.counters,
+            log=log,
+        )
+        self._stack.push_async_callback(sender.close)
+        reassembler = Reassembler(max_messages=_MESSAGES_AT_ONCE, max_octets=_BUFFERED_OCTETS)
+        return Exchange(
+            client,
+            fleet=around.config.fleet.name,
+            number=number,
+            sender=sender,
+            receiver=SmsReceiver(reassembler, counters=around.counters, log=log),
+            clock=around.clock,
+            counters=around.counters,
+            log=log,
+        )
+
+    async def _listen(self, role: Role) -> None:
+        self.roles[role.name] = role
+        await role.start()
+
+    def _work(self, operators: list[configs.Operator]) -> Mapping[str, WorkOrder]:
+        config = self._around.config
+        by_name = {operator.name: operator for operator in operators}
+        return {
+            ua: WorkOrder(
+                operator=group.operator,
+                operator_number=by_name[group.operator].number,
+                suite=group.suite,
+                memory=group.memory,
+            )
+            for group in config.handsets
+            if group.operator in by_name
+            for ua in config.group_addresses(group.name)
+        }
+
+    def _offer(self, service: configs.Service) -> Offer:
+        return Offer(
+            service=service.name,
+            code=self._around.config.programme(service.name).code,
+            backend=service.backend.value,
+            code_size=service.code,
+            data_size=service.data,
+            rights=rights_mask(service.rights),
+            expires_at=_end_of(service),
+            executions=service.executions or NO_LIMIT,
+        )
+
+
+def personalizer_of(authority: str) -> str:
+    """Return the name of *authority*'s personaliser: the one role that a config does not name."""
+    return f"personaliser.{authority}"
+
+
+def _end_of(service: configs.Service) -> int:
+    """Return the first second after the service's last day (UTC); 0 when it has none."""
+    if service.expires is None:
+        return 0
+    return int(datetime.combine(service.expires, time.min, UTC).timestamp()) + 86_400

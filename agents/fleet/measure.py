@@ -1,0 +1,105 @@
+"""What a run came to, put together: outcomes, traffic, resources, memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from agents.fleet.config import Verb
+from agents.fleet.expectations import Result
+from agents.fleet.report import BearerReport, BrokerReport, Latency, MemoryReport, Report
+from agents.fleet.resources import peak_mib
+from agents.operator import RELEASED
+from bus.frame import Bearer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agents.fleet.expectations import Outcomes
+    from agents.fleet.market import Market
+    from agents.fleet.radio import HandsetSummary
+    from agents.fleet.report import StepReport
+    from agents.fleet.surroundings import Surroundings
+    from bus.counters import Snapshot
+
+# What the console says is how a run is steered, not what a market sends.
+_CONSOLE: Final = frozenset({Bearer.ORDER, Bearer.EVENT})
+
+
+def make_report(
+    around: Surroundings,
+    market: Market,
+    handsets: Sequence[HandsetSummary],
+    ended: Sequence[tuple[StepReport, Outcomes]],
+    *,
+    wall_s: float,
+    base_mib: float,
+    resumed: bool,
+) -> Report:
+    """Return the report of a run whose steps have *ended*.
+
+    *handsets* has a summary for each process that hosted some; *base_mib* is what ours held before there
+    were any.
+    """
+    own_peak = peak_mib()
+    elsewhere = [summary for summary in handsets if summary.counts]
+    for summary in handsets:
+        if summary.counts:
+            around.counters.absorb(summary.counts)
+    counts = around.counters.snapshot()
+    count = around.config.handset_count
+    peak = own_peak + sum(summary.peak_mib for summary in elsewhere)
+    base = base_mib + sum(summary.base_mib for summary in elsewhere)
+    return Report(
+        fleet=around.config.fleet.name,
+        seed=around.config.fleet.seed,
+        handsets=count,
+        modules_served=_served([outcomes for _, outcomes in ended]),
+        wall_s=wall_s,
+        steps=tuple(report for report, _ in ended),
+        bearers=_bearers(counts),
+        resources=_resources(market, handsets),
+        latency=Latency.of(outcome.latency_s for _, outcomes in ended for outcome in outcomes.outcomes),
+        memory=MemoryReport(peak_mib=peak, base_mib=base, kib_per_handset=(peak - base) * 1024 / count),
+        messages_per_handset=_messages(counts) / count,
+        dropped=counts["dropped"],
+        crashes=sum(counts["crashes"].values()),
+        dead_letters=sum(len(role.dead_letters) for role in market.roles.values())
+        + sum(summary.dead_letters for summary in handsets),
+        broker=BrokerReport(kind=around.broker.kind, address=str(around.broker)),
+        resumed=resumed,
+    )
+
+
+def _served(steps: Sequence[Outcomes]) -> int:
+    """Return how many modules had a service loaded by its supplier over their secure connection."""
+    return len(
+        {outcome.ua for outcomes in steps if outcomes.do == Verb.SERVE for outcome in outcomes.of(Result.OK)}
+    )
+
+
+def _bearers(counts: Snapshot) -> dict[str, BearerReport]:
+    return {
+        name: BearerReport(
+            messages=bearer["sent"]["messages"],
+            octets=bearer["sent"]["octets"],
+            retries=bearer["retries"],
+        )
+        for name, bearer in counts["bearers"].items()
+        if name not in _CONSOLE
+    }
+
+
+def _messages(counts: Snapshot) -> int:
+    return sum(
+        bearer["sent"]["messages"] for name, bearer in counts["bearers"].items() if name not in _CONSOLE
+    )
+
+
+def _resources(market: Market, handsets: Sequence[HandsetSummary]) -> dict[str, int]:
+    """Return how many resources are in which state: as the modules' DEF say, and those that are gone."""
+    states: Counter[str] = Counter()
+    for summary in handsets:
+        states.update(summary.states)
+    states["released"] = sum(operator.states().get(RELEASED, 0) for operator in market.operators)
+    return {state: count for state, count in sorted(states.items()) if count}

@@ -1,0 +1,141 @@
+"""Switches the handsets on: their modules booted from the store, their cells connected.
+
+One process hosts all cells, or several share them (``crew``): then cell *k* of the fleet belongs to process
+*k* mod *processes*. The modules' memory is in one database whoever writes it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from agents.fleet.addresses import ua_of
+from agents.fleet.resources import peak_mib
+from agents.handset.cell import Cell
+from agents.handset.phone import Phone, Site
+from agents.handset.security_module.memory import Memory
+from agents.handset.security_module.module import SecurityModule
+from agents.store.database import open_store
+from agents.store.pages import PageStore
+from agents.store.tables import MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AsyncExitStack
+
+    from agents.fleet.config import FleetConfig, Handsets
+    from agents.fleet.surroundings import Surroundings
+    from bus.client import BusClient
+    from bus.counters import Snapshot
+    from transport.security.suites import Rng
+
+DATABASE: Final = "modules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandsetSummary:
+    """What became of the handsets of one process; *counts* is None when they count with everybody else."""
+
+    states: dict[str, int]
+    """How many resources are in which state, as the modules' DEF say."""
+    dead_letters: int
+    base_mib: float
+    """The most memory that the process had held before it had handsets."""
+    peak_mib: float
+    counts: Snapshot | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CellPlan:
+    """A cell of the config: its name, its group and its handsets."""
+
+    name: str
+    group: Handsets
+    addresses: list[str]
+
+
+def _cells(config: FleetConfig) -> Iterable[_CellPlan]:
+    for number, group in enumerate(config.handsets, 1):
+        addresses = [ua_of(config.fleet.name, number, index) for index in range(1, group.count + 1)]
+        for cell in range(group.cells):
+            yield _CellPlan(
+                name=f"{group.name}.{cell + 1}", group=group, addresses=addresses[cell :: group.cells]
+            )
+
+
+class Radio:
+    """The cells of one process, and the handsets in them."""
+
+    def __init__(
+        self, around: Surroundings, stack: AsyncExitStack, *, share: int = 0, processes: int = 1
+    ) -> None:
+        self._around = around
+        self._stack = stack
+        self._plans = [
+            plan
+            for plan, number in zip(_cells(around.config), count(), strict=False)
+            if number % processes == share
+        ]
+        self._sizes = {ua: plan.group.memory for plan in self._plans for ua in plan.addresses}
+        self._rngs: dict[str, Rng] = {}
+        self._base_mib = peak_mib()
+        self.cells: list[Cell] = []
+        self._pages: PageStore
+
+    async def open(self) -> None:
+        """Boot every module and attach its handset to its cell."""
+        database = self._around.launch.database(DATABASE)
+        store = await self._stack.enter_async_context(open_store(database, MODULES))
+        self._pages = PageStore(store)
+        images = await self._pages.load_all()
+        for plan in self._plans:
+            client = await self._stack.enter_async_context(self._around.client(f"cell.{plan.name}"))
+            cell = Cell(client, fleet=self._around.config.fleet.name)
+            self.cells.append(cell)
+            site = self._site(plan.name, client)
+            await cell.attach(Phone(ua, self._power(ua, images.pop(ua, [])), site) for ua in plan.addresses)
+
+    async def summaries(self) -> list[HandsetSummary]:
+        """Return the one summary that there is when our own process hosts the handsets."""
+        return [self.summary()]
+
+    def summary(self, *, counts: Snapshot | None = None) -> HandsetSummary:
+        """Return what became of these handsets."""
+        phones = [phone for cell in self.cells for phone in cell.phones.values()]
+        states = Counter(
+            definition.state.value for phone in phones for definition in phone.module.definitions.all()
+        )
+        return HandsetSummary(
+            states=dict(states),
+            dead_letters=sum(len(phone.dead_letters) for phone in phones),
+            base_mib=self._base_mib,
+            peak_mib=peak_mib(),
+            counts=counts,
+        )
+
+    def _site(self, name: str, client: BusClient) -> Site:
+        around = self._around
+        return Site(
+            fleet=around.config.fleet.name,
+            client=client,
+            console=around.console(f"cell.{name}"),
+            pages=self._pages,
+            boot=self._boot,
+            clock=around.clock,
+            counters=around.counters,
+            log=around.log.bind(cell=name),
+            group=around.group,
+        )
+
+    async def _boot(self, ua: str) -> SecurityModule:
+        return self._power(ua, await self._pages.load(ua))
+
+    def _power(self, ua: str, pages: list[tuple[int, bytes]]) -> SecurityModule:
+        """Return the module at *ua* as it was last stored, or blank when it never was."""
+        # One stream for each module as long as we run: a module that reboots must not draw the same again.
+        rng = self._rngs.setdefault(ua, self._around.rng(f"module/{ua}"))
+        if pages:
+            return SecurityModule(Memory.from_pages(pages), rng=rng)
+        return SecurityModule.blank(self._sizes[ua], rng=rng)

@@ -1,0 +1,244 @@
+"""The state directory: what a run leaves for the next one, and whose it is.
+
+    lock            held by the run that is under way
+    fleet.db        which config made it, how many launches it saw, the console key, how far the steps are
+    <role>.db       one database for each role; no role reads another's
+    modules.db      the memory of every module
+    logs/           JSON lines
+    broker/         the broker's own files, when we start it
+
+A directory belongs to the config that made it. What may change between two launches is what has not been used
+yet (later steps) and what is no state (broker, air, expectations); anything else is refused, naming the
+section.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+import shutil
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from agents.errors import FleetError
+from agents.fleet.expectations import Outcome, Result
+from agents.store.database import open_store
+from agents.store.registry import Registry
+from agents.store.tables import FLEET, SETTINGS, STEP_RESULTS
+from bus import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import TextIO
+
+    from agents.fleet.config import FleetConfig
+    from agents.store.group_commit import GroupCommit
+
+KEY_OCTETS: Final = 16
+_FLEET_DB: Final = "fleet.db"
+_MARK: Final = "lock"
+_ASIDE: Final = ".previous"
+"""Where a fresh start keeps what was there, until the new fleet is up."""
+
+
+class Ledger:
+    """What the steps have come to: one row for each target that has ended."""
+
+    def __init__(self, store: GroupCommit) -> None:
+        self._results = Registry(store, STEP_RESULTS)
+        self.steps: frozenset[int] = frozenset()
+        """The steps, from 1, that an earlier launch began."""
+
+    async def load(self) -> None:
+        """Read what earlier launches did."""
+        await self._results.load()
+        self.steps = frozenset(row["step"] for row in self._results.rows())
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def outcome(self, step: int, ua: str, service: str) -> Outcome | None:
+        """Return how a target of step *step* (from 1) ended, if it has.
+
+        One that failed has not: nobody answered then, and somebody may now.
+        """
+        row = self._results.get(step, ua, service)
+        if row is None or row["outcome"] == Result.FAILED:
+            return None
+        return Outcome(
+            ua=ua,
+            service=service,
+            result=Result(row["outcome"]),
+            reason=row["reason"],
+            latency_s=row["latency_s"],
+            output=row["output"],
+        )
+
+    async def keep(self, step: int, outcome: Outcome, *, started: float) -> None:
+        """Remember how a target ended; returns when that is durable."""
+        await self._results.put(
+            {
+                "step": step,
+                "ua": outcome.ua,
+                "service": outcome.service,
+                "outcome": outcome.result.value,
+                "reason": outcome.reason,
+                "output": outcome.output,
+                "started": started,
+                "latency_s": outcome.latency_s,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One launch of a fleet: what its processes share."""
+
+    directory: Path
+    number: int
+    """From 1: no two launches of a state directory draw the same randomness."""
+    console_key: bytes = field(repr=False)
+
+    def database(self, name: str) -> Path:
+        """Return where the database of *name* lies."""
+        return self.directory / f"{name}.db"
+
+    def log_file(self, process: str) -> Path:
+        """Return where *process* logs."""
+        return self.directory / "logs" / f"{process}.jsonl"
+
+
+def open_log(launch: Launch, process: str, level: str) -> tracing.Log:
+    """Begin the log of *process*. Raises FleetError when it cannot be kept."""
+    path = launch.log_file(process)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        return tracing.configure(path, level=level, process=process)
+    except OSError as error:
+        raise FleetError(f"{path}: cannot keep the log: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetState:
+    """An open state directory: ours alone until it is closed."""
+
+    launch: Launch
+    ledger: Ledger
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier launch has ended any target already."""
+        return len(self.ledger) > 0
+
+    def forget_previous(self) -> None:
+        """Remove what a fresh start put aside: the fleet is up, and nobody will want that back."""
+        shutil.rmtree(self.launch.directory / _ASIDE, ignore_errors=True)
+
+
+@asynccontextmanager
+async def open_state(config: FleetConfig, *, fresh: bool) -> AsyncIterator[FleetState]:
+    """Open, or make, the state directory of *config*.
+
+    Raises FleetError when another run holds it, when another config made it, or when it is none of ours.
+    """
+    directory = config.state_directory
+    lock = _lock(directory)
+    try:
+        # What a fresh start put aside is there again if that start came to nothing, however it ended.
+        _put_back(directory)
+        if fresh:
+            _put_aside(directory)
+        async with open_store(directory / _FLEET_DB, FLEET) as store:
+            settings = Registry(store, SETTINGS)
+            await settings.load()
+            ledger = Ledger(store)
+            await ledger.load()
+            await _claim(config, settings, ledger)
+            number, console_key = await _begin(settings)
+            launch = Launch(directory=directory, number=number, console_key=console_key)
+            yield FleetState(launch=launch, ledger=ledger)
+    finally:
+        _put_back(directory)
+        lock.close()
+
+
+def _lock(directory: Path) -> TextIO:
+    try:
+        foreign = directory.exists() and any(directory.iterdir()) and not (directory / _MARK).exists()
+        if foreign:
+            raise FleetError(
+                f"{directory}: is no state directory of otafleet; give another with fleet.state, or empty it"
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / _MARK).open("a", encoding="utf-8")
+    except OSError as error:
+        raise FleetError(f"{directory}: cannot be used as state directory: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise FleetError(f"{directory}: another run of this fleet is under way") from None
+    return lock
+
+
+def _put_aside(directory: Path) -> None:
+    """Move everything but the lock that we hold out of the way."""
+    aside = directory / _ASIDE
+    aside.mkdir()
+    for entry in directory.iterdir():
+        if entry.name not in (_MARK, _ASIDE):
+            entry.rename(aside / entry.name)
+
+
+def _put_back(directory: Path) -> None:
+    """Undo a fresh start that came to nothing: what it made goes, what was there returns."""
+    aside = directory / _ASIDE
+    if not aside.exists():
+        return
+    for entry in directory.iterdir():
+        if entry.name in (_MARK, _ASIDE):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    for entry in aside.iterdir():
+        entry.rename(directory / entry.name)
+    aside.rmdir()
+
+
+async def _claim(config: FleetConfig, settings: Registry, ledger: Ledger) -> None:
+    directory = config.state_directory
+    wanted = {f"config.{section}": digest for section, digest in config.fingerprints().items()}
+    for key, digest in wanted.items():
+        row = settings.get(key)
+        if row is not None and row["value"] != digest.encode():
+            section = key.partition(".")[2]
+            raise FleetError(
+                f"{directory}: was made by another config: [{section}] differs from {config.path}; "
+                "use --fresh to begin anew, or another fleet.state"
+            )
+    for index in range(len(config.steps)):
+        row = settings.get(f"step.{index}")
+        differs = row is not None and row["value"] != config.step_digest(index).encode()
+        if differs and index + 1 in ledger.steps:
+            raise FleetError(
+                f"{directory}: was made by another config: step {index + 1} differs from {config.path}; "
+                "use --fresh to begin anew, or another fleet.state"
+            )
+    wanted |= {f"step.{index}": config.step_digest(index) for index in range(len(config.steps))}
+    for key, digest in wanted.items():
+        await settings.put({"key": key, "value": digest.encode()})
+
+
+async def _begin(settings: Registry) -> tuple[int, bytes]:
+    row = settings.get("launches")
+    launch = int.from_bytes(row["value"], "big") + 1 if row else 1
+    await settings.put({"key": "launches", "value": launch.to_bytes(4, "big")})
+    # Never seeded: whoever knows the seed of a fleet must still not be able to give it orders.
+    key_row = settings.get("console-key")
+    key: bytes = key_row["value"] if key_row else secrets.token_bytes(KEY_OCTETS)
+    await settings.put({"key": "console-key", "value": key})
+    return launch, key

@@ -1,0 +1,221 @@
+"""Plays a config's steps: gives the orders, waits for what becomes of them, remembers it.
+
+The runner is the person at the console and at the handsets, and nothing more: it gives an order to the agent
+whose business it is and waits for an event, from whichever agent ends the transaction. What has ended goes
+into the ledger; a launch that resumes plays only what has not. An order that nobody answers is given again,
+which every agent bears (see ``agents``); then the target has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agents.console import CONSOLE
+from agents.fleet.config import By, Verb
+from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
+from agents.fleet.market import personalizer_of
+from agents.fleet.report import StepReport
+from agents.messages.orders import Event
+from bus.topics import Events
+from bus.tracing import new_trace
+from transport.errors import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from agents.console import Console
+    from agents.fleet.config import FleetConfig, Step
+    from agents.fleet.progress import Progress
+    from agents.fleet.state import Ledger
+    from agents.fleet.surroundings import Surroundings
+    from bus.client import BusClient
+    from bus.frame import Frame
+
+WINDOW: Final = 128
+"""Targets under way at once."""
+ORDER_TIMEOUT_S: Final = 30.0
+ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    agent: str
+    do: str
+    ua: str
+    service: str
+    argument: bytes
+
+
+class Runner:
+    """The console of one run."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        client: BusClient,
+        ledger: Ledger,
+        progress: Progress,
+        *,
+        window: int = WINDOW,
+    ) -> None:
+        self._around = around
+        self._ledger = ledger
+        self._client = client
+        self._progress = progress
+        self._window = window
+        self._console: Console = around.console("console")
+        self._waiting: dict[bytes, tuple[asyncio.Future[Event], _Target]] = {}
+        self._agents = _Agents(around.config)
+
+    async def start(self) -> None:
+        """Listen to events."""
+        await self._client.subscribe([Events(fleet=self._around.config.fleet.name)], self._received)
+
+    async def play(self, index: int) -> tuple[StepReport, Outcomes]:
+        """Play step *index* (from 0), or what is left of it; return how it ended."""
+        step = self._around.config.steps[index]
+        targets = self._around.config.targets(step)
+        self._progress.step_started(index, step, len(targets))
+        begun = self._around.clock.now()
+        left = iter(targets)
+        outcomes: list[Outcome] = []
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(min(self._window, len(targets))):
+                tasks.create_task(self._work(index, step, left, outcomes), name=f"step[{index + 1}].{number}")
+        ended = Outcomes(number=index + 1, do=step.do.value, outcomes=outcomes, service=step.service or "")
+        report = StepReport.of(
+            ended,
+            service=step.service or "",
+            seconds=self._around.clock.now() - begun,
+            missed=evaluate(step.expect, ended),
+            expected=step.expect is not None,
+        )
+        self._progress.step_finished(index, report)
+        return report, ended
+
+    async def _work(
+        self, index: int, step: Step, left: Iterator[tuple[str, str]], outcomes: list[Outcome]
+    ) -> None:
+        for ua, service in left:
+            outcome = self._ledger.outcome(index + 1, ua, service)
+            if outcome is None:
+                started = self._around.clock.now()
+                outcome = await self._one(index, step, ua, service, started)
+                await self._ledger.keep(index + 1, outcome, started=started)
+            outcomes.append(outcome)
+            self._progress.advance(index)
+
+    async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:
+        argument = step.input_octets(index + 1)
+        target = _Target(
+            agent=self._agents.of(step, ua, service),
+            do=step.do.value,
+            ua=ua,
+            service=service,
+            argument=argument,
+        )
+        event = await self._ask(target)
+        latency_s = self._around.clock.now() - started
+        if event is None:
+            return Outcome(
+                ua=ua, service=service, result=Result.FAILED, reason="no-answer", latency_s=latency_s
+            )
+        return Outcome(
+            ua=ua,
+            service=service,
+            result=Result(event.result),
+            reason=event.reason,
+            latency_s=latency_s,
+            output=event.output,
+        )
+
+    async def _ask(self, target: _Target) -> Event | None:
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        traces: list[bytes] = []
+        try:
+            for _ in range(ATTEMPTS):
+                # An order's trace goes through everything that it leads to, and comes back with the event:
+                # what is told late of another order, or of another attempt's target, is no answer to this.
+                trace = new_trace(self._console.rng)
+                traces.append(trace.trace_id)
+                self._waiting[trace.trace_id] = (future, target)
+                await self._console.order(
+                    self._client,
+                    target.agent,
+                    do=target.do,
+                    ua=target.ua,
+                    service=target.service,
+                    argument=target.argument,
+                    trace=trace,
+                )
+                done, _ = await asyncio.wait([future], timeout=ORDER_TIMEOUT_S)
+                if done:
+                    return future.result()
+        finally:
+            for trace_id in traces:
+                del self._waiting[trace_id]
+        return None
+
+    def _received(self, frame: Frame, topic: str) -> None:
+        try:
+            event = self._console.take(frame, Event, to=CONSOLE)
+        except Rejected as rejection:
+            self._around.counters.dropped(rejection.reason)
+            self._around.log.warning(
+                "event.dropped", topic=topic, source=frame.source, reason=rejection.reason
+            )
+            return
+        future, target = self._waiting.get(frame.trace.trace_id, (None, None))
+        if target is None or (event.do, event.ua, event.service) != (target.do, target.ua, target.service):
+            return
+        # An agent that was asked twice tells twice; the first word counts.
+        if future is not None and not future.done():
+            future.set_result(event)
+
+
+class _Agents:
+    """Whose business each order is."""
+
+    def __init__(self, config: FleetConfig) -> None:
+        self._operator = {
+            ua: group.operator for group in config.handsets for ua in config.group_addresses(group.name)
+        }
+        self._authority = {operator.name: operator.authority for operator in config.operators}
+        self._supplier = {name: offer.supplier.name for name, offer in config.offers.items()}
+
+    def of(self, step: Step, ua: str, service: str) -> str:
+        """Return the agent that is ordered to do *step* for this target."""
+        if step.do is Verb.INVOKE:
+            return ua if step.by is By.USER else self._supplier[service]
+        return _AGENTS[step.do](self, ua, service)
+
+    def personalizer(self, ua: str, _service: str) -> str:
+        """Return the factory of the module's authority."""
+        return personalizer_of(self._authority[self._operator[ua]])
+
+    def supplier(self, _ua: str, service: str) -> str:
+        """Return who offers the service."""
+        return self._supplier[service]
+
+    def handset(self, ua: str, _service: str) -> str:
+        """Return the handset itself."""
+        return ua
+
+    def operator(self, ua: str, _service: str) -> str:
+        """Return the subscriber's operator."""
+        return self._operator[ua]
+
+
+_AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
+    Verb.PERSONALISE: _Agents.personalizer,
+    Verb.AGREE: _Agents.supplier,
+    Verb.SUBSCRIBE: _Agents.handset,
+    Verb.SERVE: _Agents.handset,
+    Verb.RESERVE: _Agents.operator,
+    Verb.ACTIVATE: _Agents.operator,
+    Verb.BLOCK: _Agents.operator,
+    Verb.UNBLOCK: _Agents.operator,
+    Verb.RELEASE: _Agents.operator,
+}

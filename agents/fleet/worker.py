@@ -1,0 +1,131 @@
+"""A process that hosts handsets for a fleet launched by another: ``python -m agents.fleet.worker``.
+
+Started by ``crew`` and spoken to in lines of JSON: its first line of input is its :class:`Assignment`; it
+says ``{"ready": true}`` when its handsets are on, answers each further line with a :class:`HandsetSummary`,
+and ends when its input does, so that it never outlives who started it. What goes wrong is its last line:
+``{"error": "a sentence"}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from agents.errors import AgentError, FleetError
+from agents.fleet.config import load_config
+from agents.fleet.failures import as_fleet_error
+from agents.fleet.loop import loop_factory
+from agents.fleet.radio import Radio
+from agents.fleet.resources import quiet_collector
+from agents.fleet.state import Launch, open_log
+from agents.fleet.surroundings import Surroundings
+from bus import tracing
+from bus.actor import ActorGroup
+from bus.address import BrokerAddress, TlsSettings
+from bus.client import Companions
+from bus.clock import SystemClock
+from bus.counters import Counters
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a worker needs to know; it travels on its standard input, for it holds secrets."""
+
+    config: str
+    fingerprints: dict[str, str]
+    """Of the config that the launcher read: a file edited in between is refused."""
+    broker: BrokerAddress = dataclasses.field(repr=False)
+    launch: Launch
+    share: int
+    processes: int
+    log_level: str
+
+    def encode(self) -> str:
+        """Return this as one line of JSON."""
+        values = dataclasses.asdict(self)
+        values["launch"]["console_key"] = self.launch.console_key.hex()
+        return json.dumps(values, default=str)
+
+    @classmethod
+    def parse(cls, line: str) -> Assignment:
+        """Read what ``encode`` wrote."""
+        values: dict[str, Any] = json.loads(line)
+        broker, launch = values.pop("broker"), values.pop("launch")
+        tls = broker.pop("tls")
+        files = {name: Path(value) if value else None for name, value in (tls or {}).items()}
+        return cls(
+            broker=BrokerAddress(tls=TlsSettings(**files) if tls else None, **broker),
+            launch=Launch(
+                directory=Path(launch["directory"]),
+                number=launch["number"],
+                console_key=bytes.fromhex(launch["console_key"]),
+            ),
+            **values,
+        )
+
+
+async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
+    """Host the handsets of *assignment* until *lines* end."""
+    config = load_config(Path(assignment.config))
+    if config.fingerprints() != assignment.fingerprints:
+        raise FleetError(f"{assignment.config}: was changed while the fleet was being launched")
+    counters = Counters()
+    async with AsyncExitStack() as stack:
+        process = f"handsets-{assignment.share + 1}"
+        stack.enter_context(open_log(assignment.launch, process, assignment.log_level))
+        log = tracing.get_logger()
+        group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
+        around = Surroundings(
+            config=config,
+            launch=assignment.launch,
+            broker=assignment.broker,
+            companions=Companions(),
+            clock=SystemClock(),
+            counters=counters,
+            log=log,
+            group=group,
+        )
+        radio = Radio(around, stack, share=assignment.share, processes=assignment.processes)
+        await radio.open()
+        stack.enter_context(quiet_collector())
+        stack.push_async_callback(group.stop, drain=False)
+        _say({"ready": True})
+        while await lines.readline():
+            _say(dataclasses.asdict(radio.summary(counts=counters.snapshot())))
+
+
+def _say(values: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+async def _main() -> None:
+    lines = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
+    assignment = Assignment.parse((await lines.readline()).decode())
+    try:
+        with as_fleet_error():
+            await work(assignment, lines)
+    except (AgentError, OSError) as error:
+        _say({"error": str(error)})
+    finally:
+        transport.close()
+
+
+def main() -> None:
+    """Work until the input ends; Ctrl-C is for the launcher, which ends the input when it has cleaned up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_main())
+
+
+if __name__ == "__main__":
+    main()

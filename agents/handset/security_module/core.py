@@ -1,0 +1,209 @@
+"""What every part of a module works on: memory, DEF, identity, and what waits to be said.
+
+The permanent part is all in the memory image. What is here besides is volatile, as a card's RAM is: a reset
+or a power cut empties it, and nothing that was promised depends on it. Every part of it is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+from pydantic import Field
+
+from agents.handset.security_module.definitions import DefinitionTable
+from agents.handset.security_module.errors import ImageRejected
+from agents.handset.security_module.memory import Record
+from agents.messages.codec import (
+    UA,
+    Counter,
+    Name,
+    Number,
+    PublicKey,
+    Seconds,
+    Secret,
+    decode,
+    encode,
+    message,
+)
+from agents.messages.signed import sign
+from transport.concatenation import Reassembler
+from transport.errors import Rejected
+from transport.security.suites import SUITES
+from transport.sms.user_data import IEI_COMMAND_PACKET
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.memory import Memory, Transaction
+    from agents.handset.security_module.menu import Dialogue
+    from agents.messages.signed import Purpose
+    from transport.security.handshake import Initiator
+    from transport.security.suites import Rng, SigningKey
+    from transport.toolkit import ProactiveCommand
+
+T = TypeVar("T")
+
+MAX_OPEN_CALLS: Final = 2
+"""Handshakes that a module keeps open at once; the oldest gives way."""
+MAX_NOTES: Final = 64
+MAX_PROACTIVE: Final = 64
+"""Commands that wait to be fetched: what the longest response needs as short messages, twice over."""
+MAX_MESSAGES: Final = 4
+MAX_BUFFERED_OCTETS: Final = 8192
+PART_TIMEOUT_S: Final = 300.0
+
+
+@message(200)
+class Identity:
+    """The module's own record: who it is, whose it is (PERS)."""
+
+    ua: UA
+    suite: Name
+    private: Secret
+    public: PublicKey
+    authority: Name
+    authority_suite: Name
+    authority_public: PublicKey
+    operator: Name
+    operator_number: Number
+    operator_suite: Name
+    operator_public: PublicKey
+
+
+@message(201)
+class Turns:
+    """The operator's last command taken, by counter and SHA-256, and the module's own last request."""
+
+    command: Counter = 0
+    digest: Annotated[bytes, Field(max_length=32)] = b""
+    request: Counter = 0
+    seen: Seconds = 0
+    """The latest time that a resource was found expired at: a clock set back does not bring it to life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something the shell may log: what happened, to which resource, and why it was refused."""
+
+    name: str
+    reason: str = ""
+    tar: bytes = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class Upload:
+    """A programme on its way in, piece by piece; nothing of it is in the image before it is whole."""
+
+    version: int
+    total: int
+    octets: bytearray = field(default_factory=bytearray, repr=False)
+
+
+class Core:
+    """One module's state. ``identity`` is None until it is personalised."""
+
+    __slots__ = (
+        "_latest",
+        "_reassembler",
+        "_signing_key",
+        "blocks",
+        "calls",
+        "definitions",
+        "dialogue",
+        "identity",
+        "memory",
+        "notes",
+        "proactive",
+        "reference",
+        "rng",
+        "turns",
+        "uploads",
+    )
+
+    def __init__(self, memory: Memory, rng: Rng) -> None:
+        """Take up the state that *memory* holds. Raises ImageRejected when its records do not hold."""
+        self.memory = memory
+        self.rng = rng
+        self.definitions = DefinitionTable(memory)
+        self.identity = _kept(memory, Record.IDENTITY, Identity)
+        self.turns = _kept(memory, Record.COUNTERS, Turns) or Turns()
+        self.calls: dict[bytes, Initiator] = {}
+        self.uploads: dict[bytes, Upload] = {}
+        self.proactive: deque[ProactiveCommand] = deque()
+        self.notes: deque[Note] = deque(maxlen=MAX_NOTES)
+        self.dialogue: Dialogue | None = None
+        self.blocks = b""
+        self.reference = 0
+        self._latest = 0.0
+        self._reassembler: Reassembler | None = None
+        self._signing_key: SigningKey | None = None
+
+    @property
+    def reassembler(self) -> Reassembler:
+        """Where parts of short messages wait for the others; made when the first one comes."""
+        if self._reassembler is None:
+            self._reassembler = Reassembler(
+                max_messages=MAX_MESSAGES,
+                max_octets=MAX_BUFFERED_OCTETS,
+                timeout_s=PART_TIMEOUT_S,
+                require_first_element=IEI_COMMAND_PACKET,
+            )
+        return self._reassembler
+
+    def sign(self, body: bytes, *, purpose: Purpose, target: str, counter: int) -> bytes:
+        """Return *body* signed with KPrUS, as octets to send. Only once ``identity`` is there."""
+        identity = self.owner()
+        if self._signing_key is None:
+            self._signing_key = SUITES[identity.suite].load_signing_key(identity.private)
+        return encode(
+            sign(
+                body,
+                purpose=purpose,
+                target=target,
+                counter=counter,
+                signer=identity.ua,
+                key=self._signing_key,
+            )
+        )
+
+    def owner(self) -> Identity:
+        """Return the identity of a personalised module; ValueError for a blank one."""
+        if self.identity is None:
+            raise ValueError("the module is blank")
+        return self.identity
+
+    def keep_identity(self, transaction: Transaction, identity: Identity) -> None:
+        """Make the module somebody's, once."""
+        self.memory.put_record(transaction, Record.IDENTITY, encode(identity))
+        self.identity = identity
+
+    def keep_turns(self, transaction: Transaction, turns: Turns) -> None:
+        """Remember whose turn was last."""
+        self.memory.put_record(transaction, Record.COUNTERS, encode(turns))
+        self.turns = turns
+
+    def time(self, now: float) -> float:
+        """Return the module's time: it has no clock, so the handset's, but never earlier than it was."""
+        self._latest = max(self._latest, now, float(self.turns.seen))
+        return self._latest
+
+    def note(self, name: str, *, reason: str = "", tar: bytes = b"") -> None:
+        """Leave word for the shell to log."""
+        self.notes.append(Note(name=name, reason=reason, tar=tar))
+
+    def ask(self, command: ProactiveCommand) -> None:
+        """Queue *command* for the terminal to fetch; one too many is dropped, with a note."""
+        if len(self.proactive) >= MAX_PROACTIVE:
+            self.note("module.proactive_dropped", reason="queue-full")
+            return
+        self.proactive.append(command)
+
+
+def _kept(memory: Memory, record: Record, kind: type[T]) -> T | None:
+    octets = memory.get_record(record)
+    if octets is None:
+        return None
+    try:
+        return decode(octets, kind)
+    except Rejected as rejection:
+        raise ImageRejected("corrupt-record", f"{record}: {rejection.reason}") from None

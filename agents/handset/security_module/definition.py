@@ -1,0 +1,188 @@
+"""A record of DEF: what one resource is, as a value and as octets.
+
+The octets are a msgpack array, in the order of the fields. Its first element is the record's version, so that
+later ones can have more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from agents.handset.security_module.errors import ImageRejected
+from agents.handset.security_module.life_cycle import (
+    KEY_REMOVERS,
+    ResourceEvent,
+    ResourceState,
+    transition,
+)
+from agents.handset.security_module.rights import rights_mask, rights_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RECORD_VERSION: Final = 1
+_KEY_OCTETS: Final = 16
+_DIGEST_OCTETS: Final = 32
+MAX_COUNTER: Final = 0xFFFFFFFFFF  # CNTR has five octets (TS 102 225 §5.1.4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """The keyset that a handshake left in a resource: AES-128 keys a direction, counters of five octets."""
+
+    to_module_cipher: bytes = field(repr=False)
+    to_module_mac: bytes = field(repr=False)
+    from_module_cipher: bytes = field(repr=False)
+    from_module_mac: bytes = field(repr=False)
+    received_counter: int = 0
+    sent_counter: int = 0
+
+    def __post_init__(self) -> None:
+        keys = (self.to_module_cipher, self.to_module_mac, self.from_module_cipher, self.from_module_mac)
+        if any(type(key) is not bytes or len(key) != _KEY_OCTETS for key in keys):
+            raise ValueError(f"a session key has {_KEY_OCTETS} octets")
+        _check_range("received_counter", self.received_counter, 0, MAX_COUNTER)
+        _check_range("sent_counter", self.sent_counter, 0, MAX_COUNTER)
+
+
+_RANGES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
+    {
+        "rsc_id": (1, 0xFFFF),
+        "start": (0, 0xFFFFFFFF),
+        "code_size": (0, 0xFFFFFFFF),
+        "data_size": (0, 0xFFFFFFFF),
+        "code_length": (0, 0xFFFFFFFF),
+        "version": (0, 0xFFFFFFFF),
+        "expires_at": (0, 0xFFFFFFFFFFFF),
+        "executions_left": (-1, 0xFFFFFFFF),
+    },
+)
+_LENGTHS: Final[Mapping[str, tuple[type[bytes | str], int]]] = MappingProxyType(
+    {
+        "tar": (bytes, 3),
+        "service": (str, 64),
+        "supplier": (str, 64),
+        "supplier_number": (str, 20),
+        "suite": (str, 16),
+        "form": (str, 24),
+        "supplier_public": (bytes, 2048),
+        "code_digest": (bytes, _DIGEST_OCTETS),
+        "supplier_digest": (bytes, _DIGEST_OCTETS),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One resource (DESIGN section 6). Sizes and ``start`` are octets of the image, code first, then data.
+
+    ``supplier_number`` is where short messages to the supplier go. ``supplier_public`` and ``code_digest``
+    (SHA-256) are empty when there is none; ``expires_at`` is in seconds of the epoch, 0 = never;
+    ``executions_left`` is -1 when unlimited. A definition that cannot be is a ValueError.
+    """
+
+    rsc_id: int
+    tar: bytes
+    service: str
+    state: ResourceState = ResourceState.RESERVED
+    supplier: str
+    supplier_number: str = ""
+    suite: str
+    form: str
+    supplier_public: bytes
+    start: int
+    code_size: int
+    data_size: int
+    code_length: int = 0
+    code_digest: bytes = b""
+    supplier_digest: bytes = b""
+    version: int = 0
+    rights: frozenset[str] = frozenset()
+    expires_at: int = 0
+    executions_left: int = -1
+    session: SessionRecord | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            _check_range(name, getattr(self, name), low, high)
+        for name, (kind, longest) in _LENGTHS.items():
+            value = getattr(self, name)
+            if type(value) is not kind or len(value) > longest:
+                raise ValueError(f"{name} is {kind.__name__} of at most {longest}")
+        if len(self.tar) != 3:
+            raise ValueError("a TAR has three octets")
+        digest_octets = _DIGEST_OCTETS if self.code_length else 0
+        if self.code_length > self.code_size or len(self.code_digest) != digest_octets:
+            raise ValueError("a programme fits its area and has a digest, or there is none")
+        if self.state is ResourceState.FREE or (self.state is ResourceState.LOADED and not self.code_length):
+            raise ValueError(f"no such definition can be {self.state}")
+        rights_mask(self.rights)
+
+    @property
+    def data_start(self) -> int:
+        """Where the data part begins."""
+        return self.start + self.code_size
+
+    @property
+    def end(self) -> int:
+        """Where the area ends, not included."""
+        return self.start + self.code_size + self.data_size
+
+    def state_after(self, event: ResourceEvent) -> ResourceState:
+        """Return the state after an event, FREE after a release; raise TransitionRefused."""
+        if event is ResourceEvent.UNBLOCK and not self.code_length:
+            event = ResourceEvent.UNBLOCK_EMPTY
+        return transition(self.state, event)
+
+    def after(self, event: ResourceEvent, **changes: Any) -> Definition:
+        """Return the definition after an event, with these fields changed too; raise TransitionRefused.
+
+        A block takes the supplier's key and the session with it. After a release there is no definition:
+        that is ``DefinitionTable.remove``, and here a ValueError.
+        """
+        state = self.state_after(event)
+        if event in KEY_REMOVERS:
+            changes |= {"supplier_public": b"", "session": None}
+        return replace(self, state=state, **changes)
+
+    def encode(self) -> bytes:
+        """Return the record, as ``parse`` takes it."""
+        values = [getattr(self, each.name) for each in fields(self)]
+        values[_STATE] = self.state.value
+        values[_RIGHTS] = rights_mask(self.rights)
+        if self.session is not None:
+            values[_SESSION] = [getattr(self.session, each.name) for each in fields(self.session)]
+        octets: bytes = msgpack.packb([_RECORD_VERSION, *values])
+        return octets
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Definition:
+        """Return the definition in a record; raise ImageRejected when it is none."""
+        try:
+            version, *values = msgpack.unpackb(octets, max_array_len=32, max_map_len=0, max_ext_len=0)
+            if version != _RECORD_VERSION:
+                raise ImageRejected("unknown-definition-version")
+            values[_STATE] = ResourceState(values[_STATE])
+            values[_RIGHTS] = rights_names(values[_RIGHTS])
+            if values[_SESSION] is not None:
+                values[_SESSION] = SessionRecord(**dict(zip(_SESSION_FIELDS, values[_SESSION], strict=True)))
+            return cls(**dict(zip(_FIELDS, values, strict=True)))
+        except (ValueError, TypeError, IndexError) as error:
+            # The cause is left out on purpose: it could quote what the record holds.
+            raise ImageRejected("bad-definition", type(error).__name__) from None
+
+
+_FIELDS: Final = tuple(each.name for each in fields(Definition))
+_SESSION_FIELDS: Final = tuple(each.name for each in fields(SessionRecord))
+_STATE: Final = _FIELDS.index("state")
+_RIGHTS: Final = _FIELDS.index("rights")
+_SESSION: Final = _FIELDS.index("session")
+
+
+def _check_range(name: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} is a number from {low} to {high}")

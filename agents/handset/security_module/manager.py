@@ -1,0 +1,185 @@
+"""The resource manager (TAR B00000): what the operator, and nobody else, may do to the module's resources.
+
+The rules, in this order: the command is signed by this module's operator, for this module; its counter is
+higher than the last one's, or it repeats the last command octet by octet and gets the very same answer again;
+then the life cycle must allow it. The change, the counter and the answer are one transaction. A command that
+proves nothing gets no signed answer and changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from agents.errors import Unproven
+from agents.handset.security_module.definitions import Definition
+from agents.handset.security_module.errors import ModuleError, TransitionRefused
+from agents.handset.security_module.life_cycle import ResourceEvent, ResourceState, transition
+from agents.handset.security_module.memory import Record
+from agents.handset.security_module.rights import rights_names
+from agents.messages.air import (
+    MANAGER_TAR,
+    OPERATOR_COMMANDS,
+    Answer,
+    Block,
+    OperatorCommand,
+    Release,
+    Reserve,
+    Unblock,
+)
+from agents.messages.codec import decode, encode
+from agents.messages.signed import Purpose, Signed, check_key
+from transport.errors import Rejected
+from transport.security.suites import SUITES
+from transport.security.terms import FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agents.handset.security_module.core import Core
+    from agents.handset.security_module.memory import Transaction
+
+
+def execute(core: Core, signed: Signed) -> bytes:
+    """Check and carry out one operator command; return the module's signed answer.
+
+    Raises Unproven when the command does not prove that the operator meant it for this module.
+    """
+    _prove(core, signed)
+    digest = hashlib.sha256(signed.signed_octets).digest()
+    if signed.counter == core.turns.command and digest == core.turns.digest:
+        return core.memory.get_record(Record.ANSWER) or b""
+    if signed.counter <= core.turns.command:
+        # Authentic but old: it is told so, and nothing is stored, so that the last answer stays to be
+        # repeated.
+        core.note("manager.refused", reason="replayed")
+        return _answer(core, signed, Answer(reason="replayed", rsc_id=0))
+    return _carry_out(core, signed, digest)
+
+
+def _prove(core: Core, signed: Signed) -> None:
+    if core.identity is None:
+        raise Unproven("not-personalised")
+    identity = core.identity
+    if signed.signer != identity.operator:
+        raise Unproven("not-our-operator")
+    if signed.target != identity.ua:
+        raise Unproven("meant-for-another")
+    try:
+        signed.verify(purpose=Purpose.COMMAND, suite=identity.operator_suite, public=identity.operator_public)
+    except Rejected:
+        raise Unproven("signature") from None
+
+
+def _carry_out(core: Core, signed: Signed, digest: bytes) -> bytes:
+    tar = b""
+    try:
+        command: OperatorCommand = decode(signed.body, *OPERATOR_COMMANDS)
+        tar = command.tar
+        with core.memory.transaction() as transaction:
+            rsc_id = _COMMANDS[type(command)](core, transaction, command)
+            octets = _keep(core, transaction, signed, digest, Answer(reason="", rsc_id=rsc_id))
+    except (ModuleError, Rejected) as refusal:
+        # The transaction is undone; the counter and the refusal are kept in one of their own.
+        core.note("manager.refused", reason=refusal.reason, tar=tar)
+        with core.memory.transaction() as transaction:
+            return _keep(core, transaction, signed, digest, Answer(reason=refusal.reason, rsc_id=0))
+    core.note(f"manager.{type(command).__name__.lower()}", tar=tar)
+    return octets
+
+
+def _keep(core: Core, transaction: Transaction, signed: Signed, digest: bytes, answer: Answer) -> bytes:
+    octets = _answer(core, signed, answer)
+    core.keep_turns(transaction, replace(core.turns, command=signed.counter, digest=digest))
+    core.memory.put_record(transaction, Record.ANSWER, octets)
+    return octets
+
+
+def _answer(core: Core, signed: Signed, answer: Answer) -> bytes:
+    return core.sign(encode(answer), purpose=Purpose.ANSWER, target=signed.signer, counter=signed.counter)
+
+
+def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
+    for known, name, reason in (
+        (SUITES, command.suite, "unknown-suite"),
+        (FORMS, command.form, "unknown-form"),
+    ):
+        if name not in known:
+            raise TransitionRefused(reason)
+    _check_supplier_key(core, command.suite, command.supplier_public)
+    if command.tar == MANAGER_TAR:
+        raise TransitionRefused("reserved-tar")
+    if core.definitions.by_tar(command.tar) or core.definitions.by_service(command.service):
+        raise TransitionRefused("resource-exists")
+    try:
+        rights = rights_names(command.rights)
+    except ValueError:
+        raise TransitionRefused("unknown-right") from None
+    state = transition(ResourceState.FREE, ResourceEvent.RESERVE)
+    rsc_id = core.definitions.next_id()
+    definition = Definition(
+        rsc_id=rsc_id,
+        tar=command.tar,
+        service=command.service,
+        state=state,
+        supplier=command.supplier,
+        supplier_number=command.supplier_number,
+        suite=command.suite,
+        form=command.form,
+        supplier_public=command.supplier_public,
+        supplier_digest=hashlib.sha256(command.supplier_public).digest(),
+        start=core.definitions.allocate(command.code_size + command.data_size),
+        code_size=command.code_size,
+        data_size=command.data_size,
+        rights=rights,
+        expires_at=command.expires_at,
+        executions_left=command.executions,
+    )
+    core.definitions.put(transaction, definition)
+    return rsc_id
+
+
+def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:
+    check_key(suite, public)
+    if public == core.owner().public:
+        raise TransitionRefused("bad-public-key")
+
+
+def _block(core: Core, transaction: Transaction, command: Block) -> int:
+    definition = core.definitions.require(command.tar)
+    core.definitions.put(transaction, definition.after(ResourceEvent.BLOCK))
+    _forget(core, command.tar)
+    return definition.rsc_id
+
+
+def _unblock(core: Core, transaction: Transaction, command: Unblock) -> int:
+    definition = core.definitions.require(command.tar)
+    # The operator gives back what it took, and nothing else: with a key of its own it would be the supplier.
+    if hashlib.sha256(command.supplier_public).digest() != definition.supplier_digest:
+        raise TransitionRefused("not-the-suppliers-key")
+    unblocked = definition.after(ResourceEvent.UNBLOCK, supplier_public=command.supplier_public)
+    core.definitions.put(transaction, unblocked)
+    return definition.rsc_id
+
+
+def _release(core: Core, transaction: Transaction, command: Release) -> int:
+    definition = core.definitions.require(command.tar)
+    definition.state_after(ResourceEvent.RELEASE)
+    core.definitions.remove(transaction, definition.rsc_id)
+    _forget(core, command.tar)
+    return definition.rsc_id
+
+
+def _forget(core: Core, tar: bytes) -> None:
+    """Drop what was open with the supplier: a revoked resource finishes nothing."""
+    core.calls.pop(tar, None)
+    core.uploads.pop(tar, None)
+
+
+_COMMANDS: Final[Mapping[type[Any], Callable[[Core, Transaction, Any], int]]] = {
+    Reserve: _reserve,
+    Block: _block,
+    Unblock: _unblock,
+    Release: _release,
+}

@@ -1,0 +1,118 @@
+"""What a module says by itself: short messages that it asks its terminal to send, and its response packets.
+
+A response packet goes back in the delivery report when it fits there and the command did not ask otherwise;
+else the report says "response will follow by SMS-SUBMIT" (status 0B) and the response goes in short messages
+of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from transport.concatenation import split
+from transport.secured_packet import (
+    CLEAR_WITHOUT_KEYS,
+    Integrity,
+    PorDemand,
+    ResponsePacket,
+    ResponseStatus,
+    encode_response,
+)
+from transport.sms.address import Address
+from transport.sms.tpdu import SmsSubmit
+from transport.sms.user_data import IEI_COMMAND_PACKET, IEI_RESPONSE_PACKET, InformationElement
+from transport.toolkit import MAX_TEXT, CommandType, ProactiveCommand
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.core import Core
+    from transport.secured_packet import CommandHeader, PacketKeys, SecurityParameters
+
+REPORT_ROOM: Final = 137
+"""Octets of a response packet that a delivery report carries behind the header 02 71 00: 140 in all."""
+GOES_ON: Final = b"+ "
+"""What a text begins with that goes on where the one before it ended."""
+_COMMAND: Final = InformationElement(iei=IEI_COMMAND_PACKET, data=b"")
+_RESPONSE: Final = InformationElement(iei=IEI_RESPONSE_PACKET, data=b"")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A command packet that came whole: its clear header, its octets, and the number to answer."""
+
+    header: CommandHeader
+    octets: bytes
+    reply_to: str
+    now: float
+
+
+def show(core: Core, text: str) -> None:
+    """Queue *text* for the display, in as many texts as it takes, all but the first marked as going on."""
+    octets = text.encode()
+    first, rest = octets[:MAX_TEXT], octets[MAX_TEXT:]
+    room = MAX_TEXT - len(GOES_ON)
+    for piece in (first, *(GOES_ON + rest[at : at + room] for at in range(0, len(rest), room))):
+        core.ask(ProactiveCommand(type=CommandType.DISPLAY_TEXT, text=piece))
+
+
+def send_command(core: Core, packet: bytes, *, to: str) -> None:
+    """Ask the terminal to send a command packet to number *to*, in as many short messages as it takes."""
+    _send(core, packet, _COMMAND, to)
+
+
+def respond(
+    core: Core,
+    incoming: Incoming,
+    status: ResponseStatus,
+    *,
+    counter: int = 0,
+    data: bytes = b"",
+    keys: PacketKeys | None = None,
+) -> bytes:
+    """Return what the delivery report carries: a response packet, or nothing if none was asked for."""
+    spi = incoming.header.spi
+    if not spi.wants_response(status):
+        return b""
+    packet = ResponsePacket(tar=incoming.header.tar, counter=counter, status=status, data=data)
+    octets = encode_response(packet, spi=spi, keys=keys)
+    # A promise could not be protected either: what goes clear for want of keys goes at once.
+    if not is_answerable(spi, keys) or (len(octets) <= REPORT_ROOM and not spi.por_in_submit):
+        return octets
+    _send(core, octets, _RESPONSE, incoming.reply_to)
+    promise = ResponsePacket(
+        tar=incoming.header.tar, counter=counter, status=ResponseStatus.RESPONSE_BY_SMS_SUBMIT
+    )
+    return encode_response(promise, spi=spi, keys=keys)
+
+
+def is_answerable(spi: SecurityParameters, keys: PacketKeys | None) -> bool:
+    """Say whether a response can be protected as *spi* demands, with *keys* or with none."""
+    if spi.por is PorDemand.NONE or not (spi.por_ciphering or spi.por_integrity):
+        return True
+    return keys is not None and spi.por_integrity in (Integrity.NONE, Integrity.CC)
+
+
+def refuse(
+    core: Core,
+    incoming: Incoming,
+    status: ResponseStatus,
+    reason: str,
+    *,
+    counter: int = 0,
+    keys: PacketKeys | None = None,
+) -> bytes:
+    """Refuse a packet with *status*, leaving a note of why; return what the delivery report carries.
+
+    Without the protection that was demanded nothing but "unidentified security error" may be said, in clear.
+    """
+    if not is_answerable(incoming.header.spi, keys) and status not in CLEAR_WITHOUT_KEYS:
+        status = ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
+    core.note("packet.refused", reason=reason, tar=incoming.header.tar)
+    return respond(core, incoming, status, counter=counter, keys=keys)
+
+
+def _send(core: Core, packet: bytes, element: InformationElement, to: str) -> None:
+    core.reference = core.reference + 1 & 0xFF
+    for user_data in split(packet, reference=core.reference, first=element):
+        submit = SmsSubmit(reference=core.reference, destination=Address(digits=to), user_data=user_data)
+        core.ask(ProactiveCommand(type=CommandType.SEND_SHORT_MESSAGE, tpdu=submit.encode()))

@@ -1,0 +1,85 @@
+"""PERS: a blank module becomes somebody's, once.
+
+The factory's machine sends one message in blocks (STORE DATA, P1 bit 8 on the last, P2 the block's number).
+The module makes its own key pair and answers with its public key, signed with the private one, which never
+leaves. From then on the command is not there any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agents.handset.security_module.core import Identity
+from agents.handset.security_module.errors import ModuleError
+from agents.messages.codec import decode
+from agents.messages.contact import Personalise
+from agents.messages.signed import Purpose, check_key
+from transport import apdu
+from transport.apdu import ResponseApdu
+from transport.errors import Rejected
+from transport.security.suites import SUITES
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.core import Core
+    from transport.apdu import CommandApdu
+
+LAST_BLOCK: Final = 0x80
+MAX_OCTETS: Final = 8 * 255
+
+
+def store_data(core: Core, command: CommandApdu, _now: float) -> ResponseApdu:
+    """Take one block; after the last, personalise and answer with the signed public key."""
+    if core.identity is not None:
+        core.note("personalise.refused", reason="already-personalised")
+        return ResponseApdu(status=apdu.SW_INS_NOT_SUPPORTED)
+    if command.p2 == 0:
+        core.blocks = b""
+    if command.p2 * apdu.MAX_DATA != len(core.blocks) or len(core.blocks) >= MAX_OCTETS:
+        core.blocks = b""
+        return ResponseApdu(status=apdu.SW_WRONG_PARAMETERS)
+    core.blocks += command.data
+    if not command.p1 & LAST_BLOCK:
+        return ResponseApdu()
+    octets, core.blocks = core.blocks, b""
+    try:
+        return ResponseApdu(data=_personalise(core, decode(octets, Personalise)))
+    except (Rejected, ModuleError) as rejection:
+        core.note("personalise.refused", reason=rejection.reason)
+        return ResponseApdu(status=apdu.SW_WRONG_DATA)
+
+
+def _personalise(core: Core, message: Personalise) -> bytes:
+    if message.suite not in SUITES:
+        raise Rejected("unknown-suite")
+    check_key(message.operator_suite, message.operator_public)
+    check_key(message.authority_suite, message.authority_public)
+    key = SUITES[message.suite].generate_signing_key(core.rng)
+    identity = Identity(
+        ua=message.ua,
+        suite=message.suite,
+        private=key.private,
+        public=key.public,
+        authority=message.authority,
+        authority_suite=message.authority_suite,
+        authority_public=message.authority_public,
+        operator=message.operator,
+        operator_number=message.operator_number,
+        operator_suite=message.operator_suite,
+        operator_public=message.operator_public,
+    )
+    with core.memory.transaction() as transaction:
+        core.keep_identity(transaction, identity)
+    core.note("module.personalised")
+    return _possession(core)
+
+
+def get_data(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:
+    """Answer with the signed public key; nothing here is secret, so it is said as often as it is asked."""
+    if core.identity is None:
+        return ResponseApdu(status=apdu.SW_CONDITIONS_NOT_SATISFIED)
+    return ResponseApdu(data=_possession(core))
+
+
+def _possession(core: Core) -> bytes:
+    identity = core.owner()
+    return core.sign(identity.public, purpose=Purpose.POSSESSION, target=identity.authority, counter=0)

@@ -1,0 +1,197 @@
+"""The run unit: executes a resource's programme inside its data area and nowhere else.
+
+The programme is WebAssembly; ``host_functions`` says what it may import and must export. Its linear memory
+is the first octets of the data area: as many as its declared minimum, from the first instruction to the
+last. It is restored before each run and given back after one that ended well; it never grows
+(``memory.grow`` answers -1). Custom page sizes allow a memory of any number of octets: ``(memory 64 64
+(pagesize 1))``.
+
+A store and an instance live for one run; engine and compiled programmes (``programme``) are shared by all.
+Randomness comes by right only, so the same run with the same rights and services is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+from wasmtime import Func, Memory, Store, Trap, TrapCode, WasmtimeError
+
+from agents.handset.security_module.errors import ApplicationRefused, ExecutionFailed
+from agents.handset.security_module.host_functions import HOST_FUNCTIONS, RUN, HostServices, Run
+from agents.handset.security_module.programme import (
+    ENTRIES,
+    Compiled,
+    compiled_programme,
+    engine,
+    first_line,
+)
+from agents.handset.security_module.rights import rights_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["ApplicationInfo", "CallResult", "HostServices", "call", "check_application", "load"]
+
+DEFAULT_FUEL: Final = 10_000_000
+"""Some five to fifteen milliseconds of a desktop core, whatever a programme spends it on."""
+MAX_TABLE_ELEMENTS: Final = 1024
+
+Entry = Literal["personalise", "invoke"]
+
+_TRAP_REASONS: Final[Mapping[TrapCode | None, str]] = MappingProxyType(
+    {
+        TrapCode.OUT_OF_FUEL: "out-of-fuel",
+        TrapCode.STACK_OVERFLOW: "stack-overflow",
+        TrapCode.MEMORY_OUT_OF_BOUNDS: "outside-memory",
+        TrapCode.TABLE_OUT_OF_BOUNDS: "outside-table",
+        TrapCode.UNREACHABLE: "unreachable",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationInfo:
+    """What a programme is, once it was found loadable. Sizes in octets."""
+
+    code_size: int
+    memory_size: int
+    page_size: int
+    imports: tuple[str, ...]
+    rights: frozenset[str]
+    initial_data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResult:
+    """A run that ended well: the data area after it, and what the programme said."""
+
+    data: bytes = field(repr=False)
+    output: bytes = field(repr=False)
+    status: int
+    fuel_used: int
+    texts: tuple[str, ...] = field(repr=False)
+
+
+def check_application(code: bytes, *, rights: Iterable[str], data_size: int) -> ApplicationInfo:
+    """Return what a programme is; raise ApplicationRefused unless it may be loaded with these rights.
+
+    The reasons: ``code-too-large``, ``not-webassembly``, ``malformed``, ``start-function``,
+    ``too-many-functions``, ``too-many-locals``, ``invalid``, ``unknown-import``, ``import-signature``,
+    ``ungranted-import``, ``no-memory``, ``memory-too-large``, ``no-entry``, ``initial-data``,
+    ``resources``.
+    """
+    compiled = compiled_programme(code, rights_mask(rights))
+    limits = compiled.memory_type.limits
+    largest = max(limits.min, limits.max or 0) * compiled.memory_type.page_size
+    if largest > data_size:
+        raise ApplicationRefused("memory-too-large", f"{largest} octets for {data_size}")
+    imports = tuple(str(each.name) for each in compiled.module.imports)
+    return ApplicationInfo(
+        code_size=len(code),
+        memory_size=compiled.memory_size,
+        page_size=compiled.memory_type.page_size,
+        imports=imports,
+        rights=frozenset(HOST_FUNCTIONS[name].right for name in imports) - {""},
+        initial_data=_initial_data(compiled),
+    )
+
+
+def load(code: bytes, *, rights: Iterable[str], data_size: int) -> bytes:
+    """Return the data area as it is before the first run, ``data_size`` octets; raise ApplicationRefused."""
+    info = check_application(code, rights=rights, data_size=data_size)
+    return info.initial_data.ljust(data_size, b"\0")
+
+
+def call(
+    code: bytes,
+    entry: Entry,
+    data: bytes,
+    argument: bytes,
+    *,
+    rights: Iterable[str],
+    services: HostServices,
+    fuel: int = DEFAULT_FUEL,
+) -> CallResult:
+    """Run an entry on the data area ``data`` and return the area after it, as long as before.
+
+    Raise ExecutionFailed (``out-of-fuel``, ``stack-overflow``, ``outside-memory``, ``outside-table``,
+    ``unreachable``, ``trap``, ``output-too-long``, ``display-too-long``): nothing has changed then. Raise
+    ApplicationRefused when the programme is not loadable, ValueError when ``data`` is shorter than its
+    memory.
+    """
+    if entry not in ENTRIES:
+        raise ValueError(f"there is no entry {entry!r}")
+    compiled = compiled_programme(code, rights_mask(rights))
+    size = compiled.memory_size
+    if len(data) < size:
+        raise ValueError(f"a data area of {len(data)} octets for a memory of {size}")
+    with _open_store(compiled, fuel) as store:
+        exports = _instantiate(compiled, store)
+        function = exports[entry]
+        assert isinstance(function, Func)
+        view = _view(exports, store, size)
+        view[:] = data[:size]
+        run = Run(view, argument, fuel, services)
+        status = _run(function, store, run)
+        fuel_used = fuel - store.get_fuel() + run.spent
+        if fuel_used > fuel:
+            raise ExecutionFailed("out-of-fuel")
+        return CallResult(
+            data=bytes(view) + data[size:],
+            output=bytes(run.output),
+            status=status & 0xFFFFFFFF,
+            fuel_used=fuel_used,
+            texts=tuple(run.texts),
+        )
+
+
+def _run(function: Func, store: Store, run: Run) -> int:
+    token = RUN.set(run)
+    try:
+        status: int = function(store)
+    except Trap as trap:
+        raise ExecutionFailed(_TRAP_REASONS.get(trap.trap_code, "trap")) from None
+    finally:
+        RUN.reset(token)
+    return status
+
+
+def _instantiate(compiled: Compiled, store: Store) -> Mapping[str, object]:
+    """Return the exports of a fresh instance; raise ApplicationRefused, ExecutionFailed when out of fuel."""
+    try:
+        return compiled.linked.instantiate(store).exports(store)
+    except Trap as trap:
+        if trap.trap_code is TrapCode.OUT_OF_FUEL:
+            raise ExecutionFailed("out-of-fuel") from None
+        raise ApplicationRefused("initial-data", "outside the memory or the table") from None
+    except WasmtimeError as error:
+        raise ApplicationRefused("resources", first_line(error)) from None
+
+
+def _view(exports: Mapping[str, object], store: Store, size: int) -> memoryview:
+    """Return the memory's own octets: it cannot grow, so they stay in place until the store is closed."""
+    memory = exports["memory"]
+    assert isinstance(memory, Memory)
+    return memoryview(memory.get_buffer_ptr(store, size)).cast("B") if size else memoryview(bytearray())
+
+
+def _open_store(compiled: Compiled, fuel: int) -> Store:
+    store = Store(engine())
+    store.set_limits(
+        memory_size=compiled.memory_size,
+        table_elements=MAX_TABLE_ELEMENTS,
+        instances=1,
+        tables=1,
+        memories=1,
+    )
+    store.set_fuel(fuel)
+    return store
+
+
+def _initial_data(compiled: Compiled) -> bytes:
+    """Return the memory of a fresh instance; raise ApplicationRefused when there can be none."""
+    # Writing the first data costs fuel too, an octet each, so that a programme within its limits has enough.
+    with _open_store(compiled, DEFAULT_FUEL) as store:
+        return bytes(_view(_instantiate(compiled, store), store, compiled.memory_size))

@@ -1,0 +1,146 @@
+"""The secure connection between supplier and module (SER): made once, then used packet by packet.
+
+The module opens it, because the handset calls the supplier. What the supplier sends back proves it, comes to
+the resource manager's TAR and is answered with the module's own proof; only then is there a session, stored
+in the resource's DEF record in the place of the one before. From then on the resource's own TAR takes packets
+of minimum security level 16 under that session's keys, each counter once.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from agents.errors import Unproven
+from agents.handset.security_module import applications
+from agents.handset.security_module.core import MAX_OPEN_CALLS
+from agents.handset.security_module.definitions import SessionRecord
+from agents.handset.security_module.errors import ModuleError
+from agents.handset.security_module.life_cycle import ResourceEvent
+from agents.handset.security_module.outgoing import is_answerable, refuse, respond
+from agents.messages.air import Call, Prove
+from agents.messages.codec import encode
+from transport.errors import PacketRejected, Rejected
+from transport.secured_packet import PacketKeys, ResponseStatus, check_counter, decode_command
+from transport.security.handshake import Initiator
+from transport.security.suites import SUITES
+from transport.security.terms import Terms
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.core import Core
+    from agents.handset.security_module.definitions import Definition
+    from agents.handset.security_module.outgoing import Incoming
+    from transport.secured_packet import CommandPacket
+
+MINIMUM_SECURITY_LEVEL: Final = 0x16
+"""Of whatever a resource's own TAR takes: cryptographic checksum, ciphering, and a counter that rises.
+
+Level 06 would be checksum and ciphering alone, and let a sender who leaves the counter unchecked be replayed.
+"""
+KEYSET_INDEX: Final = 1
+"""The keyset that a session is, in KIc and KID."""
+
+
+def call(core: Core, definition: Definition, now: float) -> bytes:
+    """Open a secure connection for *definition*'s resource; return the Call to send to its supplier.
+
+    Raises TransitionRefused when the life cycle or the expiry date does not allow it.
+    """
+    applications.check_usable(core, definition, now)
+    definition.state_after(ResourceEvent.AUTHENTICATE)
+    identity = core.owner()
+    terms = Terms(
+        suite=definition.suite,
+        form=definition.form,
+        initiator=identity.ua.encode(),
+        responder=definition.supplier.encode(),
+        tar=definition.tar,
+        initiator_suite=identity.suite,
+        responder_suite=definition.suite,
+    )
+    initiator = Initiator(
+        terms,
+        signing_key=SUITES[identity.suite].load_signing_key(identity.private),
+        peer_public=definition.supplier_public,
+        rng=core.rng,
+    )
+    core.calls.pop(definition.tar, None)
+    while len(core.calls) >= MAX_OPEN_CALLS:
+        core.calls.pop(next(iter(core.calls)))
+    core.calls[definition.tar] = initiator
+    return encode(Call(tar=definition.tar, opening=initiator.start()))
+
+
+def prove(core: Core, message: Prove, now: float) -> bytes:
+    """Check the supplier's proof; store the session, then return the module's own proof.
+
+    Raises Unproven when there is no open call or the proof does not hold; the session before stays as it is.
+    """
+    definition = core.definitions.by_tar(message.tar)
+    call_open = core.calls.get(message.tar)
+    if definition is None or call_open is None:
+        raise Unproven("no-open-call")
+    # A proof that does not hold must not cost the call it claims to answer: it is tried on a copy.
+    initiator = copy(call_open)
+    try:
+        applications.check_usable(core, definition, now)
+        definition.state_after(ResourceEvent.AUTHENTICATE)
+        proof = initiator.receive(message.proof)
+    except (ModuleError, Rejected) as refusal:
+        raise Unproven(refusal.reason) from None
+    del core.calls[message.tar]
+    keys = initiator.keys
+    session = SessionRecord(
+        to_module_cipher=keys.to_module.cipher_key,
+        to_module_mac=keys.to_module.mac_key,
+        from_module_cipher=keys.from_module.cipher_key,
+        from_module_mac=keys.from_module.mac_key,
+        received_counter=0,
+        sent_counter=0,
+    )
+    with core.memory.transaction() as transaction:
+        core.definitions.put(transaction, replace(definition, session=session))
+    core.uploads.pop(message.tar, None)
+    core.note("session.opened", tar=message.tar)
+    return proof
+
+
+def receive(core: Core, incoming: Incoming) -> bytes:
+    """Take one secured packet for a resource; return what its delivery report carries.
+
+    Never raises for what a packet holds: every refusal is a status in the response packet.
+    """
+    header = incoming.header
+    definition = core.definitions.by_tar(header.tar)
+    if definition is None:
+        return refuse(core, incoming, ResponseStatus.TAR_UNKNOWN, "unknown-resource")
+    session = definition.session
+    if session is None or header.keyset != KEYSET_INDEX:
+        return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "no-session")
+    outward = _keys(session.from_module_cipher, session.from_module_mac)
+    try:
+        packet = _open(incoming, session, outward)
+    except PacketRejected as rejection:
+        return refuse(core, incoming, rejection.status, rejection.reason, keys=outward)
+    counter = packet.counter
+    verdict = check_counter(packet.spi.counter, received=counter, stored=session.received_counter)
+    if verdict.refusal is not None:
+        return refuse(core, incoming, verdict.refusal, "counter", counter=counter, keys=outward)
+    taken = replace(definition, session=replace(session, received_counter=verdict.stored))
+    result = applications.execute(core, taken, packet.data, incoming.now)
+    return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=encode(result), keys=outward)
+
+
+def _open(incoming: Incoming, session: SessionRecord, outward: PacketKeys) -> CommandPacket:
+    """Return the packet, opened; raise PacketRejected for one that does not hold or cannot be answered."""
+    spi = incoming.header.spi
+    if not is_answerable(spi, outward):
+        raise PacketRejected(ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "response-protection")
+    if not spi.meets(MINIMUM_SECURITY_LEVEL):
+        raise PacketRejected(ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, "minimum-security-level")
+    return decode_command(incoming.octets, _keys(session.to_module_cipher, session.to_module_mac))
+
+
+def _keys(cipher_key: bytes, mac_key: bytes) -> PacketKeys:
+    return PacketKeys(index=KEYSET_INDEX, cipher_key=cipher_key, mac_key=mac_key)

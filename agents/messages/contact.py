@@ -1,0 +1,21 @@
+"""What passes over the contacts of a module in the factory: its personalisation (PERS)."""
+
+from __future__ import annotations
+
+from agents.messages.codec import UA, Name, Number, PublicKey, message
+
+
+@message(30)
+class Personalise:
+    """PERS: what makes a blank module somebody's. It makes its own key pair; the private key never leaves."""
+
+    ua: UA
+    suite: Name
+    """The suite of the key pair that the module shall make."""
+    authority: Name
+    authority_suite: Name
+    authority_public: PublicKey
+    operator: Name
+    operator_number: Number
+    operator_suite: Name
+    operator_public: PublicKey

@@ -1,0 +1,122 @@
+"""What the roles ask each other on the inside road: every question and every reply travels sealed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agents.messages.codec import (
+    UA,
+    Counter,
+    Extent,
+    Name,
+    Number,
+    Octets,
+    PublicKey,
+    Reason,
+    Seconds,
+    Size,
+    Tar,
+    message,
+)
+
+
+@message(40)
+class Register:
+    """Personaliser to authority: this module exists, this is its key and what it can do."""
+
+    ua: UA
+    suite: Name
+    public: PublicKey
+    memory: Size
+    operator: Name
+    suites: Annotated[list[Name], Field(max_length=16)]
+    """What the module's crypto module can do."""
+    possession: Octets
+    """The module's own signature over all this: it holds the private key."""
+
+
+@message(41)
+class LookUp:
+    """Operator to authority: whose key is this address? Answered to the module's operator alone."""
+
+    ua: UA
+
+
+@message(42)
+class ModuleRecord:
+    """Authority to operator: a module's certificate and characteristics."""
+
+    certificate: Octets
+    memory: Size
+    suites: Annotated[list[Name], Field(max_length=16)]
+
+
+@message(43)
+class Agree:
+    """AGREE: a supplier asks the operator for a service: its key and the resource it needs."""
+
+    service: Name
+    number: Number
+    suite: Name
+    form: Name
+    public: PublicKey
+    code_size: Extent
+    data_size: Size
+    rights: Annotated[int, Field(ge=0, lt=1 << 32)]
+    expires_at: Seconds
+    executions: Annotated[int, Field(ge=-1, lt=1 << 31)]
+
+
+@message(44)
+class Agreed:
+    """Operator to supplier: the service is agreed, under this TAR."""
+
+    service: Name
+    tar: Tar
+
+
+@message(45)
+class Activate:
+    """ACT: operator to supplier: this module holds your resource.
+
+    The module's key comes in the authority's certificate: the operator's word for it is not enough.
+    """
+
+    ua: UA
+    service: Name
+    certificate: Octets
+    rsc_id: Annotated[int, Field(ge=0, lt=1 << 16)]
+    tar: Tar
+    turn: Counter
+    """The counter of the command that reserved the resource."""
+
+
+@message(46)
+class ResourceChanged:
+    """Operator to supplier: your resource in this module was blocked, unblocked or released."""
+
+    ua: UA
+    service: Name
+    state: Name
+    turn: Counter
+    """The counter of the command that changed it: what is older than what one knows is no news."""
+
+
+@message(47)
+class Done:
+    """The reply to what needs no other: it is stored."""
+
+
+@message(48)
+class Refused:
+    """The reply of a role that will not: *reason* is a code of ours."""
+
+    reason: Reason
+
+
+REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged)
+REPLIES = (ModuleRecord, Agreed, Done, Refused)
+Request = Register | LookUp | Agree | Activate | ResourceChanged
+Reply = ModuleRecord | Agreed | Done | Refused

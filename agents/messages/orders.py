@@ -1,0 +1,35 @@
+"""What the console says to agents, and what they report back; both travel under the run's console key."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agents.messages.codec import Name, Reason, Secret, message
+
+Target = Annotated[str, Field(max_length=32)]
+
+
+@message(60)
+class Order:
+    """Do one thing for one target. *run* keeps orders of an earlier run from acting in this one."""
+
+    run: Annotated[int, Field(ge=0, lt=1 << 31)]
+    do: Name
+    ua: Target
+    service: Target
+    argument: Secret
+
+
+@message(61)
+class Event:
+    """What became of it: ``ok``, ``refused`` (a party said no: *reason*) or ``failed`` (nobody answered)."""
+
+    run: Annotated[int, Field(ge=0, lt=1 << 31)]
+    do: Name
+    ua: Target
+    service: Target
+    result: Name
+    reason: Reason
+    output: Secret

@@ -1,0 +1,167 @@
+"""The personaliser: the factory that makes blank modules somebody's and tells the authority (PERS)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from agents.console import COMMAND, RESPONSE
+from agents.errors import MessageRejected, Refusal, Unanswered
+from agents.handset.security_module.module import INS_GET_DATA, INS_STORE_DATA, PROPRIETARY
+from agents.handset.security_module.personalisation import LAST_BLOCK
+from agents.messages.codec import decode, encode
+from agents.messages.contact import Personalise
+from agents.messages.inside import Done, Register
+from agents.messages.signed import Signed
+from agents.role import Role
+from bus.frame import Bearer, Frame
+from bus.topics import Contact, ContactReply
+from transport import apdu
+from transport.apdu import CommandApdu, ResponseApdu
+from transport.security.suites import SUITES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agents.identity import Directory
+    from agents.role import Desk, Ordered
+    from bus.frame import TraceContext
+
+CONTACT_TIMEOUT_S: Final = 10.0
+ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOrder:
+    """What a module shall become: its group's own description."""
+
+    operator: str
+    operator_number: str
+    suite: str
+    memory: int
+
+
+class Personalizer(Role):
+    """One factory; *work* says for each address what its module shall become."""
+
+    def __init__(
+        self, desk: Desk, *, authority: str, directory: Directory, work: Mapping[str, WorkOrder]
+    ) -> None:
+        super().__init__(desk)
+        self._authority = authority
+        self._directory = directory
+        self._work_orders = work
+        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+
+    async def start(self) -> None:
+        """Listen to the machines that hold the modules, too."""
+        topic = ContactReply(fleet=self.desk.fleet, agent=self.name)
+        await self.desk.client.subscribe([topic], self._replied)
+        await super().start()
+
+    async def _personalise(self, ordered: Ordered) -> bytes:
+        ua = ordered.order.ua
+        work = self._work_orders.get(ua)
+        if work is None:
+            raise Refusal("unknown-module")
+        octets = await self._store(ua, self._message(ua, work), ordered.trace)
+        # The register is told what the module itself signed; the factory vouches for where it comes from.
+        possession = decode(octets, Signed)
+        register = Register(
+            ua=ua,
+            suite=work.suite,
+            public=possession.body,
+            memory=work.memory,
+            operator=work.operator,
+            suites=sorted(SUITES),
+            possession=octets,
+        )
+        await self.desk.link.ask(self._authority, register, Done, trace=ordered.trace)
+        return b""
+
+    def _message(self, ua: str, work: WorkOrder) -> bytes:
+        authority = self._directory.certificate(self._authority)
+        operator = self._directory.certificate(work.operator)
+        return encode(
+            Personalise(
+                ua=ua,
+                suite=work.suite,
+                authority=authority.subject,
+                authority_suite=authority.suite,
+                authority_public=authority.signing_public,
+                operator=operator.subject,
+                operator_number=work.operator_number,
+                operator_suite=operator.suite,
+                operator_public=operator.signing_public,
+            )
+        )
+
+    async def _store(self, ua: str, message: bytes, trace: TraceContext) -> bytes:
+        """Personalise the module, unless it is already; return its signed public key."""
+        blocks = [message[at : at + apdu.MAX_DATA] for at in range(0, len(message), apdu.MAX_DATA)]
+        response = ResponseApdu()
+        for number, block in enumerate(blocks):
+            last = LAST_BLOCK if number == len(blocks) - 1 else 0
+            command = CommandApdu(cla=PROPRIETARY, ins=INS_STORE_DATA, p1=last, p2=number, data=block)
+            response = await self._transmit(ua, command, trace)
+            if response.status != apdu.SW_OK:
+                break
+        if response.status == apdu.SW_INS_NOT_SUPPORTED:
+            # A run that was stopped between the module and the register left it so.
+            response = await self._transmit(ua, CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA), trace)
+        if response.status != apdu.SW_OK:
+            raise Refusal(f"status-word-{response.status:04x}")
+        return response.data
+
+    async def _transmit(self, ua: str, command: CommandApdu, trace: TraceContext) -> ResponseApdu:
+        reference = self.desk.rng(8)
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[reference] = future
+        try:
+            for attempt in range(1, ATTEMPTS + 1):
+                await self._send(ua, command, reference, trace, attempt)
+                done, _ = await asyncio.wait([future], timeout=CONTACT_TIMEOUT_S)
+                if done:
+                    return ResponseApdu.parse(future.result())
+                self.desk.counters.retried(Bearer.CONTACT)
+        finally:
+            del self._waiting[reference]
+        raise Unanswered(ua)
+
+    async def _send(
+        self, ua: str, command: CommandApdu, reference: bytes, trace: TraceContext, attempt: int
+    ) -> None:
+        frame = Frame(
+            bearer=Bearer.CONTACT,
+            source=self.name,
+            destination=ua,
+            pdu=self.desk.console.wrap(
+                self.desk.console.contact(COMMAND),
+                command.encode(),
+                to=ua,
+                reference=reference,
+                trace=trace,
+            ),
+            reference=reference,
+            trace=trace,
+            sent_at=self.desk.clock.now(),
+            attempt=attempt,
+        )
+        await self.desk.client.publish(Contact(fleet=self.desk.fleet, ua=ua), frame)
+
+    def _replied(self, frame: Frame, _topic: str) -> None:
+        reason = "unexpected-contact-reply"
+        future = self._waiting.get(frame.reference)
+        if future is not None and not future.done():
+            try:
+                console = self.desk.console
+                future.set_result(console.unwrap(console.contact(RESPONSE), frame, to=self.name))
+            except MessageRejected as rejection:
+                reason = rejection.reason
+            else:
+                return
+        self.desk.counters.dropped(reason)
+        self.log.warning("contact.dropped", source=frame.source, reason=reason)
+
+    orders: ClassVar = {"personalise": _personalise}

@@ -1,0 +1,60 @@
+"""The memory images of the modules, as pages: a change of state costs the pages it touched, not the image.
+
+A page of zeros is not stored, and neither is one that was never handed over; whoever puts an image together
+takes the missing pages for zeros.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from agents.store.tables import PAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agents.store.group_commit import GroupCommit
+
+Pages = list[tuple[int, bytes]]
+"""``(number, octets)``, in the order of their numbers."""
+
+
+class PageStore:
+    """The images of all modules, in one database."""
+
+    def __init__(self, store: GroupCommit) -> None:
+        self._store = store
+
+    async def load(self, ua: str) -> Pages:
+        """Return the stored pages of module *ua*: none when it was never saved."""
+        query = select(PAGES.c.number, PAGES.c.octets).where(PAGES.c.ua == ua).order_by(PAGES.c.number)
+        async with self._store.engine.connect() as connection:
+            return [(number, octets) for number, octets in await connection.execute(query)]
+
+    async def load_all(self) -> dict[str, Pages]:
+        """Return the stored pages of every module, by UA."""
+        query = select(PAGES.c.ua, PAGES.c.number, PAGES.c.octets).order_by(PAGES.c.ua, PAGES.c.number)
+        async with self._store.engine.connect() as connection:
+            rows = await connection.execute(query)
+            return {
+                ua: [(number, octets) for _ua, number, octets in pages]
+                for ua, pages in groupby(rows, itemgetter(0))
+            }
+
+    async def save(self, ua: str, changes: Iterable[tuple[int, bytes]]) -> None:
+        """Store these pages of module *ua*, all or none; return when they are durable.
+
+        Raises ``FleetError`` when the transaction failed.
+        """
+        changes = list(changes)
+        await self._store.change(
+            PAGES,
+            rows=[
+                {"ua": ua, "number": number, "octets": octets} for number, octets in changes if any(octets)
+            ],
+            gone=[(ua, number) for number, octets in changes if not any(octets)],
+        )

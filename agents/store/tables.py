@@ -1,0 +1,178 @@
+"""What each role keeps: one ``MetaData`` a role, for each role has a database of its own.
+
+Times are seconds since 1970, UTC. ``octets``, ``*_key``, ``*_public`` and ``session`` are as on the wire. A
+column is not null unless it says so; a row is always written as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary, MetaData, String, Table
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
+NAME = String(64)
+UA = String(20)
+TAR = LargeBinary(3)
+OCTETS = LargeBinary()
+NUMBER = BigInteger()
+SECONDS = Float(53)
+WORDS = String(1024)
+
+
+def _key(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _column(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+def _maybe(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=True)
+
+
+def _own_keys(metadata: MetaData) -> Table:
+    """Return the table of a role's own private keys, by what they are for."""
+    return Table(
+        "own_keys",
+        metadata,
+        _key("purpose", NAME),
+        _column("suite", NAME),
+        _column("private_key", OCTETS),
+    )
+
+
+# The authority: who is who.
+
+AUTHORITY = MetaData()
+AUTHORITY_KEYS = _own_keys(AUTHORITY)
+AUTHORITY_MODULES = Table(
+    "modules",
+    AUTHORITY,
+    _key("ua", UA),
+    _column("certificate", OCTETS),
+    _column("operator", NAME),
+    _column("memory", Integer()),
+    _column("suites", WORDS),
+    _column("registered_at", SECONDS),
+)
+CERTIFICATES = Table(
+    "certificates",
+    AUTHORITY,
+    _key("serial", NUMBER),
+    _column("subject", NAME),
+    _column("role", NAME),
+    _column("octets", OCTETS),
+    _column("issued_at", SECONDS),
+)
+
+# The operator: what was agreed, who subscribed, what each module was told.
+
+OPERATOR = MetaData()
+OPERATOR_KEYS = _own_keys(OPERATOR)
+AGREEMENTS = Table(
+    "agreements",
+    OPERATOR,
+    _key("service", NAME),
+    _column("supplier", NAME),
+    _column("number", NAME),
+    _column("suite", NAME),
+    _column("form", NAME),
+    _column("public_key", OCTETS),
+    _column("tar", TAR),
+    _column("code_size", Integer()),
+    _column("data_size", Integer()),
+    _column("rights", NUMBER),
+    _column("expires_at", NUMBER),
+    _column("executions", NUMBER),
+    _column("agreed_at", SECONDS),
+)
+OPERATOR_MODULES = Table(
+    "modules",
+    OPERATOR,
+    _key("ua", UA),
+    _column("certificate", OCTETS),
+    _column("memory", Integer()),
+    _column("suites", WORDS),
+    _column("command_counter", NUMBER),
+    _column("request_counter", NUMBER),
+)
+SUBSCRIPTIONS = Table(
+    "subscriptions",
+    OPERATOR,
+    _key("ua", UA),
+    _key("service", NAME),
+    _column("state", NAME),
+    _column("rsc_id", Integer()),
+    _column("reserved_turn", NUMBER),
+    _column("turn", NUMBER),
+    _column("activated", Integer()),
+    _column("reason", NAME),
+    _column("changed_at", SECONDS),
+)
+# The one command of each module that was sent and not yet answered.
+COMMANDS = Table(
+    "commands",
+    OPERATOR,
+    _key("ua", UA),
+    _column("counter", NUMBER),
+    _column("kind", NAME),
+    _column("service", NAME),
+    _column("octets", OCTETS),
+)
+
+# A supplier: the resources it was given. ``session`` and ``personal`` are secret.
+
+SUPPLIER = MetaData()
+SUPPLIER_KEYS = _own_keys(SUPPLIER)
+RESOURCES = Table(
+    "resources",
+    SUPPLIER,
+    _key("ua", UA),
+    _key("tar", TAR),
+    _column("service", NAME),
+    _column("rsc_id", Integer()),
+    _column("module_suite", NAME),
+    _column("module_public", OCTETS),
+    _column("state", NAME),
+    _column("reserved_turn", NUMBER),
+    _column("turn", NUMBER),
+    _column("blocked", Integer()),
+    _maybe("session", OCTETS),
+    _column("counter", NUMBER),
+    _column("personal", OCTETS),
+    _column("changed_at", SECONDS),
+)
+
+# What the operator calls each service of a supplier on the air.
+SERVICES = Table("services", SUPPLIER, _key("service", NAME), _column("tar", TAR))
+
+# The fleet: what it was made from and how far its steps have come. ``output`` is an application's.
+
+FLEET = MetaData()
+SETTINGS = Table("settings", FLEET, _key("key", NAME), _column("value", OCTETS))
+STEP_RESULTS = Table(
+    "step_results",
+    FLEET,
+    _key("step", Integer()),
+    _key("ua", UA),
+    _key("service", NAME),
+    _column("outcome", NAME),
+    _column("reason", WORDS),
+    _column("output", OCTETS),
+    _column("started", SECONDS),
+    _column("latency_s", SECONDS),
+)
+
+# The modules' memory, of all handsets in one database: see ``pages``.
+
+MODULES = MetaData()
+PAGES = Table("pages", MODULES, _key("ua", UA), _key("number", Integer()), _column("octets", OCTETS))
+
+# The personaliser keeps nothing but its keys: what it made is in the modules and in the authority's register.
+
+PERSONALIZER = MetaData()
+PERSONALIZER_KEYS = _own_keys(PERSONALIZER)

@@ -1,0 +1,329 @@
+"""The supplier: alone uses the resources it was given, over a channel that the operator cannot read.
+
+A handset's call begins it (SER): supplier and module prove themselves to each other, then the supplier loads
+what the module lacks: the programme, then personal data. What it has done is stored before it goes on, and a
+packet's counter before the packet leaves, so that after a stop no counter is used twice and nothing is loaded
+twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from agents.backends import BACKENDS
+from agents.errors import PacketRefused, Refusal, Unanswered
+from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove, Result
+from agents.messages.codec import decode, encode
+from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
+from agents.role import Role, Turns
+from agents.store.registry import Registry
+from agents.store.tables import RESOURCES, SERVICES
+from bus.errors import DeliveryFailed
+from transport.errors import PacketRejected, Rejected
+from transport.security import certificates
+from transport.security.handshake import Responder
+from transport.security.keyset import SessionKeys
+from transport.security.terms import AGREE_THEN_SIGN, Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agents.exchange import FromModule
+    from agents.link import Question
+    from agents.role import Desk, Ordered
+    from agents.store.group_commit import GroupCommit
+    from agents.store.registry import Row
+    from bus.frame import TraceContext
+
+PIECE_OCTETS: Final = 1024
+"""How much of a programme goes into one packet: eight short messages."""
+
+# How far a resource has come; each state includes what the ones before it have.
+ACTIVE, LOADED, READY, BLOCKED, RELEASED = "active", "loaded", "ready", "blocked", "released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A service that this supplier offers: its programme and the resource it needs."""
+
+    service: str
+    code: bytes = field(repr=False)
+    backend: str
+    code_size: int
+    data_size: int
+    rights: int
+    expires_at: int
+    executions: int
+    version: int = 1
+
+
+class _Use(NamedTuple):
+    """One resource in use: its row's key, which reservation it is, and the trace it is used under."""
+
+    ua: str
+    tar: bytes
+    reserved_turn: int
+    trace: TraceContext
+
+
+class _Superseded(Exception):  # noqa: N818 -- a condition, not an error
+    """Raised when a handset has called again since."""
+
+
+class Supplier(Role):
+    """One supplier at its desk."""
+
+    def __init__(
+        self, desk: Desk, store: GroupCommit, *, operator: str, number: str, offers: Iterable[Offer]
+    ) -> None:
+        super().__init__(desk)
+        self._operator = operator
+        self._number = number
+        self._offers = {offer.service: offer for offer in offers}
+        self._resources = Registry(store, RESOURCES)
+        self._services = Registry(store, SERVICES)
+        self._calls: dict[tuple[str, bytes], Call] = {}
+        """The last call of each resource that is not done with."""
+        self._turns = Turns()
+
+    @classmethod
+    async def open(
+        cls, desk: Desk, store: GroupCommit, *, operator: str, number: str, offers: Iterable[Offer]
+    ) -> Supplier:
+        """Take up what *store* holds."""
+        supplier = cls(desk, store, operator=operator, number=number, offers=offers)
+        await supplier._resources.load()
+        await supplier._services.load()
+        return supplier
+
+    # AGREE -------------------------------------------------------------------------------------------------
+
+    async def _agree(self, ordered: Ordered) -> bytes:
+        offer = self._offer(ordered.order.service)
+        agree = Agree(
+            service=offer.service,
+            number=self._number,
+            suite=self.desk.keys.suite,
+            form=AGREE_THEN_SIGN,
+            public=self.desk.keys.signing.public,
+            code_size=offer.code_size,
+            data_size=offer.data_size,
+            rights=offer.rights,
+            expires_at=offer.expires_at,
+            executions=offer.executions,
+        )
+        agreed = await self.desk.link.ask(self._operator, agree, Agreed, trace=ordered.trace)
+        await self._services.put({"service": offer.service, "tar": agreed.tar})
+        return b""
+
+    # ACT, and what the operator tells of its resources -----------------------------------------------------
+
+    async def _activate(self, question: Question, message: Activate) -> Done:
+        self._check_operator(question)
+        offer = self._offer(message.service)
+        known = self._resources.get(message.ua, message.tar)
+        if known is not None and message.turn <= known["reserved_turn"]:
+            await self._resources.settled()
+            return Done()
+        module = self.desk.directory.module(message.certificate, message.ua, now=self.desk.clock.now())
+        if module.signing_public == self.desk.keys.signing.public:
+            raise Refusal("bad-public-key")
+        await self._resources.put(
+            {
+                "ua": message.ua,
+                "tar": message.tar,
+                "service": offer.service,
+                "rsc_id": message.rsc_id,
+                "module_suite": module.suite,
+                "module_public": module.signing_public,
+                "state": ACTIVE,
+                "reserved_turn": message.turn,
+                "turn": message.turn,
+                "blocked": 0,
+                "session": None,
+                "counter": 0,
+                "personal": BACKENDS[offer.backend].personal_data(self.desk.rng),
+                "changed_at": self.desk.clock.now(),
+            }
+        )
+        self.log.info("resource.activated", ua=message.ua, service=message.service)
+        return Done()
+
+    async def _resource_changed(self, question: Question, message: ResourceChanged) -> Done:
+        self._check_operator(question)
+        row = self._find(message.ua, message.service)
+        if row is None or message.turn <= row["turn"]:
+            await self._resources.settled()
+            return Done()
+        # Whatever it became, its session is gone from the module; what was loaded is only lost by a release.
+        changes: dict[str, Any] = {"session": None, "counter": 0, "turn": message.turn}
+        if message.state == RELEASED:
+            changes |= {"state": RELEASED, "blocked": 0}
+        else:
+            changes |= {"blocked": int(message.state == BLOCKED)}
+        await self._resources.put(row.but(**changes))
+        self.log.info("resource.changed", ua=message.ua, service=message.service, state=message.state)
+        return Done()
+
+    def _find(self, ua: str, service: str) -> Row | None:
+        """Return the resource of *service* in module *ua*, if it was ever activated."""
+        known = self._services.get(service)
+        return self._resources.get(ua, known["tar"]) if known else None
+
+    def _check_operator(self, question: Question) -> None:
+        if question.role != certificates.Role.OPERATOR or question.sender != self._operator:
+            raise Refusal("not-my-operator")
+
+    # SER ---------------------------------------------------------------------------------------------------
+
+    async def from_module(self, packet: FromModule) -> None:
+        """Take a handset's call; report what comes of it under the service's name."""
+        call = decode(packet.packet.data, Call)
+        service = next((row["service"] for row in self._services.rows() if row["tar"] == call.tar), None)
+        if service is None:
+            raise Refusal("unknown-resource")
+        key = (packet.ua, call.tar)
+        self._calls[key] = call
+        try:
+            await self.ended("serve", packet.ua, service, packet.trace, self._serve(packet, call))
+        except _Superseded:
+            self.log.info("call.superseded", service=service)
+        finally:
+            if self._calls.get(key) is call:
+                del self._calls[key]
+
+    async def _serve(self, packet: FromModule, call: Call) -> bytes:
+        async with self._turns.of((packet.ua, call.tar)):
+            use = self._use(packet.ua, call.tar, packet.trace)
+            try:
+                await self._connect(use, call)
+                await self._load(use)
+                await self._personalise(use)
+            except (Refusal, Rejected, DeliveryFailed, Unanswered):
+                self._raise_if_superseded(use, call)
+                raise
+        return b""
+
+    def _raise_if_superseded(self, use: _Use, call: Call) -> None:
+        """Raise _Superseded once the handset called again: it has forgotten the call before."""
+        if self._calls.get((use.ua, use.tar)) is not call:
+            raise _Superseded
+
+    async def _connect(self, use: _Use, call: Call) -> None:
+        self._raise_if_superseded(use, call)
+        row = self._row(use)
+        terms = Terms(
+            suite=self.desk.keys.suite,
+            form=AGREE_THEN_SIGN,
+            initiator=use.ua.encode(),
+            responder=self.name.encode(),
+            tar=use.tar,
+            initiator_suite=row["module_suite"],
+            responder_suite=self.desk.keys.suite,
+        )
+        responder = Responder(terms, self.desk.keys.signing, row["module_public"], self.desk.rng)
+        proof = responder.receive(call.opening)
+        assert proof is not None, "the first message is answered"
+        exchange = self.desk.exchange
+        assert exchange is not None, "a supplier has a number"
+        message = encode(Prove(tar=use.tar, proof=proof))
+        responder.receive(await exchange.manage(use.ua, message, trace=use.trace))
+        await self._resources.put(self._row(use).but(session=responder.keys.dump(), counter=0))
+        self.log.info("session.opened", ua=use.ua, service=row["service"])
+
+    async def _load(self, use: _Use) -> None:
+        row = self._row(use)
+        if row["state"] != ACTIVE:
+            return
+        offer = self._offer(row["service"])
+        for offset in range(0, len(offer.code), PIECE_OCTETS):
+            piece = offer.code[offset : offset + PIECE_OCTETS]
+            await self._command(
+                use,
+                LoadApplication(version=offer.version, total=len(offer.code), offset=offset, octets=piece),
+            )
+        await self._resources.put(self._row(use).but(state=LOADED))
+        self.log.info("application.loaded", ua=use.ua, service=row["service"], octets=len(offer.code))
+
+    async def _personalise(self, use: _Use) -> None:
+        row = self._row(use)
+        if row["state"] != LOADED:
+            return
+        if row["personal"]:
+            await self._command(use, LoadData(octets=row["personal"]))
+        await self._resources.put(self._row(use).but(state=READY))
+
+    # use ---------------------------------------------------------------------------------------------------
+
+    async def _invoke(self, ordered: Ordered) -> bytes:
+        known = self._find(ordered.order.ua, ordered.order.service)
+        if known is None:
+            raise Refusal("unknown-resource")
+        async with self._turns.of((known["ua"], known["tar"])):
+            use = self._use(known["ua"], known["tar"], ordered.trace)
+            row = self._row(use)
+            if row["state"] != READY:
+                raise Refusal("not-loaded")
+            backend = BACKENDS[self._offer(row["service"]).backend]
+            argument = ordered.order.argument or backend.argument(self.desk.rng)
+            result = await self._command(use, Invoke(argument=argument))
+        if not backend.holds(row["personal"], argument, result.output):
+            raise Refusal("wrong-answer")
+        return result.output
+
+    async def _command(self, use: _Use, message: LoadApplication | LoadData | Invoke) -> Result:
+        """Send one command under the session; return its result. Raises Refusal with the module's reason."""
+        row = self._row(use)
+        if row["session"] is None:
+            raise Refusal("no-session")
+        counter = row["counter"] + 1
+        await self._resources.put(row.but(counter=counter))
+        exchange = self.desk.exchange
+        assert exchange is not None, "a supplier has a number"
+        try:
+            response = await exchange.command(
+                use.ua,
+                use.tar,
+                encode(message),
+                keys=SessionKeys.load(row["session"]),
+                counter=counter,
+                trace=use.trace,
+            )
+        except (PacketRefused, PacketRejected):
+            # The module has another session, or none: this one is of no more use.
+            await self._resources.put(self._row(use).but(session=None))
+            raise
+        result = decode(response, Result)
+        if result.reason:
+            raise Refusal(result.reason)
+        return result
+
+    # -------------------------------------------------------------------------------------------------------
+
+    def _use(self, ua: str, tar: bytes, trace: TraceContext) -> _Use:
+        """Begin to use a resource. Raises Refusal for one that is not, or no longer, to be used."""
+        row = self._resources.get(ua, tar)
+        if row is None:
+            raise Refusal("unknown-resource")
+        use = _Use(ua, tar, row["reserved_turn"], trace)
+        self._row(use)
+        return use
+
+    def _row(self, use: _Use) -> Row:
+        """Return the resource as it is now: what was waited for may have changed it. Raises Refusal."""
+        row = self._resources.get(use.ua, use.tar)
+        if row is None or row["reserved_turn"] != use.reserved_turn or row["state"] == RELEASED:
+            raise Refusal("released")
+        if row["blocked"]:
+            raise Refusal("blocked")
+        return row
+
+    def _offer(self, service: str) -> Offer:
+        offer = self._offers.get(service)
+        if offer is None:
+            raise Refusal("unknown-service")
+        return offer
+
+    questions: ClassVar = {Activate: _activate, ResourceChanged: _resource_changed}
+    orders: ClassVar = {"agree": _agree, "invoke": _invoke}

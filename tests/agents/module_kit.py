@@ -1,0 +1,505 @@
+"""One security module driven by APDUs alone, and stand-ins for the operator and the supplier at its far end.
+
+``Card`` is the handset: it powers the module, keeps the pages the module hands out, passes short messages in
+and serves what the module asks for. ``Operator`` signs, ``Supplier`` shakes hands and sends secured packets.
+Nothing here knows what is inside the module.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from wasmtime import wat2wasm
+
+from agents.handset.security_module.memory import Memory
+from agents.handset.security_module.module import (
+    INS_ENVELOPE,
+    INS_FETCH,
+    INS_GET_DATA,
+    INS_STORE_DATA,
+    INS_TERMINAL_RESPONSE,
+    PROPRIETARY,
+    SecurityModule,
+)
+from agents.handset.security_module.personalisation import LAST_BLOCK
+from agents.handset.security_module.rights import rights_mask
+from agents.handset.terminal import Subscriber, answer
+from agents.messages.air import (
+    MANAGER_TAR,
+    Answer,
+    Call,
+    Invoke,
+    LoadApplication,
+    LoadData,
+    Prove,
+    Reserve,
+    Result,
+)
+from agents.messages.codec import decode, encode
+from agents.messages.contact import Personalise
+from agents.messages.signed import Purpose, Signed, sign
+from transport import apdu
+from transport.apdu import CommandApdu, ResponseApdu
+from transport.concatenation import Reassembler, split
+from transport.secured_packet import (
+    RESPONSE_USER_DATA_HEADER,
+    CounterMode,
+    Integrity,
+    PorDemand,
+    ResponsePacket,
+    ResponseStatus,
+    SecurityParameters,
+    decode_command,
+    decode_response,
+    encode_command,
+)
+from transport.security.handshake import Responder
+from transport.security.suites import SUITES
+from transport.security.terms import AGREE_THEN_SIGN, Terms
+from transport.sms.address import Address
+from transport.sms.timestamp import ServiceCentreTime
+from transport.sms.tpdu import SmsDeliver, SmsSubmit
+from transport.sms.user_data import IEI_COMMAND_PACKET, IEI_RESPONSE_PACKET, InformationElement, UserData
+from transport.toolkit import CommandType, Envelope, ProactiveCommand, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agents.handset.security_module.core import Note
+    from agents.handset.security_module.definitions import Definition
+    from transport.security.keyset import SessionKeys
+
+NOW: Final = 1_800_000_000.0
+OPERATOR_NUMBER: Final = "15550100"
+TAR: Final = bytes.fromhex("B20000")
+SERVICE: Final = "account"
+COMMAND: Final = InformationElement(iei=IEI_COMMAND_PACKET)
+UNSECURED: Final = SecurityParameters(por=PorDemand.ALWAYS)
+SECURED: Final = SecurityParameters(
+    counter=CounterMode.HIGHER,
+    ciphering=True,
+    integrity=Integrity.CC,
+    por=PorDemand.ALWAYS,
+    por_integrity=Integrity.CC,
+    por_ciphering=True,
+)
+
+# invoke: counts itself at 0; its answer is the count and the argument. The argument's first octet:
+# 0 = answer, 1 = say no (status 7), 2 = trap, 3 = never end. personalise: keeps its argument from 512 on.
+PROBE: Final = """(module
+  (import "otafleet" "input_read" (func $input_read (param i32 i32 i32) (result i32)))
+  (import "otafleet" "output_write" (func $output_write (param i32 i32)))
+  {imports}
+  (memory (export "memory") {memory} {memory} (pagesize 1))
+  (func (export "personalise") (result i32)
+    (drop (call $input_read (i32.const 512) (i32.const 0) (i32.const 64)))
+    (i32.const 0))
+  (func (export "invoke") (result i32)
+    (local $length i32)
+    (local.set $length (call $input_read (i32.const 16) (i32.const 0) (i32.const 400)))
+    (i32.store8 (i32.const 0) (i32.add (i32.load8_u (i32.const 0)) (i32.const 1)))
+    (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 1)) (then (return (i32.const 7))))
+    (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 2)) (then (unreachable)))
+    (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 3)) (then (loop $for_ever (br $for_ever))))
+    (i32.store8 (i32.const 15) (i32.load8_u (i32.const 0)))
+    (call $output_write (i32.const 15) (i32.add (local.get $length) (i32.const 1)))
+    {more}
+    (i32.const 0)))"""
+PROBE_DATA: Final = 1024
+
+
+@cache
+def probe(*, imports: str = "", memory: int = PROBE_DATA, more: str = "") -> bytes:
+    """Return the programme above, with these further imports and this at the end of its run."""
+    return bytes(wat2wasm(PROBE.format(imports=imports, memory=memory, more=more)))
+
+
+def luhn(digits: str) -> str:
+    """Return *digits* with the Luhn digit of an ICCID behind them."""
+    doubled = [int(digit) * (2 - place % 2) for place, digit in enumerate(reversed(digits))]
+    return digits + str(-sum(value - 9 * (value > 9) for value in doubled) % 10)
+
+
+UA: Final = luhn("898821100000000001")
+OTHER_UA: Final = luhn("898821100000000002")
+
+
+@dataclass(slots=True, kw_only=True)
+class Card:
+    """A handset with one module in it, and the pages that the module has handed out."""
+
+    size: int = 32 * 1024
+    seed: int = 1
+    now: float = NOW
+    pages: dict[int, bytes] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    sent: list[SmsSubmit] = field(default_factory=list)
+    module: SecurityModule = field(init=False)
+    reference: int = 0
+
+    def __post_init__(self) -> None:
+        self.module = SecurityModule.blank(self.size, rng=random.Random(self.seed).randbytes)
+        self.pages.update(self.module.take_changes())
+
+    @property
+    def image(self) -> bytes:
+        """The module's memory as it was made durable."""
+        return bytes(Memory.from_pages(self.pages.items()))
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the module refused things, oldest first."""
+        return [note.reason for note in self.notes if note.reason]
+
+    def definition(self, tar: bytes = TAR) -> Definition:
+        """Return what DEF says of a resource; there must be one."""
+        definition = self.module.definitions.by_tar(tar)
+        assert definition is not None
+        return definition
+
+    def power_cycle(self) -> None:
+        """Switch the module off and boot it from the pages alone."""
+        self.seed += 1000
+        memory = Memory.from_pages(self.pages.items())
+        self.module = SecurityModule(memory, rng=random.Random(self.seed).randbytes)
+
+    def transmit_octets(self, command: bytes) -> ResponseApdu:
+        """Give the module one APDU; keep what it changed and noted before looking at the response."""
+        response = self.module.process(command, self.now)
+        self.pages.update(self.module.take_changes())
+        self.notes += self.module.take_notes()
+        return ResponseApdu.parse(response)
+
+    def transmit(self, ins: int, data: bytes = b"", *, p1: int = 0, p2: int = 0) -> ResponseApdu:
+        """Give the module one command of its own class."""
+        return self.transmit_octets(CommandApdu(cla=PROPRIETARY, ins=ins, p1=p1, p2=p2, data=data).encode())
+
+    def store_data(self, message: bytes) -> ResponseApdu:
+        """Give the module a message in blocks; return what it said to the last one it took."""
+        blocks = [message[at : at + apdu.MAX_DATA] for at in range(0, len(message), apdu.MAX_DATA)]
+        response = ResponseApdu()
+        for number, block in enumerate(blocks):
+            last = LAST_BLOCK if number == len(blocks) - 1 else 0
+            response = self.transmit(INS_STORE_DATA, block, p1=last, p2=number)
+            if response.status != apdu.SW_OK:
+                break
+        return response
+
+    def get_data(self) -> ResponseApdu:
+        """Ask for the signed public key."""
+        return self.transmit(INS_GET_DATA)
+
+    def envelope(self, envelope: Envelope) -> ResponseApdu:
+        """Tell the module an event, without serving what it asks for then."""
+        return self.transmit(INS_ENVELOPE, envelope.encode())
+
+    def serve(self, response: ResponseApdu, typed: Iterable[bytes] = ()) -> None:
+        """Do what the module asks for until it asks for nothing more."""
+        subscriber = Subscriber(types=deque(typed))
+        while response.proactive_length is not None:
+            fetched = self.transmit(INS_FETCH)
+            command = ProactiveCommand.parse(fetched.data)
+            if command.type is CommandType.SEND_SHORT_MESSAGE:
+                self.sent.append(SmsSubmit.parse(command.tpdu))
+            response = self.transmit(INS_TERMINAL_RESPONSE, answer(command, subscriber).encode())
+        self.shown += subscriber.shown
+
+    def use_menu(self, item: int, *typed: str) -> list[str]:
+        """Choose a menu item and type; return what the display showed for it."""
+        before = len(self.shown)
+        response = self.envelope(Envelope(tag=Tag.MENU_SELECTION, item=item))
+        self.serve(response, [text.encode() for text in typed])
+        return self.shown[before:]
+
+    def deliver(self, user_data: UserData, *, sender: str, **changes: Any) -> ResponseApdu:
+        """Bring one short message to the module, without serving what it asks for then."""
+        tpdu = SmsDeliver(
+            originator=Address(digits=sender),
+            user_data=user_data,
+            timestamp=ServiceCentreTime.at(self.now),
+            **changes,
+        )
+        return self.envelope(Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=tpdu.encode()))
+
+    def transmit_part(self, packet: bytes, *, sender: str = OPERATOR_NUMBER) -> ResponseApdu:
+        """Bring a packet in one short message, whatever becomes of it; serve what is asked for then."""
+        response = self.deliver(UserData(header=(COMMAND,), payload=packet), sender=sender)
+        self.serve(response)
+        return response
+
+    def download(self, packet: bytes, *, sender: str = OPERATOR_NUMBER) -> bytes:
+        """Bring a command packet in as many parts as it takes; return the response packet of the report."""
+        self.reference = self.reference % 255 + 1
+        response = ResponseApdu()
+        parts = split(packet, reference=self.reference, first=COMMAND)
+        for number, part in enumerate(parts, 1):
+            response = self.deliver(part, sender=sender, more_messages=number < len(parts))
+            assert response.status == apdu.SW_OK or response.proactive_length is not None
+            if number < len(parts):
+                assert response.data == b""
+        data = response.data
+        self.serve(response)
+        if not data:
+            return b""
+        assert data.startswith(RESPONSE_USER_DATA_HEADER)
+        assert len(data) <= 140
+        return data[len(RESPONSE_USER_DATA_HEADER) :]
+
+    def take_sent(self) -> list[tuple[str, UserData]]:
+        """Return the short messages that the module has sent, put together: number and user data."""
+        reassembler = Reassembler()
+        whole = []
+        for submit in self.sent:
+            user_data = reassembler.receive(submit.destination.digits, submit.user_data, self.now)
+            if user_data is not None:
+                whole.append((submit.destination.digits, user_data))
+        self.sent.clear()
+        assert reassembler.octets == 0
+        return whole
+
+    def take_command(self) -> tuple[str, bytes]:
+        """Return the one command packet that the module has sent: to which number, and its data."""
+        [(number, user_data)] = self.take_sent()
+        assert user_data.find(IEI_COMMAND_PACKET) is not None
+        return number, decode_command(user_data.payload).data
+
+    def take_response(self, number: str) -> bytes:
+        """Return the one response packet that the module has sent, which must go to *number*."""
+        [(to, user_data)] = self.take_sent()
+        assert to == number
+        assert user_data.find(IEI_RESPONSE_PACKET) is not None
+        return user_data.payload
+
+
+@dataclass(slots=True, kw_only=True)
+class Operator:
+    """An operator: its name, its key, and the counter of what it told each module."""
+
+    suite: str
+    name: str = "mno"
+    counter: int = 0
+
+    def __post_init__(self) -> None:
+        self.key = SUITES[self.suite].generate_signing_key(random.Random(self.name).randbytes)
+
+    key: Any = field(init=False, repr=False)
+
+    def signed(self, command: object, *, ua: str = UA, counter: int | None = None, **changes: Any) -> bytes:
+        """Return *command* signed for *ua*, in the next turn unless *counter* says another."""
+        if counter is None:
+            self.counter += 1
+            counter = self.counter
+        terms: dict[str, Any] = {"purpose": Purpose.COMMAND, "signer": self.name, "key": self.key} | changes
+        body = command if isinstance(command, bytes) else encode(command)
+        return encode(sign(body, target=ua, counter=counter, **terms))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replied:
+    """A response packet to the resource manager's TAR: its status and its data."""
+
+    status: ResponseStatus
+    data: bytes
+
+
+def manage(card: Card, data: bytes, *, follow: bool = True) -> Replied:
+    """Send *data* to the resource manager, unsecured; return what its response packet says.
+
+    With *follow* a response that is promised to come by SMS-SUBMIT is taken from there.
+    """
+    octets = card.download(encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=data))
+    response = decode_response(octets, spi=UNSECURED)
+    if follow and response.status is ResponseStatus.RESPONSE_BY_SMS_SUBMIT:
+        assert response.data == b""
+        response = decode_response(card.take_response(OPERATOR_NUMBER), spi=UNSECURED)
+    assert response.tar == MANAGER_TAR
+    return Replied(status=response.status, data=response.data)
+
+
+@dataclass(slots=True, kw_only=True)
+class Supplier:
+    """A supplier: its key, its session with the module, and the counter of its packets."""
+
+    suite: str
+    name: str = "bank"
+    number: str = "15550200"
+    tar: bytes = TAR
+    service: str = SERVICE
+    counter: int = 0
+    keys: SessionKeys | None = field(default=None, repr=False)
+    key: Any = field(init=False, repr=False)
+    last_packet: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        self.key = SUITES[self.suite].generate_signing_key(random.Random(self.name).randbytes)
+
+    def reserve(self, **changes: Any) -> Reserve:
+        """Return the reservation of this supplier's resource, but for *changes*."""
+        values: dict[str, Any] = {
+            "tar": self.tar,
+            "service": self.service,
+            "supplier": self.name,
+            "supplier_number": self.number,
+            "suite": self.suite,
+            "form": AGREE_THEN_SIGN,
+            "supplier_public": self.key.public,
+            "code_size": 1024,
+            "data_size": PROBE_DATA,
+            "rights": rights_mask({"hmac"}),
+            "expires_at": 0,
+            "executions": -1,
+        }
+        return Reserve(**(values | changes))
+
+    def responder(self, ua: str, module_suite: str, module_public: bytes) -> Responder:
+        """Return this supplier's side of a handshake with a module."""
+        terms = Terms(
+            suite=self.suite,
+            form=AGREE_THEN_SIGN,
+            initiator=ua.encode(),
+            responder=self.name.encode(),
+            tar=self.tar,
+            initiator_suite=module_suite,
+            responder_suite=self.suite,
+        )
+        return Responder(terms, self.key, module_public, random.Random(self.name + ua).randbytes)
+
+    def packet(self, message: object, *, counter: int | None = None, **changes: Any) -> bytes:
+        """Return a secured packet with *message*, in the next turn unless *counter* says another."""
+        assert self.keys is not None
+        if counter is None:
+            self.counter += 1
+            counter = self.counter
+        data = message if isinstance(message, bytes) else encode(message)
+        terms: dict[str, Any] = {"spi": SECURED, "tar": self.tar, "keys": self.keys.to_module} | changes
+        self.last_packet = encode_command(data=data, counter=counter, **terms)
+        return self.last_packet
+
+    def exchange(self, card: Card, packet: bytes, *, spi: SecurityParameters = SECURED) -> ResponsePacket:
+        """Send a packet; return the response packet that its delivery report brought."""
+        octets = card.download(packet, sender=self.number)
+        return decode_response(octets, spi=spi, keys=self.keys.from_module if self.keys else None)
+
+    def result(self, card: Card, message: object) -> Result:
+        """Send one command; return the module's result, which must be proven and fit the report."""
+        response = self.exchange(card, self.packet(message))
+        assert response.status is ResponseStatus.POR_OK
+        assert response.proven
+        assert (response.tar, response.counter) == (self.tar, self.counter)
+        return decode(response.data, Result)
+
+    def load(self, card: Card, code: bytes, *, version: int = 1, piece: int = 200) -> Result:
+        """Send a programme in pieces; return the first result that refuses, or the last one."""
+        result = Result(reason="", status=0, output=b"")
+        for offset in range(0, len(code), piece):
+            octets = code[offset : offset + piece]
+            message = LoadApplication(version=version, total=len(code), offset=offset, octets=octets)
+            result = self.result(card, message)
+            if result.reason:
+                break
+        return result
+
+    def invoke(self, card: Card, argument: bytes = b"\0") -> Result:
+        """Have the application run."""
+        return self.result(card, Invoke(argument=argument))
+
+    def personalise(self, card: Card, octets: bytes) -> Result:
+        """Give the application its personal data."""
+        return self.result(card, LoadData(octets=octets))
+
+
+@dataclass(slots=True, kw_only=True)
+class Market:
+    """One module, its operator and a supplier, who may be taken any way along the story."""
+
+    module_suite: str = "x25519"
+    supplier_suite: str = "p256"
+    operator_suite: str = "x25519"
+    size: int = 32 * 1024
+    card: Card = field(init=False)
+    operator: Operator = field(init=False)
+    supplier: Supplier = field(init=False)
+    public: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.card = Card(size=self.size)
+        self.operator = Operator(suite=self.operator_suite)
+        self.supplier = Supplier(suite=self.supplier_suite)
+
+    def personal(self, **changes: Any) -> Personalise:
+        """Return what makes the module this market's, but for *changes*."""
+        values: dict[str, Any] = {
+            "ua": UA,
+            "suite": self.module_suite,
+            "authority": "root",
+            "authority_suite": "x25519",
+            "authority_public": bytes(32),
+            "operator": self.operator.name,
+            "operator_number": OPERATOR_NUMBER,
+            "operator_suite": self.operator_suite,
+            "operator_public": self.operator.key.public,
+        }
+        return Personalise(**(values | changes))
+
+    def personalise(self) -> Market:
+        """PERS: the module becomes the operator's; its proof of possession is checked."""
+        response = self.card.store_data(encode(self.personal()))
+        assert response.status == apdu.SW_OK
+        possession = decode(response.data, Signed)
+        assert (possession.signer, possession.target, possession.counter) == (UA, "root", 0)
+        possession.verify(purpose=Purpose.POSSESSION, suite=self.module_suite, public=possession.body)
+        self.public = possession.body
+        return self
+
+    def command(self, command: object, **changes: Any) -> Answer:
+        """Have the operator sign and send a command; return the module's answer, its proof checked."""
+        return self.answer(manage(self.card, self.operator.signed(command, **changes)))
+
+    def answer(self, replied: Replied, *, counter: int | None = None) -> Answer:
+        """Return the answer in a response, which must be signed by the module for this operator and turn."""
+        assert replied.status is ResponseStatus.POR_OK
+        signed = decode(replied.data, Signed)
+        turn = self.operator.counter if counter is None else counter
+        assert (signed.signer, signed.target, signed.counter) == (UA, self.operator.name, turn)
+        signed.verify(purpose=Purpose.ANSWER, suite=self.module_suite, public=self.public)
+        return decode(signed.body, Answer)
+
+    def reserve(self, **changes: Any) -> Market:
+        """RES: the supplier's resource is reserved."""
+        assert self.command(self.supplier.reserve(**changes)).reason == ""
+        return self
+
+    def call(self, supplier: Supplier | None = None) -> Call:
+        """SER: the subscriber has the handset call the supplier; return the call."""
+        supplier = supplier or self.supplier
+        assert self.card.use_menu(2, supplier.service) == []
+        number, data = self.card.take_command()
+        assert number == supplier.number
+        return decode(data, Call)
+
+    def connect(self, supplier: Supplier | None = None) -> Market:
+        """SER: the subscriber calls, supplier and module prove themselves; the supplier has the session."""
+        supplier = supplier or self.supplier
+        call = self.call(supplier)
+        responder = supplier.responder(UA, self.module_suite, self.public)
+        proof = responder.receive(call.opening)
+        assert proof is not None
+        replied = manage(self.card, encode(Prove(tar=supplier.tar, proof=proof)))
+        assert replied.status is ResponseStatus.POR_OK
+        responder.receive(replied.data)
+        supplier.keys, supplier.counter = responder.keys, 0
+        return self
+
+    def load(self, code: bytes | None = None) -> Market:
+        """SER: the probe, or another programme, is loaded."""
+        assert self.supplier.load(self.card, probe() if code is None else code).reason == ""
+        return self
+
+    def served(self, **changes: Any) -> Market:
+        """Return this market with everything done up to a loaded application."""
+        return self.personalise().reserve(**changes).connect().load()

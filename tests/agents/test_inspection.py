@@ -1,0 +1,193 @@
+"""Inspection: the map of a module's memory and its DEF, without a secret in it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from agents.errors import FleetError
+from agents.fleet.inspection import CELLS, MODULES_FILE, ROWS, find_image, render_module, to_json
+from agents.handset.security_module.definitions import (
+    Definition,
+    DefinitionTable,
+    ResourceEvent,
+    SessionRecord,
+)
+from agents.handset.security_module.memory import Memory, Record
+from agents.store.database import open_store
+from agents.store.pages import PageStore
+from agents.store.tables import MODULES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UA = "8988459600030000013"
+SECRET = b"SIXTEEN SECRETS!"
+
+
+def definition(rsc_id: int, service: str, start: int, **others: object) -> Definition:
+    """Return a resource of 1024 octets of code and 64 of data."""
+    values: dict[str, object] = {
+        "rsc_id": rsc_id,
+        "tar": bytes((0xA0, 0, rsc_id)),
+        "service": service,
+        "supplier": "bank",
+        "suite": "p256",
+        "form": "agree-then-sign",
+        "supplier_public": b"P" * 33,
+        "start": start,
+        "code_size": 1024,
+        "data_size": 64,
+    }
+    return Definition(**(values | others))  # type: ignore[arg-type]
+
+
+def module() -> Memory:
+    """Return a personalised module with two resources: one loaded, served and limited, one blocked."""
+    memory = Memory.format(32768)
+    table = DefinitionTable(memory)
+    session = SessionRecord(
+        to_module_cipher=SECRET, to_module_mac=SECRET, from_module_cipher=SECRET, from_module_mac=SECRET
+    )
+    with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.IDENTITY, b"private key: " + SECRET)
+        first = definition(
+            1,
+            "account",
+            table.allocate(1088),
+            rights=frozenset({"hmac", "time"}),
+            expires_at=1_956_441_600,
+            executions_left=50,
+            session=session,
+        )
+        first = table.write_code(transaction, first, b"C" * 433).after(ResourceEvent.LOAD)
+        table.put(transaction, first)
+        table.write_data(transaction, first, SECRET)
+        second = definition(2, "loyalty", table.allocate(1088))
+        table.put(transaction, second.after(ResourceEvent.BLOCK))
+    return memory
+
+
+def render(image: bytes, *, width: int = 100) -> str:
+    """Return what the module looks like, without colours."""
+    file = io.StringIO()
+    render_module(UA, image, Console(file=file, width=width))
+    return file.getvalue()
+
+
+def test_screen() -> None:
+    """The map, the areas and DEF say what is where, in 100 columns."""
+    shown = render(bytes(module()))
+    assert max(map(len, shown.splitlines())) <= 100
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines[0] == f"Module {UA}, personalised, 32,768 octets"
+    assert "1 A00001 account loaded bank p256 11776-12864 433/1024 hmac,time 2031-12-30 50 yes" in lines
+    assert "2 A00002 loyalty blocked bank p256 12864-13952 0/1024 none never any no" in lines
+    assert "a 12800 12864 64 data account" in lines
+    assert "18,816 octets free, 0% of them outside the largest free area" in lines
+
+
+def test_map_has_every_area_to_scale() -> None:
+    """The map is a fixed number of cells, each of the same number of octets; small areas are seen too."""
+    rows = [line.split() for line in render(bytes(module())).splitlines()[2 : 2 + ROWS]]
+    assert [row[0] for row in rows] == ["0", "8192", "16384", "24576"]
+    cells = "".join(row[1] for row in rows)
+    assert len(cells) == ROWS * CELLS
+    # 128 octets a cell: 3584 of operating area, 8192 of DEF, then code and data of two resources.
+    assert cells.startswith("#" * 28 + "=" * 64 + "A" * 8)
+    assert set(cells) == set("#=AaBb·")
+    assert cells.count("·") == pytest.approx(18_816 / 128, abs=1)
+
+
+def test_json() -> None:
+    """The JSON says the same in values, and survives a round trip."""
+    values = json.loads(json.dumps(to_json(UA, bytes(module()))))
+    assert values["ua"] == UA
+    assert values["personalised"] is True
+    assert values["memory"] == {"size": 32768, "zone_start": 11776, "free": 18_816, "fragmentation": 0.0}
+    assert [area["kind"] for area in values["areas"]] == [
+        "operating", "definitions", "code", "data", "code", "data", "free",
+    ]  # fmt: skip
+    first, second = values["definitions"]
+    assert first["rights"] == ["hmac", "time"]
+    assert (first["state"], first["session"], first["executions_left"]) == ("loaded", True, 50)
+    assert (second["state"], second["supplier_key"], second["executions_left"]) == ("blocked", False, None)
+    assert second["expires_at"] is None
+
+
+def test_nothing_secret_is_shown() -> None:
+    """Neither keys nor data of a resource are in what is printed, in any spelling."""
+    image = bytes(module())
+    shown = render(image) + json.dumps(to_json(UA, image))
+    for spelling in (SECRET.decode(), SECRET.hex(), SECRET.hex().upper(), (b"P" * 33).hex(), "P" * 33):
+        assert spelling not in shown
+
+
+def test_blank_module() -> None:
+    """A module that nobody has personalised yet is drawn as well."""
+    shown = render(bytes(Memory.format(65536)))
+    assert "blank, 65,536 octets" in shown
+    assert "DEF is empty" in shown
+
+
+@pytest.mark.parametrize("image", [b"", b"junk" * 100, bytes(32768)])
+def test_corrupt_image(image: bytes) -> None:
+    """An image that does not hold is refused in one sentence."""
+    with pytest.raises(FleetError, match=f"the memory of module {UA} is corrupt: "):
+        render(image)
+
+
+def test_corrupt_definition() -> None:
+    """An image of which one octet of DEF has changed is refused, not drawn."""
+    image = bytearray(bytes(module()))
+    image[3584 + 10] ^= 1
+    with pytest.raises(FleetError, match="is corrupt"):
+        to_json(UA, bytes(image))
+
+
+# ---- finding a module in state directories -----------------------------------------------------------------
+
+
+async def save(state: Path, pages: list[tuple[int, bytes]]) -> None:
+    """Keep a module's pages as a run does."""
+    async with open_store(state / MODULES_FILE, MODULES) as store:
+        await PageStore(store).save(UA, pages)
+
+
+@pytest.fixture(name="state")
+async def _state(tmp_path: Path) -> Path:
+    await save(tmp_path / "demo", module().take_changes())
+    return tmp_path / "demo"
+
+
+def test_module_is_found(state: Path) -> None:
+    """The first directory that knows the module gives its image; those without modules are passed over."""
+    found, image = find_image(UA, [state.parent / "none", state])
+    assert found == state
+    assert image == bytes(module())
+
+
+def test_unknown_module(state: Path) -> None:
+    """A module that no directory knows is named together with where was looked."""
+    with pytest.raises(FleetError) as caught:
+        find_image("8988459600030000021", [state])
+    assert caught.value.sentence == f"there is no module 8988459600030000021 in {state}"
+
+
+def test_no_state_at_all(tmp_path: Path) -> None:
+    """Without any state the person is told how to come by some, and nothing is made."""
+    with pytest.raises(FleetError, match="run 'otafleet up'"):
+        find_image(UA, [tmp_path])
+    assert not list(tmp_path.iterdir())
+
+
+async def test_module_with_missing_pages(tmp_path: Path) -> None:
+    """A module whose header page is lost is corrupt, in a sentence."""
+    await save(tmp_path, module().take_changes()[1:])
+    with pytest.raises(FleetError, match="is corrupt: no-header"):
+        await asyncio.to_thread(find_image, UA, [tmp_path])

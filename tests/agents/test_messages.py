@@ -1,0 +1,361 @@
+"""The codec of messages between roles: what goes in comes out, and nothing else is let in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.errors import MessageRejected
+from agents.handset.security_module.core import Identity, Turns
+from agents.messages import air, contact, inside, orders
+from agents.messages.codec import MAX_MESSAGE_OCTETS, decode, encode, message, unpack
+from agents.messages.signed import Signed
+from tests.agents.module_kit import UA, luhn
+
+KEY, TAR, SECRET = bytes(range(32)), b"\xb2\x00\x00", b"SECRET-0123456789"
+SERVICE: dict[str, Any] = {
+    "service": "account",
+    "suite": "p256",
+    "form": "agree-then-sign",
+    "code_size": 1024,
+    "data_size": 256,
+    "rights": 5,
+    "expires_at": 0,
+    "executions": -1,
+}
+ROOT: dict[str, Any] = {"authority": "root", "authority_suite": "x25519", "authority_public": KEY}
+MNO: dict[str, Any] = {
+    "operator": "mno",
+    "operator_number": "15550100",
+    "operator_suite": "x25519",
+    "operator_public": KEY,
+}
+MESSAGES = [
+    Signed(purpose=1, target=UA, counter=7, body=b"body", signer="mno", signature=bytes(64)),
+    air.Subscribe(service="account"),
+    air.Reserve(tar=TAR, supplier="bank", supplier_number="15550200", supplier_public=KEY, **SERVICE),
+    air.Block(tar=TAR),
+    air.Unblock(tar=TAR, supplier_public=KEY),
+    air.Release(tar=TAR),
+    air.Answer(reason="resource-exists", rsc_id=0),
+    air.Call(tar=TAR, opening=b"opening"),
+    air.Prove(tar=TAR, proof=b"proof"),
+    air.LoadApplication(version=1, total=3, offset=0, octets=SECRET),
+    air.LoadData(octets=SECRET),
+    air.Invoke(argument=SECRET),
+    air.Result(reason="", status=0, output=SECRET),
+    contact.Personalise(ua=UA, suite="x25519", **ROOT, **MNO),
+    inside.Register(
+        ua=UA, suite="p256", public=KEY, memory=32768, operator="mno", suites=["p256"], possession=b"p"
+    ),
+    inside.LookUp(ua=UA),
+    inside.ModuleRecord(certificate=b"certificate", memory=32768, suites=["p256", "x25519"]),
+    inside.Agree(number="15550200", public=KEY, **SERVICE),
+    inside.Agreed(service="account", tar=TAR),
+    inside.Activate(ua=UA, service="account", certificate=b"certificate", rsc_id=1, tar=TAR, turn=3),
+    inside.ResourceChanged(ua=UA, service="account", state="blocked", turn=4),
+    inside.Done(),
+    inside.Refused(reason="unknown-service"),
+    orders.Order(run=1, do="invoke", ua=UA, service="account", argument=SECRET),
+    orders.Event(run=1, do="invoke", ua=UA, service="account", result="ok", reason="", output=SECRET),
+    Identity(ua=UA, suite="x25519", private=SECRET, public=KEY, **ROOT, **MNO),
+    Turns(command=1, digest=bytes(32), request=2, seen=3),
+]
+CLASSES = tuple(type(each) for each in MESSAGES)
+EACH = pytest.mark.parametrize("value", MESSAGES, ids=lambda value: type(value).__name__)
+SECRETIVE = pytest.mark.parametrize(
+    "value", [each for each in MESSAGES if SECRET in encode(each)], ids=lambda value: type(value).__name__
+)
+
+nested = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def _refusal(octets: bytes, *expected: type[Any]) -> MessageRejected:
+    with pytest.raises(MessageRejected) as caught:
+        decode(octets, *expected)
+    return caught.value
+
+
+def _fields(value: Any) -> list[Any]:
+    """Return the array that a message is on the wire, its code first."""
+    fields: list[Any] = msgpack.unpackb(encode(value))
+    return fields
+
+
+@EACH
+def test_whole(value: Any) -> None:
+    """Each message comes back from its octets."""
+    assert decode(encode(value), type(value)) == value
+
+
+@EACH
+def test_reencoded(value: Any) -> None:
+    """A message that was read encodes to the octets that it was read from."""
+    octets = encode(value)
+    assert encode(decode(octets, *CLASSES)) == octets
+
+
+@EACH
+def test_cut(value: Any) -> None:
+    """A message cut anywhere is refused."""
+    octets = encode(value)
+    for end in range(len(octets)):
+        assert _refusal(octets[:end], *CLASSES).reason in {"not-msgpack", "not-an-array"}
+
+
+@EACH
+@pytest.mark.parametrize("tail", [b"\0", b"\xc0", b"\x90"])
+def test_trailing(value: Any, tail: bytes) -> None:
+    """An octet behind a message is refused."""
+    assert _refusal(encode(value) + tail, *CLASSES).reason == "not-msgpack"
+
+
+@EACH
+def test_another_message_is_not_expected(value: Any) -> None:
+    """A message of a class that was not asked for is refused, however well it holds."""
+    others = [each for each in CLASSES if each is not type(value)]
+    assert _refusal(encode(value), *others).reason == "unexpected-message"
+
+
+@EACH
+def test_a_field_too_many_or_too_few(value: Any) -> None:
+    """A message has exactly the fields of its class."""
+    fields = _fields(value)
+    assert _refusal(msgpack.packb([*fields, 0]), *CLASSES).reason == "wrong-field-count"
+    if len(fields) > 1:
+        assert _refusal(msgpack.packb(fields[:-1]), *CLASSES).reason == "wrong-field-count"
+
+
+@EACH
+@pytest.mark.parametrize("wrong", [None, 1.5, True, ["x"], -2, "\n", b"", 1 << 60, "x" * 200, bytes(9000)])
+def test_a_field_of_another_type_or_out_of_bounds(value: Any, wrong: Any) -> None:
+    """Each field is checked by itself; the refusal names the class and the field, and quotes no value."""
+    for at, field in enumerate(dataclasses.fields(value), 1):
+        fields = _fields(value)
+        fields[at] = wrong
+        try:
+            decode(msgpack.packb(fields), *CLASSES)
+        except MessageRejected as rejection:
+            words = str(rejection)
+        else:
+            continue  # some of these do fit some fields
+        assert words.startswith(f"bad-field: {type(value).__name__}.{field.name}")
+        assert len(words) < 64
+
+
+BOUNDS: list[tuple[Any, str, Any, Any]] = [
+    (air.Subscribe, "service", "a" * 32, "a" * 33),
+    (air.Subscribe, "service", "a", ""),
+    (air.Subscribe, "service", "A.z_0-9", "a b"),
+    (air.Subscribe, "service", "a", "a\n"),
+    (air.Reserve, "tar", b"\0\0\0", b"\0\0"),
+    (air.Reserve, "tar", b"\0\0\0", b"\0\0\0\0"),
+    (air.Reserve, "supplier_number", "123", "12"),
+    (air.Reserve, "supplier_number", "1" * 20, "1" * 21),
+    (air.Reserve, "supplier_number", "123", "12a"),
+    (air.Reserve, "supplier_public", bytes(16), bytes(15)),
+    (air.Reserve, "supplier_public", bytes(2048), bytes(2049)),
+    (air.Reserve, "code_size", 1, 0),
+    (air.Reserve, "data_size", 0, -1),
+    (air.Reserve, "data_size", 4 * 1024 * 1024, 4 * 1024 * 1024 + 1),
+    (air.Reserve, "rights", (1 << 32) - 1, 1 << 32),
+    (air.Reserve, "expires_at", (1 << 40) - 1, 1 << 40),
+    (air.Reserve, "executions", -1, -2),
+    (air.Reserve, "executions", (1 << 31) - 1, 1 << 31),
+    (air.Answer, "reason", "", "Upper"),
+    (air.Answer, "reason", "a" * 48, "a" * 49),
+    (air.Answer, "rsc_id", 0xFFFF, 0x10000),
+    (air.LoadApplication, "version", 1, 0),
+    (air.LoadApplication, "version", (1 << 32) - 1, 1 << 32),
+    (air.LoadData, "octets", bytes(8192), bytes(8193)),
+    (air.Result, "status", (1 << 32) - 1, 1 << 32),
+    (Signed, "purpose", 15, 16),
+    (Signed, "purpose", 1, 0),
+    (Signed, "counter", (1 << 40) - 1, 1 << 40),
+    (Signed, "signature", bytes(64), bytes(63)),
+    (Signed, "signature", bytes(4096), bytes(4097)),
+    (inside.LookUp, "ua", luhn("1" * 17), "1" * 17),
+    (inside.LookUp, "ua", luhn("1" * 19), luhn("1" * 20)),
+    (inside.LookUp, "ua", UA, UA[:-1] + str((int(UA[-1]) + 1) % 10)),
+    (inside.ModuleRecord, "suites", ["x"] * 16, ["x"] * 17),
+    (orders.Order, "ua", "", "x" * 33),
+]
+
+
+@pytest.mark.parametrize(("cls", "field", "inside_it", "outside_it"), BOUNDS)
+def test_bounds(cls: type[Any], field: str, inside_it: Any, outside_it: Any) -> None:
+    """The last value inside each bound is taken and the first outside is not, on the wire and by our own."""
+    valid: Any = next(each for each in MESSAGES if type(each) is cls)
+    taken = dataclasses.replace(valid, **{field: inside_it})
+    assert decode(encode(taken), cls) == taken
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(valid, **{field: outside_it})
+    fields = _fields(valid)
+    fields[[each.name for each in dataclasses.fields(cls)].index(field) + 1] = outside_it
+    assert _refusal(msgpack.packb(fields), cls).reason == "bad-field"
+
+
+@pytest.mark.parametrize("digits", ["\u0661\u0662\u0663", "\uff11\uff12\uff13"], ids=["arabic", "wide"])
+def test_digits_are_ascii(digits: str) -> None:
+    """A number is digits that a telephone has; other scripts' digits cannot be sent as semi-octets."""
+    valid = next(each for each in MESSAGES if isinstance(each, air.Reserve))
+    with pytest.raises(ValueError, match="supplier_number"):
+        dataclasses.replace(valid, supplier_number=digits)
+
+
+def test_an_address_of_other_scripts_digits_is_none() -> None:
+    """A UA is ASCII digits, though a Luhn digit of another script's would compute as well."""
+    with pytest.raises(ValueError, match="ua"):
+        inside.LookUp(ua=UA.translate({ord("0") + digit: 0x660 + digit for digit in range(10)}))
+
+
+@SECRETIVE
+def test_a_secret_stays_out_of_repr(value: Any) -> None:
+    """Application octets, personal data and private keys do not show in a message's repr."""
+    assert "SECRET" not in repr(value)
+    assert "SECRET" not in str(value)
+    assert f"=<{len(SECRET)} octets>" in repr(value)
+
+
+@SECRETIVE
+def test_a_secret_stays_out_of_a_refusal(value: Any) -> None:
+    """A message that is refused because of its secret field says which, and not what it held."""
+    for place, field in enumerate(_fields(value)):
+        if field != SECRET:
+            continue
+        for wrong in (SECRET * 600, SECRET.decode(), [SECRET], 0):
+            fields = _fields(value)
+            fields[place] = wrong
+            rejection = _refusal(msgpack.packb(fields), type(value))
+            assert rejection.reason == "bad-field"
+            assert "SECRET" not in f"{rejection} {rejection!r} {rejection.detail} {rejection.__cause__}"
+
+
+def test_a_secret_stays_out_of_our_own_mistakes() -> None:
+    """A message that our own code cannot make does not quote the secret that it could not hold."""
+    for wrong in (SECRET * 600, SECRET.decode()):
+        with pytest.raises(ValueError, match="octets") as caught:
+            air.LoadData(octets=wrong)  # type: ignore[arg-type]
+        assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (b"", "not-msgpack"),
+        (b"\xc1", "not-msgpack"),
+        (b"\xc0", "not-an-array"),
+        (b"\x0a", "not-an-array"),
+        (b"\x80", "not-an-array"),
+        (b"\x81\xa1a\x01", "not-msgpack"),
+        (b"\xd4\x00\x00", "not-msgpack"),
+        (b"\x91" * 2000, "not-msgpack"),
+        (b"\xdd\xff\xff\xff\xff", "not-msgpack"),
+        (b"\xc6\xff\xff\xff\xff", "not-msgpack"),
+        (b"\x92\x0a\xa1\xff", "not-msgpack"),
+        (bytes(MAX_MESSAGE_OCTETS + 1), "too-large"),
+        (b"\x90", "unexpected-message"),
+        (b"\x91\xc3", "unexpected-message"),
+        (b"\x91\xcb" + bytes(8), "unexpected-message"),
+        (b"\x91\x90", "unexpected-message"),
+        (b"\x91\xcc\xff", "unexpected-message"),
+    ],
+    ids=[
+        "nothing",
+        "never-used",
+        "nil",
+        "integer",
+        "empty-map",
+        "map",
+        "extension",
+        "deep",
+        "announced-array",
+        "announced-binary",
+        "not-utf-8",
+        "too-large",
+        "empty",
+        "code-true",
+        "code-float",
+        "code-array",
+        "unknown-code",
+    ],
+)
+def test_no_message(octets: bytes, reason: str) -> None:
+    """What is no array, too large, too deep, or of no known code is refused with its reason."""
+    assert _refusal(octets, *CLASSES).reason == reason
+
+
+def test_a_code_is_for_ever() -> None:
+    """A second class with a code that is taken is our own mistake."""
+    with pytest.raises(ValueError, match="message code 10 is taken by Subscribe"):
+        message(10)(type("Another", (), {}))
+
+
+def test_what_is_no_message_is_not_encoded() -> None:
+    """Encoding something else is our own mistake."""
+    with pytest.raises(ValueError, match="object is no message"):
+        encode(object())
+
+
+def test_codes_are_those_of_the_wire() -> None:
+    """Each class has the code it was given; another one would break every stored message."""
+    codes = {type(each).__name__: _fields(each)[0] for each in MESSAGES}
+    assert len(set(codes.values())) == len(MESSAGES)
+    assert {name: codes[name] for name in ("Signed", "Subscribe", "Call", "Personalise", "Register")} == {
+        "Signed": 1,
+        "Subscribe": 10,
+        "Call": 20,
+        "Personalise": 30,
+        "Register": 40,
+    }
+
+
+@given(st.binary(max_size=400))
+def test_any_octets(octets: bytes) -> None:
+    """Arbitrary octets are refused in our own words, or are a message."""
+    try:
+        assert type(decode(octets, *CLASSES)) in CLASSES
+    except MessageRejected:
+        return
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(MESSAGES), st.lists(nested, max_size=16))
+def test_any_fields(value: Any, fields: list[Any]) -> None:
+    """An array of anything under a known code is refused in our own words, or is a message."""
+    octets = msgpack.packb([_fields(value)[0], *fields])
+    try:
+        assert type(decode(octets, *CLASSES)) is type(value)
+    except MessageRejected:
+        return
+
+
+@given(st.sampled_from(MESSAGES), st.data())
+def test_an_altered_octet(value: Any, data: st.DataObject) -> None:
+    """One altered octet is refused in our own words, or gives another message that encodes and decodes."""
+    octets = bytearray(encode(value))
+    octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        other = decode(bytes(octets), *CLASSES)
+    except MessageRejected:
+        return
+    assert decode(encode(other), *CLASSES) == other
+
+
+@given(st.binary(max_size=300))
+def test_unpacked_arrays_are_arrays(octets: bytes) -> None:
+    """What unpacks is a list, without any map or extension in it."""
+    try:
+        values = unpack(octets)
+    except MessageRejected:
+        return
+    assert type(values) is list

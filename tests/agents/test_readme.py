@@ -1,0 +1,210 @@
+"""The README: it names every key, option and command there is, and what it shows can be done."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from agents.cli import app
+from agents.fleet import config_tables as tables
+from agents.fleet.config import FleetConfig, load_config
+from agents.fleet.config_errors import known_keys
+from agents.fleet.expectations import Expect
+from agents.handset.security_module.rights import RIGHTS
+from transport.security.suites import SUITES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "[fleet]": tables.FleetTable,
+    "[broker]": tables.BrokerTable,
+    "[air.sms]": tables.SmsTable,
+    "[[authority]]": tables.Authority,
+    "[[operator]]": tables.Operator,
+    "[[supplier]]": tables.Supplier,
+    "[[supplier.service]]": tables.Service,
+    "[[handsets]]": tables.Handsets,
+    "[[step]]": tables.Step,
+    "expect": Expect,
+}
+ELSEWHERE = {"[[supplier]]": {"service"}}
+"""Keys that are tables with a section of their own."""
+
+ROW = re.compile(r"^\| `(?P<key>\w+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)
+FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+COMMAND_LINE: Any = typer.main.get_command(app)
+
+
+def section(title: str) -> str:
+    """Return what stands under the heading of a table of the config."""
+    return README.partition(f"\n### `{title}`\n")[2].partition("\n##")[0]
+
+
+def as_toml(value: object) -> str:
+    """Return a default as a person would write it into a config."""
+    if isinstance(value, str):
+        return f'`"{value}"`'
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def inner_tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield every table inside *model*, however deep, that has a value of its own."""
+    for field in model.model_fields.values():
+        for inner in tables_of(field):
+            if any(not list(tables_of(below)) for below in inner.model_fields.values()):
+                yield inner
+            yield from inner_tables(inner)
+
+
+def tables_of(annotated: FieldInfo | Any) -> Iterator[type[BaseModel]]:
+    """Yield the tables in the type of a field."""
+    annotation = getattr(annotated, "annotation", annotated)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from tables_of(argument)
+
+
+def blocks(*languages: str) -> list[str]:
+    """Return the code blocks in these languages."""
+    return [match["text"] for match in FENCE.finditer(README) if match["language"] in languages]
+
+
+def command_lines() -> list[list[str]]:
+    """Return each command that the README tells to type, split into its words."""
+    typed = [line for block in blocks("sh") for line in block.splitlines()]
+    typed += [
+        line.removeprefix("$ ")
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+    return [words for line in typed if (words := shlex.split(line, comments=True))]
+
+
+def parsed(words: list[str]) -> None:
+    """Read an ``otafleet`` command line as the command would, without doing it; raises what it raises."""
+    with COMMAND_LINE.make_context("otafleet", words, resilient_parsing=True) as context:
+        name, command, rest = COMMAND_LINE.resolve_command(context, words)
+        assert command is not None
+        command.make_context(name, rest, parent=context).close()
+
+
+def test_every_table_has_a_section() -> None:
+    """No table of the config is without its section in the README."""
+    assert set(inner_tables(FleetConfig)) == set(SECTIONS.values())
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_keys_and_defaults(title: str) -> None:
+    """A section's table has the keys that the config has, in their order, each with its default."""
+    model = SECTIONS[title]
+    rows = {match["key"]: match["default"] for match in ROW.finditer(section(title))}
+    keys = dict(zip(known_keys(model, ()), model.model_fields.values(), strict=True))
+    for key in ELSEWHERE.get(title, ()):
+        del keys[key]
+    assert list(rows) == list(keys)
+    for key, field in keys.items():
+        if field.is_required():
+            assert rows[key] == "required", key
+        elif field.default is not None:
+            assert rows[key] == as_toml(field.default), key
+        else:
+            assert rows[key] != "required", key
+
+
+@pytest.mark.parametrize(
+    "name", [*tables.Verb, *tables.By, *tables.Backend, *RIGHTS, *SUITES], ids=lambda name: f"value-{name}"
+)
+def test_values(name: str) -> None:
+    """Every step, back end, right and suite that a config may name is named."""
+    assert re.search(rf'`"?{name}"?`', README)
+
+
+def test_commands_and_options() -> None:
+    """Every command and option of the command line is named."""
+    commands = COMMAND_LINE.commands
+    assert {name for name in commands if f"`otafleet {name}" not in README} == set()
+    options = {
+        option
+        for command in (COMMAND_LINE, *commands.values())
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("-")
+    }
+    named = set(re.findall(r"(?<=[`\s])--?\w+", README))
+    assert options - named == set()
+    invented = set(re.findall(r"^\| `(--\w+)", README, re.MULTILINE)) - options
+    assert invented == {"--help"}, "which typer adds by itself"
+
+
+@pytest.mark.parametrize("words", command_lines(), ids=" ".join)
+def test_commands_can_be_typed(words: list[str]) -> None:
+    """Every command in a code block is one: a target of the Makefile, or a command line that parses."""
+    match words:
+        case ["make", target]:
+            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+        case ["otafleet", *rest]:
+            parsed(rest)
+        case _:
+            assert words[0] in {".", "grep"}
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_shipped_configs_are_good(config: Path) -> None:
+    """Every config that we ship can be run."""
+    result = CliRunner().invoke(app, ["check", str(config)])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_small_config_is_good(tmp_path: Path) -> None:
+    """The config in the README is a whole one that can be run."""
+    (text,) = blocks("toml")
+    shutil.copytree(ROOT / "configs" / "apps", tmp_path / "apps")
+    path = tmp_path / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    assert load_config(path).handset_count == 3
+
+
+def test_the_module_shown_is_of_the_demo() -> None:
+    """The address that the README inspects is one of the demo's handsets."""
+    (shown,) = [words[2] for words in command_lines() if words[:2] == ["otafleet", "inspect"]]
+    assert shown in dict(load_config(ROOT / "configs" / "demo.toml").handset_addresses())
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    """Every link to a file of ours leads to one."""
+    links = [match["target"] for match in LINK.finditer((ROOT / document).read_text(encoding="utf-8"))]
+    ours = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [link for link in ours if link and not (ROOT / link).exists()] == []
+
+
+def test_paths_in_contributing_exist() -> None:
+    """Every file or folder that CONTRIBUTING tells to look into is there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:agents|bus|transport|tests|configs)/[\w/.]*)`", text)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_no_place_of_a_machine() -> None:
+    """The documents name no directory of the machine that they were written on."""
+    for document in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp)\b", (ROOT / document).read_text("utf-8"))

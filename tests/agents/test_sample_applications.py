@@ -1,0 +1,188 @@
+"""The sample applications of configs/apps: what they keep, answer and refuse."""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wasmtime import wat2wasm
+
+from agents.handset.security_module.run_unit import CallResult, HostServices, call, check_application, load
+
+APPS = Path(__file__).resolve().parents[2] / "configs" / "apps"
+DATA_SIZE = {"account": 256, "loyalty": 64}
+RIGHTS = {"account": {"hmac"}, "loyalty": set[str]()}
+SERVICES = HostServices(rng=bytes, now=0)
+KEY = bytes(range(32))
+ADD, REDEEM, BALANCE = 1, 2, 3
+OK, MALFORMED, REFUSED, STALE = 0, 1, 2, 3
+
+
+@cache
+def _code(name: str) -> bytes:
+    return bytes(wat2wasm((APPS / f"{name}.wat").read_text(encoding="ascii")))
+
+
+class _Application:
+    """An application in its resource: its data area, from call to call."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.data = load(_code(name), rights=RIGHTS[name], data_size=DATA_SIZE[name])
+
+    def personalise(self, argument: bytes) -> CallResult:
+        result = call(
+            _code(self.name), "personalise", self.data, argument, rights=RIGHTS[self.name], services=SERVICES
+        )
+        self.data = result.data
+        return result
+
+    def invoke(self, argument: bytes) -> CallResult:
+        result = call(
+            _code(self.name), "invoke", self.data, argument, rights=RIGHTS[self.name], services=SERVICES
+        )
+        self.data = result.data
+        return result
+
+
+@pytest.mark.parametrize("name", sorted(DATA_SIZE))
+def test_a_sample_is_small_and_asks_for_no_more_than_its_rights(name: str) -> None:
+    """Less than 700 octets of code, exactly the data it says, and only the rights it uses."""
+    info = check_application(_code(name), rights=RIGHTS[name], data_size=DATA_SIZE[name])
+    assert info.code_size < 700
+    assert info.memory_size == DATA_SIZE[name]
+    assert info.rights == RIGHTS[name]
+
+
+@pytest.mark.parametrize("account", [b"1", b"DE02120300000000202051", b"9" * 32])
+@pytest.mark.parametrize("challenge", [b"?", b"sixteen octets!!", b"c" * 64])
+def test_an_account_answers_a_challenge_with_its_mac(account: bytes, challenge: bytes) -> None:
+    """HMAC-SHA-256 under the key over account number and challenge, again and again the same."""
+    application = _Application("account")
+    assert application.personalise(KEY + account).status == OK
+    kept = application.data
+    for _ in range(2):
+        result = application.invoke(challenge)
+        assert (result.status, result.output) == (OK, hmac.digest(KEY, account + challenge, "sha256"))
+        assert application.data == kept
+
+
+def test_an_account_not_personalised_answers_nothing() -> None:
+    """Before it has a number and a key, and after an argument it refused, it says so."""
+    application = _Application("account")
+    assert (application.invoke(b"challenge").status, application.invoke(b"challenge").output) == (2, b"")
+    for wrong in (b"", KEY, KEY[:31], KEY + b"9" * 33):
+        assert application.personalise(wrong).status == MALFORMED
+    assert application.invoke(b"challenge").status == 2
+
+
+@pytest.mark.parametrize("challenge", [b"", b"c" * 65, b"c" * 1000])
+def test_an_account_refuses_a_challenge_of_another_length(challenge: bytes) -> None:
+    """None or too long: a status, no answer, and its data as before."""
+    application = _Application("account")
+    application.personalise(KEY + b"12345")
+    kept = application.data
+    result = application.invoke(challenge)
+    assert (result.status, result.output, result.data) == (MALFORMED, b"", kept)
+
+
+def test_an_account_personalised_again_has_nothing_of_the_first() -> None:
+    """A second key and a shorter number replace the first ones whole."""
+    application = _Application("account")
+    application.personalise(KEY + b"1234567890")
+    application.personalise(KEY[::-1] + b"77")
+    assert b"34567890" not in application.data
+    assert application.invoke(b"x").output == hmac.digest(KEY[::-1], b"77x", "sha256")
+
+
+def _order(operation: int, number: int, amount: int) -> bytes:
+    return struct.pack(">BII", operation, number, amount)
+
+
+def _balance(result: CallResult) -> tuple[int, int]:
+    return result.status, int.from_bytes(result.output, "big")
+
+
+def test_loyalty_points_are_added_and_redeemed() -> None:
+    """Adding and redeeming change the balance, and each answer is the new one."""
+    application = _Application("loyalty")
+    assert application.personalise(b"").status == OK
+    assert _balance(application.invoke(_order(ADD, 1, 500))) == (OK, 500)
+    assert _balance(application.invoke(_order(REDEEM, 2, 120))) == (OK, 380)
+    assert _balance(application.invoke(bytes([BALANCE]))) == (OK, 380)
+    assert _balance(application.invoke(_order(BALANCE, 9, 9))) == (OK, 380)
+    assert _balance(application.invoke(_order(REDEEM, 3, 380))) == (OK, 0)
+
+
+def test_a_transaction_counts_once() -> None:
+    """The same number again changes nothing, an older one is refused, and number 0 is a number."""
+    application = _Application("loyalty")
+    for _ in range(3):
+        assert _balance(application.invoke(_order(ADD, 0, 10))) == (OK, 10)
+    assert _balance(application.invoke(_order(ADD, 5, 10))) == (OK, 20)
+    for operation in (ADD, REDEEM):
+        assert _balance(application.invoke(_order(operation, 5, 10))) == (OK, 20)
+        assert _balance(application.invoke(_order(operation, 4, 10))) == (STALE, 20)
+
+
+def test_points_never_fall_below_zero_nor_wrap() -> None:
+    """What does not fit is refused with the balance; its number is not used up."""
+    application = _Application("loyalty")
+    application.personalise((0xFFFFFFFE).to_bytes(4, "big"))
+    assert _balance(application.invoke(_order(ADD, 1, 2))) == (REFUSED, 0xFFFFFFFE)
+    assert _balance(application.invoke(_order(REDEEM, 1, 0xFFFFFFFF))) == (REFUSED, 0xFFFFFFFE)
+    assert _balance(application.invoke(_order(ADD, 1, 1))) == (OK, 0xFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [b"", b"\1", b"\2" * 8, b"\1" * 10, b"\0" * 9, b"\4" * 9, b"\xff" * 9, b"\3\0", b"\3" * 10, b"\1" * 40],
+)
+def test_a_malformed_order_is_refused(argument: bytes) -> None:
+    """Another length or operation: a status, no answer, nothing changed."""
+    application = _Application("loyalty")
+    application.invoke(_order(ADD, 1, 5))
+    kept = application.data
+    result = application.invoke(argument)
+    assert (result.status, result.output, result.data) == (MALFORMED, b"", kept)
+
+
+def test_loyalty_is_personalised_with_nothing_or_a_balance() -> None:
+    """Any other length is refused and leaves the balance; a new opening balance forgets old numbers."""
+    application = _Application("loyalty")
+    application.personalise(b"\0\0\1\0")
+    for wrong in (b"\1", b"\1\2\3", b"\1\2\3\4\5"):
+        assert application.personalise(wrong).status == MALFORMED
+    assert _balance(application.invoke(_order(ADD, 7, 1))) == (OK, 257)
+    application.personalise(b"")
+    assert _balance(application.invoke(_order(ADD, 1, 3))) == (OK, 3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([ADD, REDEEM]), st.integers(0, 6), st.sampled_from([0, 1, 7, 100, 0xFFFFFFFF])
+        ),
+        max_size=12,
+    ),
+)
+def test_loyalty_does_what_its_model_does(orders: list[tuple[int, int, int]]) -> None:
+    """Any run of orders, repeated and out of order, gives the answers of six lines of Python."""
+    application = _Application("loyalty")
+    balance, last = 0, -1
+    for operation, number, amount in orders:
+        after = balance + (amount if operation == ADD else -amount)
+        expected = OK
+        if number < last:
+            expected = STALE
+        elif number > last and not 0 <= after <= 0xFFFFFFFF:
+            expected = REFUSED
+        elif number > last:
+            balance, last = after, number
+        assert _balance(application.invoke(_order(operation, number, amount))) == (expected, balance)

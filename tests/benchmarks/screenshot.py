@@ -1,0 +1,67 @@
+"""Makes docs/demo.svg, the README's picture: what a terminal shows when the demo has ended.
+
+Run ``make picture``, or ``python -m tests.benchmarks.screenshot``. It is a real run of the console script,
+told that it writes to a terminal of 100 columns on which nothing can move: there are its colours, and no bar
+is under way in a picture of the end. Fonts are the viewer's own, for a picture should fetch nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from io import StringIO
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.terminal_theme import DIMMED_MONOKAI
+from rich.text import Text
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PICTURE: Final = ROOT / "docs" / "demo.svg"
+CONFIG: Final = "configs/demo.toml"
+WIDTH: Final = 100
+TERMINAL: Final = {
+    "FORCE_COLOR": "1",
+    "TTY_INTERACTIVE": "0",
+    "COLUMNS": str(WIDTH),
+    "TERM": "xterm-256color",
+}
+CURSOR: Final = re.compile(r"\x1b\[\?25[hl]")
+FONT_FACE: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def screen() -> str:
+    """Return what a run of the demo writes to a terminal; a run that fails ends the script."""
+    with tempfile.TemporaryDirectory() as directory:
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("otafleet"), "up", ROOT / CONFIG],
+            cwd=directory,
+            env=os.environ | TERMINAL,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    return CURSOR.sub("", ended.stdout).strip("\n")
+
+
+def draw(text: str) -> str:
+    """Return *text*, with its colours, as SVG."""
+    console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(text), soft_wrap=True)
+    picture = console.export_svg(title=f"otafleet up {CONFIG}", theme=DIMMED_MONOKAI, unique_id="demo")
+    return FONT_FACE.sub("", picture).replace("Fira Code, monospace", "monospace")
+
+
+def main() -> None:
+    """Run the demo and write the picture."""
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(draw(screen()), encoding="utf-8")
+    sys.stdout.write(f"{PICTURE.relative_to(ROOT)}: written\n")
+
+
+if __name__ == "__main__":
+    main()

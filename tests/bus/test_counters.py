@@ -1,0 +1,86 @@
+"""What the counters of a process count, and how they hand it over."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+
+from bus.counters import MAX_NAMES, OTHERS, Counters
+
+
+class _Bearer(StrEnum):
+    SMS = "sms"
+
+
+def test_nothing_counted_is_empty() -> None:
+    """A fresh process reports no bearers rather than invented zeros."""
+    assert Counters().snapshot() == {"bearers": {}, "dropped": {}, "crashes": {}}
+
+
+def test_traffic_is_counted_per_bearer_and_direction() -> None:
+    """Sent, received and retried messages add up apart from each other."""
+    counters = Counters()
+    counters.sent("sms", 140)
+    counters.sent("sms", 60)
+    counters.received("sms", 12)
+    counters.retried("sms")
+    counters.received("role", 300)
+    assert counters.snapshot()["bearers"] == {
+        "role": {
+            "sent": {"messages": 0, "octets": 0},
+            "received": {"messages": 1, "octets": 300},
+            "retries": 0,
+        },
+        "sms": {
+            "sent": {"messages": 2, "octets": 200},
+            "received": {"messages": 1, "octets": 12},
+            "retries": 1,
+        },
+    }
+
+
+def test_drops_and_crashes_are_counted_by_name() -> None:
+    """Each reason and each agent has its own count."""
+    counters = Counters()
+    for reason in ("too-large", "not-msgpack", "too-large"):
+        counters.dropped(reason)
+    counters.crashed("operator")
+    snapshot = counters.snapshot()
+    assert snapshot["dropped"] == {"not-msgpack": 1, "too-large": 2}
+    assert snapshot["crashes"] == {"operator": 1}
+
+
+def test_a_snapshot_does_not_move() -> None:
+    """What was handed over stays as it was while counting goes on."""
+    counters = Counters()
+    counters.sent("sms", 1)
+    before = counters.snapshot()
+    counters.sent("sms", 1)
+    counters.dropped("late")
+    assert before["bearers"]["sms"]["sent"] == {"messages": 1, "octets": 1}
+    assert before["dropped"] == {}
+
+
+def test_members_of_an_enum_become_plain_names() -> None:
+    """A bearer given as a StrEnum is the same name in JSON as the plain string."""
+    counters = Counters()
+    counters.sent(_Bearer.SMS, 1)
+    counters.sent("sms", 1)
+    counters.dropped(_Bearer.SMS)
+    snapshot = counters.snapshot()
+    assert snapshot["bearers"]["sms"]["sent"]["messages"] == 2
+    assert type(next(iter(snapshot["bearers"]))) is str
+    assert type(next(iter(snapshot["dropped"]))) is str
+    assert json.loads(json.dumps(snapshot)) == snapshot
+
+
+def test_invented_names_cost_bounded_memory() -> None:
+    """A flood of new names ends in one shared count, and no event goes uncounted."""
+    counters = Counters()
+    for number in range(MAX_NAMES + 10):
+        counters.dropped(f"reason-{number}")
+        counters.sent(f"bearer-{number}", 1)
+    snapshot = counters.snapshot()
+    assert len(snapshot["dropped"]) == MAX_NAMES + 1
+    assert snapshot["dropped"][OTHERS] == 10
+    assert snapshot["bearers"][OTHERS]["sent"] == {"messages": 10, "octets": 10}

@@ -1,0 +1,49 @@
+"""What tests of more than one floor need: a real broker and a logger."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from bus.broker import open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from structlog.typing import FilteringBoundLogger
+
+    from bus.address import BrokerAddress
+
+_FLEETS = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BrokerAddress]:
+    """Yield the address of a real broker for the whole session: mosquitto if installed, else amqtt."""
+    quiet = cast("FilteringBoundLogger", structlog.wrap_logger(structlog.testing.CapturingLogger()))
+    async with open_broker(directory=tmp_path_factory.mktemp("broker"), log=quiet) as address:
+        yield address
+
+
+@pytest.fixture
+def fleet() -> str:
+    """Return a fleet name of the test's own, so that tests may share a broker."""
+    return f"fleet-{os.getpid()}-{next(_FLEETS)}"
+
+
+@pytest.fixture
+def log() -> FilteringBoundLogger:
+    """Return a logger whose events ``structlog.testing.capture_logs`` can look at."""
+    return cast("FilteringBoundLogger", structlog.get_logger())
+
+
+@pytest.fixture(autouse=True)
+def _fresh_structlog() -> Iterator[None]:
+    """Undo what a run inside a test configured: logging is the one thing that a process has once."""
+    yield
+    structlog.reset_defaults()

@@ -1,0 +1,21 @@
+"""Programs of other people that some tests run: found, or the test is skipped, or in CI failed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def need(name: str) -> str:
+    """Return the path of program *name*; without it skip the test, or fail it where peers are required.
+
+    CI sets ``OTAFLEET_REQUIRE_PEERS=1``, so that nothing is skipped unnoticed.
+    """
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if path:
+        return path
+    if os.environ.get("OTAFLEET_REQUIRE_PEERS") == "1":
+        pytest.fail(f"{name} is not installed and OTAFLEET_REQUIRE_PEERS=1")
+    pytest.skip(f"{name} is not installed")

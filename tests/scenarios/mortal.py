@@ -1,0 +1,68 @@
+"""A launcher that is killed at a chosen moment: ``python -m tests.scenarios.mortal CONFIG MOMENT COUNT``.
+
+MOMENT is ``publish`` (before a message leaves), ``published`` (after the broker has it), ``change`` (before
+rows are handed to a store) or ``changed`` (after they are durable); COUNT says which one of the process. It
+kills itself with SIGKILL, so nothing of it can put anything in order. 0 ends the run without being killed and
+prints how many of each there were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from agents.fleet.config import load_config
+from agents.fleet.launch import run
+from agents.fleet.options import UpOptions
+from agents.fleet.progress import Progress
+from agents.store.group_commit import GroupCommit
+from bus.client import BusClient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+_PLACES: Final[Mapping[tuple[str, str], tuple[type[Any], str]]] = {
+    ("publish", "published"): (BusClient, "publish"),
+    ("change", "changed"): (GroupCommit, "change"),
+}
+
+
+def main(config: str, moment: str, count: str) -> None:
+    """Run until the moment comes."""
+    seen: Counter[str] = Counter()
+
+    def come(now: str) -> None:
+        seen[now] += 1
+        if now == moment and seen[now] == int(count):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for moments, (owner, name) in _PLACES.items():
+        setattr(owner, name, _between(moments, getattr(owner, name), come))
+    asyncio.run(run(load_config(Path(config)), UpOptions(), Progress()))
+    sys.stdout.write(json.dumps(seen) + "\n")
+
+
+def _between(
+    moments: tuple[str, str], method: Callable[..., Awaitable[Any]], come: Callable[[str], None]
+) -> Callable[..., Awaitable[Any]]:
+    """Return *method* with a moment before and one after it."""
+
+    @functools.wraps(method)
+    async def wrapped(*arguments: Any, **options: Any) -> Any:
+        come(moments[0])
+        result = await method(*arguments, **options)
+        come(moments[1])
+        return result
+
+    return wrapped
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.transport.security_kit import name_of, vectors
+from transport.secured_packet.algorithms import PacketKeys
+from transport.security.keyset import SessionKeys, derive_keys, expand, extract
+
+SECRET, TRANSCRIPT = bytes(range(32)), bytes(range(32, 64))
+
+
+def key_octets(secret: bytes, transcript: bytes, index: int = 1) -> list[bytes]:
+    """Return every key that one agreement yields."""
+    schedule = derive_keys(secret, transcript, index)
+    ways = (schedule.session.to_module, schedule.session.from_module)
+    packet_keys = [key for way in ways for key in (way.cipher_key, way.mac_key)]
+    return [*packet_keys, schedule.initiator_confirms, schedule.responder_confirms]
+
+
+@pytest.mark.parametrize("vector", vectors("hkdf"), ids=name_of)
+def test_hkdf_vectors(vector: dict[str, str]) -> None:
+    """Extract and expand give the published pseudorandom key and output."""
+    prk = extract(bytes.fromhex(vector["salt"]), bytes.fromhex(vector["secret"]))
+    assert prk.hex() == vector["prk"]
+    okm = bytes.fromhex(vector["okm"])
+    assert expand(prk, bytes.fromhex(vector["info"]), len(okm)) == okm
+
+
+@pytest.mark.parametrize("vector", vectors("cmac"), ids=name_of)
+def test_cmac_vectors(vector: dict[str, str]) -> None:
+    """The checksum that a session's KID computes is the published AES-CMAC."""
+    key = bytes.fromhex(vector["key"])
+    keys = SessionKeys.load(b"\1" + bytes(16) + key + bytes(32)).to_module
+    assert keys.mac(bytes.fromhex(vector["message"])).hex() == vector["mac"]
+
+
+def test_all_keys_of_a_session_differ() -> None:
+    """KIc and KID of each direction and both confirmation keys are six different keys of the right length."""
+    keys = key_octets(SECRET, TRANSCRIPT)
+    assert len(set(keys)) == 6
+    assert [len(key) for key in keys] == [16, 16, 16, 16, 32, 32]
+
+
+def test_keys_depend_on_secret_and_transcript() -> None:
+    """Another secret or another transcript leaves no key as it was; the same ones give the same keys."""
+    keys = key_octets(SECRET, TRANSCRIPT)
+    assert keys == key_octets(SECRET, TRANSCRIPT)
+    for others in (key_octets(SECRET[::-1], TRANSCRIPT), key_octets(SECRET, TRANSCRIPT[::-1])):
+        assert not set(keys) & set(others)
+
+
+def test_a_session_becomes_a_keyset_of_its_index() -> None:
+    """Both directions carry the keyset index in KIc and KID, with AES and a checksum of eight octets."""
+    session = derive_keys(SECRET, TRANSCRIPT, 3).session
+    assert isinstance(session.to_module, PacketKeys)
+    for way in (session.to_module, session.from_module):
+        assert (way.kic, way.kid, way.cc_length) == (0x32, 0x32, 8)
+
+
+@pytest.mark.parametrize("index", [0, 16])
+def test_there_are_fifteen_keysets(index: int) -> None:
+    """An index that a header cannot name raises ValueError."""
+    with pytest.raises(ValueError, match="index"):
+        derive_keys(SECRET, TRANSCRIPT, index)
+
+
+def test_no_key_is_shown() -> None:
+    """The repr of a schedule, a session and a keyset shows no octet of a key."""
+    schedule = derive_keys(SECRET, TRANSCRIPT, 1)
+    shown = repr(schedule) + repr(schedule.session) + repr(schedule.session.to_module)
+    for key in key_octets(SECRET, TRANSCRIPT):
+        assert key.hex() not in shown
+        assert repr(key)[2:-1] not in shown
+
+
+@given(st.integers(1, 15), st.binary(min_size=64, max_size=64))
+def test_sessions_survive_storage(index: int, keys: bytes) -> None:
+    """What was dumped loads as the same keys and dumps as the same octets."""
+    octets = bytes([index]) + keys
+    session = SessionKeys.load(octets)
+    assert session.dump() == octets
+    assert SessionKeys.load(session.dump()) == session
+
+
+@given(st.binary(max_size=80).filter(lambda octets: len(octets) != 65 or not 1 <= octets[0] <= 15))
+def test_stored_octets_that_are_no_session(octets: bytes) -> None:
+    """Stored octets of another length or index raise ValueError."""
+    with pytest.raises(ValueError, match=r"65 octets|index"):
+        SessionKeys.load(octets)

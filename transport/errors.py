@@ -8,6 +8,9 @@ nothing else::
     ├── ApduRejected             a command or response APDU
     ├── TpduRejected             a short message TPDU or its user-data header
     ├── ConcatenationRejected    a part of a concatenated short message
+    ├── CellBroadcastRejected    a page, or what pages put together
+    ├── BipRejected              what a bearer independent channel carries on its network side
+    ├── CatTpRejected            a CAT_TP protocol data unit
     ├── PacketRejected           a secured packet; status: what a response packet says of it
     ├── SignatureRejected        a signature that does not verify, or a key that is none
     ├── CertificateRejected      a certificate: malformed, expired, of another role or issuer
@@ -46,6 +49,18 @@ class TpduRejected(Rejected):
 
 class ConcatenationRejected(Rejected):
     """Raised when a part of a concatenated short message cannot be taken."""
+
+
+class CellBroadcastRejected(Rejected):
+    """Raised when a cell broadcast page cannot be taken."""
+
+
+class BipRejected(Rejected):
+    """Raised when octets of a bearer independent channel are not what they should be."""
+
+
+class CatTpRejected(Rejected):
+    """Raised when octets are not the CAT_TP PDU they should be."""
 
 
 class PacketRejected(Rejected):

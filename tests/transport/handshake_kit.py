@@ -78,7 +78,16 @@ def handmade_answer(
     form, kind = terms.form.encode(), terms.suite.encode()
     index = bytes([terms.key_index])
     told = framed(
-        "otafleet/1 terms", form, kind, kind, kind, terms.initiator, terms.responder, terms.tar, index
+        "otafleet/1 terms",
+        form,
+        kind,
+        kind,
+        kind,
+        terms.initiator,
+        terms.responder,
+        terms.tar,
+        index,
+        b"aes-128",
     )
     first = sha256(framed(label + "transcript 1", told, module_public, key.public, m1, head)).digest()
     schedule = derive_keys(secret, first, terms.key_index)

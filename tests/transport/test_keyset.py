@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.transport.security_kit import name_of, vectors
-from transport.secured_packet.algorithms import PacketKeys
-from transport.security.keyset import SessionKeys, derive_keys, expand, extract
+from transport.secured_packet import (
+    CounterMode,
+    Integrity,
+    PacketKeys,
+    SecurityParameters,
+    decode_command,
+    encode_command,
+)
+from transport.security.keyset import PROTECTIONS, SessionKeys, derive_keys, expand, extract
 
 SECRET, TRANSCRIPT = bytes(range(32)), bytes(range(32, 64))
 
@@ -32,7 +39,7 @@ def test_hkdf_vectors(vector: dict[str, str]) -> None:
 def test_cmac_vectors(vector: dict[str, str]) -> None:
     """The checksum that a session's KID computes is the published AES-CMAC."""
     key = bytes.fromhex(vector["key"])
-    keys = SessionKeys.load(b"\1" + bytes(16) + key + bytes(32)).to_module
+    keys = SessionKeys.load(b"\1\1" + bytes(16) + key + bytes(32)).to_module
     assert keys.mac(bytes.fromhex(vector["message"])).hex() == vector["mac"]
 
 
@@ -75,17 +82,49 @@ def test_no_key_is_shown() -> None:
         assert repr(key)[2:-1] not in shown
 
 
+@pytest.mark.parametrize("name", PROTECTIONS)
+def test_each_protection(name: str) -> None:
+    """A session's keys have the sizes and algorithms of its protection, and survive storage as such."""
+    row = PROTECTIONS[name]
+    session = derive_keys(SECRET, TRANSCRIPT, 2, name).session
+    for way in (session.to_module, session.from_module):
+        assert (way.kic, way.kid) == (0x20 | row.cipher, 0x20 | row.mac)
+        assert (len(way.cipher_key), len(way.mac_key)) == (row.key_octets, row.key_octets)
+        assert (way.cc_length, way.legacy) == (row.cc_length, row.legacy)
+    again = SessionKeys.load(session.dump())
+    assert again == session
+    assert again.protection == name
+    spi = SecurityParameters(counter=CounterMode.HIGHER, ciphering=True, integrity=Integrity.CC)
+    packet = encode_command(spi=spi, tar=b"TAR", data=b"data", counter=1, keys=session.to_module)
+    assert decode_command(packet, again.to_module).data == b"data"
+
+
 @given(st.integers(1, 15), st.binary(min_size=64, max_size=64))
 def test_sessions_survive_storage(index: int, keys: bytes) -> None:
     """What was dumped loads as the same keys and dumps as the same octets."""
-    octets = bytes([index]) + keys
+    octets = bytes([index, 1]) + keys
     session = SessionKeys.load(octets)
     assert session.dump() == octets
     assert SessionKeys.load(session.dump()) == session
 
 
-@given(st.binary(max_size=80).filter(lambda octets: len(octets) != 65 or not 1 <= octets[0] <= 15))
+def is_session(octets: bytes) -> bool:
+    """Say whether octets may be stored keys: index, protection, and four keys of its size."""
+    sizes = {row.number: row.key_octets for row in PROTECTIONS.values()}
+    return (
+        len(octets) > 1
+        and 1 <= octets[0] <= 15
+        and octets[1] in sizes
+        and len(octets) == 2 + 4 * sizes[octets[1]]
+    )
+
+
+@given(st.binary(max_size=80).filter(lambda octets: not is_session(octets)))
+@example(b"")
+@example(b"\1\1" + bytes(63))
+@example(b"\1\0" + bytes(64))
+@example(b"\0\1" + bytes(64))
 def test_stored_octets_that_are_no_session(octets: bytes) -> None:
-    """Stored octets of another length or index raise ValueError."""
-    with pytest.raises(ValueError, match=r"65 octets|index"):
+    """Stored octets of another length, protection or index raise ValueError."""
+    with pytest.raises(ValueError, match=r"octets|index|protection"):
         SessionKeys.load(octets)

@@ -7,10 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transport import secured_packet_values as values
-from tests.transport.secured_packet_values import CHECKED, CIPHERED, KEYS, PLAIN, SECURE, TAR, VECTORS
+from tests.transport.secured_packet_values import (
+    CHECKED,
+    CIPHERED,
+    DIALECTS,
+    KEYS,
+    PLAIN,
+    REDUNDANT,
+    SECURE,
+    TAR,
+    VECTORS,
+)
 from transport.errors import PacketRejected
 from transport.secured_packet import (
+    CAT_TP,
+    CELL_BROADCAST,
+    CRC_16,
+    CRC_32,
+    REDUNDANCY_CHECKS,
+    SMS,
+    TCP,
     CommandPacket,
+    Dialect,
     Integrity,
     PacketKeys,
     ResponseStatus,
@@ -20,15 +38,16 @@ from transport.secured_packet import (
     parse_header,
 )
 
+EVERY_DIALECT = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 COMMANDS = pytest.mark.parametrize("vector", VECTORS["command"], ids=lambda vector: vector["id"])
 
 
-def command(data: bytes = b"data", *, spi: SecurityParameters = SECURE) -> bytes:
+def command(data: bytes = b"data", *, spi: SecurityParameters = SECURE, dialect: Dialect = SMS) -> bytes:
     """Return a command packet for TAR under KEYS."""
-    return encode_command(spi=spi, tar=TAR, data=data, counter=5, keys=KEYS)
+    return encode_command(spi=spi, tar=TAR, data=data, counter=5, keys=KEYS, dialect=dialect)
 
 
-def reencode(packet: CommandPacket, keys: PacketKeys | None) -> bytes:
+def reencode(packet: CommandPacket, keys: PacketKeys | None, dialect: Dialect = SMS) -> bytes:
     """Return the packet that *packet* was."""
     return encode_command(
         spi=packet.spi,
@@ -38,13 +57,16 @@ def reencode(packet: CommandPacket, keys: PacketKeys | None) -> bytes:
         keys=keys,
         kic=packet.kic,
         kid=packet.kid,
+        dialect=dialect,
     )
 
 
-def rejection(octets: bytes, keys: PacketKeys | None = KEYS) -> tuple[ResponseStatus, str]:
+def rejection(
+    octets: bytes, keys: PacketKeys | None = KEYS, dialect: Dialect = SMS
+) -> tuple[ResponseStatus, str]:
     """Return status and reason of the rejection that *octets* must meet."""
     with pytest.raises(PacketRejected) as caught:
-        decode_command(octets, keys)
+        decode_command(octets, keys, dialect)
     return caught.value.status, caught.value.reason
 
 
@@ -75,16 +97,105 @@ def test_decodes_what_others_publish(vector: dict[str, Any]) -> None:
     assert reencode(packet, keys) == octets
 
 
-@given(values.spis, values.keys, values.tars, values.counters, st.binary(max_size=300))
+@given(
+    values.spis,
+    values.keys(),
+    values.tars,
+    values.counters,
+    st.binary(max_size=300),
+    st.sampled_from(DIALECTS),
+    st.sampled_from([CRC_16, CRC_32]),
+)
 def test_every_protection_round_trips(
-    spi: SecurityParameters, keys: PacketKeys, tar: bytes, counter: int, data: bytes
+    spi: SecurityParameters,
+    keys: PacketKeys,
+    tar: bytes,
+    counter: int,
+    data: bytes,
+    dialect: Dialect,
+    crc: int,
 ) -> None:
-    """Any supported SPI, key size and CC length opens to what was sealed, and re-encodes to itself."""
-    octets = encode_command(spi=spi, tar=tar, data=data, counter=counter, keys=keys)
-    packet = decode_command(octets, keys)
-    assert packet == CommandPacket(spi=spi, tar=tar, counter=counter, data=data, kic=keys.kic, kid=keys.kid)
-    assert reencode(packet, keys) == octets
-    assert int.from_bytes(octets[:2], "big") == len(octets) - 2
+    """Any SPI, algorithm, key size, check and dialect opens to what was sealed, and re-encodes to itself."""
+    kid = crc if spi.integrity is Integrity.RC else keys.kid
+    octets = encode_command(spi=spi, tar=tar, data=data, counter=counter, keys=keys, kid=kid, dialect=dialect)
+    packet = decode_command(octets, keys, dialect)
+    assert packet == CommandPacket(spi=spi, tar=tar, counter=counter, data=data, kic=keys.kic, kid=kid)
+    assert reencode(packet, keys, dialect) == octets
+    assert parse_header(octets, dialect).tar == tar
+
+
+@pytest.mark.parametrize("kid", sorted(REDUNDANCY_CHECKS))
+@EVERY_DIALECT
+def test_redundancy_check_stands_where_a_checksum_would(kid: int, dialect: Dialect) -> None:
+    """An RC covers what a CC covers, is as long as it is, and needs no keys."""
+    length, check = REDUNDANCY_CHECKS[kid]
+    octets = encode_command(spi=REDUNDANT, tar=TAR, data=b"data", kid=kid, dialect=dialect)
+    assert octets[-4 - length : -4] == check(octets[: -4 - length] + b"data")
+    assert decode_command(octets, None, dialect).data == b"data"
+
+
+def test_redundancy_check_is_crc_32_unless_named() -> None:
+    """Without a KID the longer check is made, with keys for the cipher only or with none."""
+    assert parse_header(encode_command(spi=REDUNDANT, tar=TAR, data=b"")).kid == CRC_32
+    spi = SecurityParameters(integrity=Integrity.RC, ciphering=True)
+    octets = encode_command(spi=spi, tar=TAR, data=b"data", keys=KEYS)
+    assert parse_header(octets).kid == CRC_32
+    assert decode_command(octets, KEYS).data == b"data"
+    assert rejection(octets, None) == (ResponseStatus.CIPHERING_ERROR, "kic")
+    assert rejection(octets, values.OTHER_KEYS)[0] in {
+        ResponseStatus.INTEGRITY_FAILED,
+        ResponseStatus.CIPHERING_ERROR,
+    }
+
+
+def test_dialects_differ_in_their_frame_only() -> None:
+    """Behind the identifier and the lengths the dialects are one; a broadcast is what a short message is."""
+    short = command(spi=PLAIN)
+    assert command(spi=PLAIN, dialect=CELL_BROADCAST) == short
+    assert command(spi=PLAIN, dialect=CAT_TP) == b"\x01" + short[1:]
+    assert command(spi=PLAIN, dialect=TCP) == b"\x01" + short[1:]
+
+
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [(127, "017f"), (128, "018180"), (255, "0181ff"), (256, "01820100"), (0xFFFF, "0182ffff")],
+)
+def test_length_takes_the_octets_that_it_needs(size: int, head: str) -> None:
+    """CPL of the dialects with identifiers has one, two or three octets, and the checksum covers them."""
+    plain = encode_command(spi=PLAIN, tar=TAR, data=bytes(size - 14), dialect=TCP)
+    assert plain.startswith(bytes.fromhex(head))
+    assert decode_command(plain, dialect=TCP).data == bytes(size - 14)
+    octets = encode_command(spi=CHECKED, tar=TAR, data=bytes(size - 22), keys=KEYS, dialect=TCP)
+    end = len(head) // 2 + 14
+    assert octets[end : end + 8] == KEYS.mac(octets[:end] + octets[end + 8 :])[:8]
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        ("", "identifier"),
+        ("01", "cpl"),
+        ("02", "identifier"),
+        ("0180", "cpl"),
+        ("0181", "cpl"),
+        ("01817f", "cpl"),
+        ("018200ff", "cpl"),
+        ("0183010000", "cpl"),
+        ("01020d00", "short"),
+        ("010e0c" + "00" * 13, "chl"),
+        ("010e8d" + "00" * 13, "chl"),
+    ],
+)
+def test_frames_that_are_none(octets: str, reason: str) -> None:
+    """Another identifier, a length in a longer form, and a packet too short for a header are refused."""
+    frame = bytes.fromhex(octets)
+    assert rejection(frame, dialect=TCP) == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, reason)
+
+
+def test_length_over_the_limit_is_refused() -> None:
+    """A length of four octets is refused even when as many follow."""
+    octets = bytes.fromhex("0183010000") + bytes(65_536)
+    assert rejection(octets, dialect=CAT_TP) == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "cpl")
 
 
 def test_clear_header_is_read_without_keys() -> None:
@@ -124,25 +235,30 @@ def test_shorter_checksum_is_the_start_of_the_longer() -> None:
 
 
 @pytest.mark.parametrize("spi", [SECURE, CHECKED, CIPHERED, PLAIN], ids=["secure", "cc", "cipher", "plain"])
-def test_any_cut_is_refused(spi: SecurityParameters) -> None:
+@EVERY_DIALECT
+def test_any_cut_is_refused(spi: SecurityParameters, dialect: Dialect) -> None:
     """No proper prefix of a packet is a packet."""
-    octets = command(bytes(40), spi=spi)
+    octets = command(bytes(120), spi=spi, dialect=dialect)
     for length in range(len(octets)):
-        assert rejection(octets[:length])[0] is ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
+        status, _ = rejection(octets[:length], dialect=dialect)
+        assert status is ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
 
 
-def test_trailing_octets_are_refused() -> None:
+@EVERY_DIALECT
+def test_trailing_octets_are_refused(dialect: Dialect) -> None:
     """CPL ends the packet: what follows is not ignored."""
-    assert rejection(command() + b"\x00") == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "cpl")
+    octets = command(dialect=dialect) + b"\x00"
+    assert rejection(octets, dialect=dialect) == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "cpl")
 
 
 @given(st.data())
 def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
-    """With a CC, a change of any bit of the packet is noticed."""
-    spi = data.draw(st.sampled_from([SECURE, CHECKED]))
-    octets = bytearray(command(data.draw(st.binary(max_size=40)), spi=spi))
+    """With a CC, and with an RC, a change of any bit of the packet is noticed."""
+    spi = data.draw(st.sampled_from([SECURE, CHECKED, REDUNDANT]))
+    dialect = data.draw(st.sampled_from(DIALECTS))
+    octets = bytearray(command(data.draw(st.binary(max_size=40)), spi=spi, dialect=dialect))
     octets[data.draw(st.integers(0, len(octets) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    rejection(bytes(octets))
+    rejection(bytes(octets), dialect=dialect)
 
 
 def test_wrong_keys_are_told_apart() -> None:
@@ -221,27 +337,31 @@ def test_ciphered_part_is_whole_blocks() -> None:
     assert rejection(octets) == (ResponseStatus.CIPHERING_ERROR, "blocks")
 
 
-@given(st.binary(max_size=200), st.sampled_from([KEYS, None]))
-def test_arbitrary_octets_are_refused_or_read(octets: bytes, keys: PacketKeys | None) -> None:
+@given(st.binary(max_size=200), st.sampled_from([KEYS, None]), st.sampled_from(DIALECTS))
+def test_arbitrary_octets_are_refused_or_read(
+    octets: bytes, keys: PacketKeys | None, dialect: Dialect
+) -> None:
     """Whatever arrives, the outcome is a packet that re-encodes to itself or a PacketRejected."""
     try:
-        packet = decode_command(octets, keys)
+        packet = decode_command(octets, keys, dialect)
     except PacketRejected:
         return
-    assert reencode(packet, keys) == octets
+    assert reencode(packet, keys, dialect) == octets
 
 
-@given(st.binary(min_size=14, max_size=200), st.sampled_from([KEYS, None]))
-def test_arbitrary_octets_behind_good_lengths(octets: bytes, keys: PacketKeys | None) -> None:
+@given(st.binary(min_size=14, max_size=200), st.sampled_from([KEYS, None]), st.sampled_from(DIALECTS))
+def test_arbitrary_octets_behind_good_lengths(
+    octets: bytes, keys: PacketKeys | None, dialect: Dialect
+) -> None:
     """As before, past the length checks that noise hardly ever gets through."""
-    chl = 13 + (0, 0, 8, 0)[octets[0] & 3]
+    chl = 13 + (0, 2 if octets[3] & 4 == 0 else 4, 8, 0)[octets[0] & 3]
     framed = bytes([chl]) + octets
-    framed = len(framed).to_bytes(2, "big") + framed
+    framed = dialect.command.head(len(framed)) + framed
     try:
-        packet = decode_command(framed, keys)
+        packet = decode_command(framed, keys, dialect)
     except PacketRejected:
         return
-    assert reencode(packet, keys) == framed
+    assert reencode(packet, keys, dialect) == framed
 
 
 @pytest.mark.parametrize(
@@ -253,7 +373,8 @@ def test_arbitrary_octets_behind_good_lengths(octets: bytes, keys: PacketKeys | 
         ({"data": bytes(65_536)}, "do not fit"),
         ({"keys": None}, "integrity"),
         ({"keys": None, "spi": CIPHERED}, "ciphering"),
-        ({"spi": SecurityParameters(integrity=Integrity.RC)}, "RC"),
+        ({"spi": REDUNDANT, "kid": 0x12}, "RC"),
+        ({"spi": SecurityParameters(integrity=Integrity.DS)}, "DS"),
         ({"kic": 0x22}, "22"),
         ({"kid": 0x22}, "22"),
     ],
@@ -280,4 +401,4 @@ def test_nothing_secret_in_words() -> None:
     assert "12345" not in repr(decode_command(octets, KEYS))
     with pytest.raises(PacketRejected) as caught:
         decode_command(octets, values.OTHER_MAC)
-    assert str(caught.value) == "checksum: the CC does not verify"
+    assert str(caught.value) == "checksum: the RC or CC does not verify"

@@ -3,24 +3,40 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transport.secured_packet_values import KEYS, VECTORS, counters
+from tests.transport.secured_packet_values import CHECKED, CIPHERED, KEYS, PLAIN, SECURE, VECTORS, counters
 from transport.errors import PacketRejected
 from transport.secured_packet import (
+    AES_CBC,
     AES_CMAC,
     BLOCKED_COUNTER,
     CIPHERS,
+    DES_CBC,
+    DES_ECB,
     MACS,
+    PROPRIETARY_STATUSES,
+    REDUNDANCY_CHECKS,
+    TRIPLE_DES_2_CBC,
+    TRIPLE_DES_3_CBC,
+    CommandHeader,
     CounterMode,
     CounterVerdict,
     Integrity,
+    Keysets,
     PacketKeys,
     PorDemand,
     ResponseStatus,
     SecurityParameters,
     check_counter,
+    decode_command,
+    encode_command,
+    parse_header,
 )
 
 
@@ -87,8 +103,16 @@ def test_response_is_wanted_as_demanded(status: ResponseStatus) -> None:
 
 
 def test_status_codes_are_the_specification_s() -> None:
-    """Every code of TS 102 225 from 00 to 0C is there, in its order."""
+    """Every code of TS 102 225 from 00 to 0C is there, in its order, and proprietary ones have a value."""
     assert [status.value for status in ResponseStatus] == list(range(0x0D))
+    assert [ResponseStatus(octet) for octet in PROPRIETARY_STATUSES] == list(range(0xC0, 0xFF))
+
+
+@pytest.mark.parametrize("value", [0x0D, 0xBF, 0xFF, -1, "C0"])
+def test_no_other_status_exists(value: Any) -> None:
+    """Reserved codes, and what is no octet, are no status."""
+    with pytest.raises(ValueError, match="not a valid"):
+        ResponseStatus(value)
 
 
 BLOCKED = ResponseStatus.CNTR_BLOCKED
@@ -133,12 +157,59 @@ def test_checksum_is_the_standard_s(vector: dict[str, Any]) -> None:
     assert mac(bytes.fromhex(vector["message"])).hex() == vector["tag"]
 
 
-def test_keys_serve_again_and_again() -> None:
-    """One keyed object gives the same answer every time: nothing of a packet stays in it."""
-    assert KEYS.mac(b"one") == KEYS.mac(b"one") != KEYS.mac(b"two")
-    block = KEYS.cipher.encrypt(bytes(32))
-    assert KEYS.cipher.encrypt(bytes(32)) == block
-    assert KEYS.cipher.decrypt(block) == KEYS.cipher.decrypt(block) == bytes(32)
+@pytest.mark.parametrize("vector", VECTORS["cbc_mac"], ids=lambda vector: vector["id"])
+def test_cbc_mac_is_the_standard_s(vector: dict[str, Any]) -> None:
+    """The checksum of DES in CBC mode is the published one, and zeros fill up its last block."""
+    mac = MACS[vector["mac"]].keyed(bytes.fromhex(vector["key"]))
+    message = bytes.fromhex(vector["message"])
+    assert mac(message).hex() == mac(message + bytes(4)).hex() == vector["tag"]
+    assert mac(message + bytes(5)).hex() != vector["tag"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["block"], ids=lambda vector: vector["id"])
+def test_block_is_enciphered_as_published(vector: dict[str, Any]) -> None:
+    """The tables' ciphers give the published block, there and back."""
+    cipher = CIPHERS[vector["cipher"]].keyed(bytes.fromhex(vector["key"]))
+    assert cipher.encrypt(bytes.fromhex(vector["clear"])).hex() == vector["ciphered"]
+    assert cipher.decrypt(bytes.fromhex(vector["ciphered"])).hex() == vector["clear"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["redundancy"], ids=lambda vector: vector["id"])
+def test_redundancy_check_is_the_standard_s(vector: dict[str, Any]) -> None:
+    """Each CRC gives its published values, most significant octet first."""
+    length, check = REDUNDANCY_CHECKS[vector["kid"]]
+    octets = check(bytes.fromhex(vector["message"]))
+    assert (octets.hex(), len(octets)) == (vector["checksum"], length)
+
+
+def cbc_by_the_book(number: int, key: bytes, text: bytes) -> bytes:
+    """Return *text* enciphered by one context of ``cryptography`` for it alone, from a zero vector."""
+    if number in {DES_CBC, TRIPLE_DES_2_CBC, TRIPLE_DES_3_CBC}:
+        return Cipher(TripleDES((key * 3)[:24]), CBC(bytes(8))).encryptor().update(text)
+    return Cipher(AES(key), CBC(bytes(16))).encryptor().update(text)
+
+
+@pytest.mark.parametrize("number", sorted(set(CIPHERS) - {DES_ECB}))
+@given(data=st.data())
+def test_messages_of_one_key_do_not_touch(number: int, data: st.DataObject) -> None:
+    """However many messages a keyed cipher has had, each is what a cipher of its own makes of it."""
+    size = data.draw(st.sampled_from(sorted(CIPHERS[number].key_sizes)))
+    key = data.draw(st.binary(min_size=size, max_size=size))
+    cipher = CIPHERS[number].keyed(key)
+    for blocks in data.draw(st.lists(st.integers(1, 4), max_size=6)):
+        length = blocks * cipher.block
+        text = data.draw(st.binary(min_size=length, max_size=length))
+        enciphered = cipher.encrypt(text)
+        assert enciphered == cbc_by_the_book(number, key, text)
+        assert cipher.decrypt(enciphered) == text
+
+
+@pytest.mark.parametrize("number", sorted(MACS))
+def test_keys_serve_again_and_again(number: int) -> None:
+    """One keyed object gives the same checksum every time: nothing of a packet stays in it."""
+    for size in MACS[number].key_sizes:
+        mac = MACS[number].keyed(bytes(range(size)))
+        assert mac(b"one") == mac(b"one") != mac(b"two")
 
 
 @pytest.mark.parametrize("number", sorted(CIPHERS))
@@ -150,10 +221,108 @@ def test_every_cipher_undoes_itself(number: int) -> None:
         assert cipher.decrypt(cipher.encrypt(text)) == text != cipher.encrypt(text)
 
 
+@pytest.mark.parametrize("number", sorted(set(CIPHERS) - {AES_CBC}))
+def test_parity_bits_are_ignored(number: int) -> None:
+    """DES takes seven bits of each octet of a key: two printings of one key are one key."""
+    (size,) = CIPHERS[number].key_sizes
+    key = bytes(range(0, 2 * size, 2))
+    odd = bytes(octet | 1 for octet in key)
+    assert CIPHERS[number].keyed(key).encrypt(bytes(8)) == CIPHERS[number].keyed(odd).encrypt(bytes(8))
+
+
 def test_keyset_octets() -> None:
     """KIc and KID are the keyset's index and the algorithm's number."""
     keys = PacketKeys(index=15, cipher_key=bytes(32), mac_key=bytes(24), cc_length=4)
     assert (keys.kic, keys.kid) == (0xF2, 0xF2)
+
+
+@pytest.mark.parametrize(
+    ("cipher", "size", "mac", "mac_size"),
+    [(DES_CBC, 8, AES_CMAC, 16), (AES_CBC, 16, DES_CBC, 8), (TRIPLE_DES_3_CBC, 24, TRIPLE_DES_2_CBC, 16)],
+    ids=["cipher", "mac", "both"],
+)
+def test_legacy_keys_have_to_be_allowed(cipher: int, size: int, mac: int, mac_size: int) -> None:
+    """DES in either place makes keys legacy, which nobody gets without asking for them."""
+    fields: dict[str, Any] = {
+        "index": 3,
+        "cipher_key": bytes(range(size)),
+        "mac_key": bytes(range(mac_size)),
+        "cipher_algorithm": cipher,
+        "mac_algorithm": mac,
+    }
+    with pytest.raises(ValueError, match="legacy"):
+        PacketKeys(**fields)
+    keys = PacketKeys(**fields, allow_legacy=True)
+    assert keys.legacy
+    assert (keys.kic, keys.kid) == (0x30 | cipher, 0x30 | mac)
+
+
+def test_aes_is_not_legacy() -> None:
+    """Allowing legacy algorithms makes none of keys that are not."""
+    assert not PacketKeys(index=1, cipher_key=bytes(16), mac_key=bytes(16), allow_legacy=True).legacy
+
+
+ONE = KEYS
+TWO = PacketKeys(index=2, cipher_key=bytes(32), mac_key=bytes(24), cc_length=4)
+OLD = PacketKeys(
+    index=3,
+    cipher_key=bytes(range(16)),
+    mac_key=bytes(range(8)),
+    cipher_algorithm=TRIPLE_DES_2_CBC,
+    mac_algorithm=DES_CBC,
+    allow_legacy=True,
+)
+KEYSETS = Keysets((ONE, TWO, OLD))
+
+
+def header(spi: SecurityParameters, kic: int, kid: int) -> CommandHeader:
+    """Return a clear header."""
+    return CommandHeader(spi=spi, kic=kic, kid=kid, tar=bytes(3))
+
+
+@pytest.mark.parametrize(
+    ("spi", "kic", "kid", "found"),
+    [
+        (SECURE, 0x12, 0x12, ONE),
+        (SECURE, 0x22, 0x22, TWO),
+        (SECURE, 0x35, 0x31, OLD),
+        (SECURE, 0x31, 0x31, None),
+        (SECURE, 0x42, 0x12, None),
+        (SECURE, 0x12, 0x42, None),
+        (CIPHERED, 0x22, 0x00, TWO),
+        (CHECKED, 0x00, 0x22, TWO),
+        (PLAIN, 0x12, 0x12, None),
+        (SecurityParameters(por=PorDemand.ALWAYS, por_integrity=Integrity.CC), 0x00, 0x12, ONE),
+        (SecurityParameters(por=PorDemand.ON_ERROR, por_ciphering=True), 0x12, 0x00, ONE),
+        (SecurityParameters(por_integrity=Integrity.CC, por_ciphering=True), 0x12, 0x12, None),
+        (SecurityParameters(ciphering=True, integrity=Integrity.RC), 0x12, 0x05, ONE),
+    ],
+)
+def test_header_names_its_keys(spi: SecurityParameters, kic: int, kid: int, found: PacketKeys | None) -> None:
+    """KIc and KID are looked up where the packet or its response uses them, and nowhere else."""
+    assert KEYSETS.for_header(header(spi, kic, kid)) is found
+
+
+def test_header_names_two_keysets() -> None:
+    """A packet may be ciphered under one keyset and checked under another."""
+    keys = KEYSETS.for_header(header(SECURE, 0x35, 0x22))
+    assert keys is not None
+    assert (keys.kic, keys.kid, keys.cc_length, keys.legacy) == (0x35, 0x22, 4, True)
+    assert keys.cipher.encrypt(bytes(8)) == OLD.cipher.encrypt(bytes(8))
+    assert keys.mac(b"message") == TWO.mac(b"message")
+    octets = encode_command(spi=SECURE, tar=bytes(3), data=b"data", keys=keys)
+    assert decode_command(octets, KEYSETS.for_header(parse_header(octets))).data == b"data"
+
+
+def test_keysets_that_can_not_be() -> None:
+    """Each keyset has an index of its own, and one index for both its keys."""
+    with pytest.raises(ValueError, match="same index"):
+        Keysets((ONE, KEYS))
+    mixed = PacketKeys(index=1, mac_index=2, cipher_key=bytes(16), mac_key=bytes(16))
+    with pytest.raises(ValueError, match="one index"):
+        Keysets((mixed,))
+    assert "sets" in repr(KEYSETS)
+    assert "cipher_key" not in repr(KEYSETS)
 
 
 def test_keys_are_not_in_their_words() -> None:
@@ -168,7 +337,10 @@ def test_keys_are_not_in_their_words() -> None:
     [
         ({"index": 0}, "index"),
         ({"index": 16}, "index"),
+        ({"mac_index": 16}, "index"),
         ({"cc_length": 16}, "CC"),
+        ({"cc_length": 4, "mac_algorithm": DES_CBC, "mac_key": bytes(8), "allow_legacy": True}, "CC"),
+        ({"cipher_algorithm": DES_ECB, "cipher_key": bytes(16)}, "KIc: a key of 16"),
         ({"cipher_algorithm": 3}, "KIc: no algorithm"),
         ({"mac_algorithm": 3}, "KID: no algorithm"),
         ({"cipher_key": bytes(8)}, "KIc: a key of 8"),

@@ -1,20 +1,34 @@
 """Pycrate, an independent decoder, reads the packets that we write, and we read its.
 
-Pycrate knows only the dialect with identifiers and BER lengths; below, the octets between are the same.
+Pycrate knows only the dialect with identifiers and BER lengths, with a header identifier that the dialects of
+TCP and CAT_TP leave out; behind that the octets are the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycrate_mobile.TS102225 import PacketCmd, PacketResp
+from pycrate_mobile.TS102225 import KIc_alg_sel_dict, KID_CC_alg_sel_dict, PacketCmd, PacketResp
 
 from tests.transport import secured_packet_values as values
-from tests.transport.secured_packet_values import CHECKED, KEYS, PLAIN
+from tests.transport.secured_packet_values import ANSWERED, CHECKED, KEYS, PLAIN, REDUNDANT, TAR
 from transport.secured_packet import (
+    AES_CBC,
+    AES_CMAC,
+    CIPHERS,
+    CRC_16,
+    CRC_32,
+    DES_CBC,
+    DES_ECB,
+    MACS,
+    REDUNDANCY_CHECKS,
+    SMS,
+    TRIPLE_DES_2_CBC,
+    TRIPLE_DES_3_CBC,
+    Dialect,
     PacketKeys,
     ResponsePacket,
     ResponseStatus,
@@ -25,23 +39,26 @@ from transport.secured_packet import (
     encode_response,
 )
 
+if TYPE_CHECKING:
+    from transport.secured_packet.dialect import Framing
+
 
 def ber_length(length: int) -> bytes:
     """Return *length* as BER has it, up to 255."""
     return bytes([length]) if length < 0x80 else bytes([0x81, length])
 
 
-def to_pycrate(octets: bytes) -> bytes:
-    """Return a packet of the SMS dialect with the identifiers and BER lengths that pycrate wants."""
-    header = b"\x00" + ber_length(octets[2]) + octets[3:]
+def to_pycrate(octets: bytes, start: int = 2) -> bytes:
+    """Return a packet whose CHL is at *start* with the identifiers and BER lengths that pycrate wants."""
+    header = b"\x00" + octets[start:]
     return b"\x01" + ber_length(len(header)) + header
 
 
-def from_pycrate(octets: bytes) -> bytes:
-    """Return the SMS dialect of what pycrate made."""
+def from_pycrate(octets: bytes, frame: Framing = SMS.command) -> bytes:
+    """Return the packet that pycrate made, in another frame."""
     start = 3 if octets[1] == 0x81 else 2
     body = octets[start + 1 :]
-    return len(body).to_bytes(2, "big") + body
+    return frame.head(len(body)) + body
 
 
 def in_bits(packet: Any, fixed: int) -> Any:
@@ -73,6 +90,76 @@ def test_pycrate_reads_our_commands(spi: SecurityParameters, tar: bytes, counter
     assert len(packet["IntegrityCheck"].get_val()) == (8 if spi is CHECKED else 0)
     assert packet["Data"].get_val() == data
     assert packet.to_bytes() == to_pycrate(octets)
+
+
+PYCRATE_NAMES = {
+    DES_CBC: "DES in CBC mode",
+    TRIPLE_DES_2_CBC: "Triple-DES in outer-CBC mode with 2 keys",
+    TRIPLE_DES_3_CBC: "Triple-DES in outer-CBC mode with 3 keys",
+    DES_ECB: "DES in ECB mode",
+}
+EVERY_DIALECT = pytest.mark.parametrize("dialect", ANSWERED, ids=lambda dialect: dialect.name)
+
+
+def keys_of(cipher: int, mac: int) -> PacketKeys:
+    """Return keys for two algorithms."""
+    return PacketKeys(
+        index=7,
+        cipher_key=bytes(range(min(CIPHERS[cipher].key_sizes))),
+        mac_key=bytes(range(min(MACS[mac].key_sizes))),
+        cipher_algorithm=cipher,
+        mac_algorithm=mac,
+        allow_legacy=True,
+    )
+
+
+@EVERY_DIALECT
+@pytest.mark.parametrize("mac", sorted(MACS))
+@pytest.mark.parametrize("cipher", sorted(CIPHERS))
+def test_pycrate_names_our_algorithms(cipher: int, mac: int, dialect: Dialect) -> None:
+    """Pycrate reads from KIc and KID the algorithms that we mean, and finds the checksum of each."""
+    keys = keys_of(cipher, mac)
+    octets = encode_command(spi=CHECKED, tar=TAR, data=b"data", keys=keys, dialect=dialect)
+    packet = in_bits(PacketCmd(), fixed=13)
+    packet.from_bytes(to_pycrate(octets, dialect.command.start(octets)))
+    kic, kid = packet["KIc"], packet["KID"].get_alt()
+    assert (kic["Keys"].get_val(), kid["Keys"].get_val()) == (7, 7)
+    kic_name = KIc_alg_sel_dict[kic["AlgType"].get_val()][kic["AlgSubtype"].get_val()]
+    kid_name = KID_CC_alg_sel_dict[kid["AlgType"].get_val()][kid["AlgSubtype"].get_val()]
+    assert kic_name == (PYCRATE_NAMES | {AES_CBC: "AES in CBC mode"})[cipher]
+    assert kid_name == (PYCRATE_NAMES | {AES_CMAC: "AES in CMAC mode"})[mac]
+    end = len(octets) - 12
+    assert packet["IntegrityCheck"].get_val() == keys.mac(octets[:end] + b"data")[:8]
+    assert packet["Data"].get_val() == b"data"
+
+
+@EVERY_DIALECT
+@pytest.mark.parametrize(("kid", "name"), [(CRC_16, "CRC-16"), (CRC_32, "CRC-32")])
+def test_pycrate_reads_our_redundancy_checks(kid: int, name: str, dialect: Dialect) -> None:
+    """Pycrate reads from KID which CRC we mean, and finds it in its length."""
+    octets = encode_command(spi=REDUNDANT, tar=TAR, data=b"data", kid=kid, dialect=dialect)
+    packet = in_bits(PacketCmd(), fixed=13)
+    packet.from_bytes(to_pycrate(octets, dialect.command.start(octets)))
+    assert name in packet["KID"].get_alt().show()
+    length, check = REDUNDANCY_CHECKS[kid]
+    assert packet["IntegrityCheck"].get_val() == check(octets[: -4 - length] + b"data")
+
+
+@EVERY_DIALECT
+@pytest.mark.parametrize("mac", sorted(MACS))
+@pytest.mark.parametrize("cipher", sorted(CIPHERS))
+def test_we_read_what_pycrate_says_of_algorithms(cipher: int, mac: int, dialect: Dialect) -> None:
+    """A packet that pycrate wrote opens under the algorithms that it names, its checksum filled in by us."""
+    keys = keys_of(cipher, mac)
+    fields = {"CmdPacketId": 1, "CmdHeaderId": 0, "CmdHeaderLen": 21, "TAR": 0xB00010, "CNTR": 77, "PCNTR": 0}
+    packet = PacketCmd(val={**fields, "IntegrityCheck": bytes(8), "Data": b"data"})
+    packet["SPI"]["IntegrityType"].set_val(2)
+    packet["KIc"].from_bytes(bytes([keys.kic]))
+    packet["KID"].get_alt().from_bytes(bytes([keys.kid]))
+    octets = from_pycrate(packet.to_bytes(), dialect.command)
+    sealed = octets[:-12] + keys.mac(octets[:-12] + b"data")[:8] + b"data"
+    opened = decode_command(sealed, keys, dialect)
+    assert (opened.tar.hex(), opened.counter, opened.data) == ("b00010", 77, b"data")
 
 
 @settings(max_examples=30)
@@ -112,18 +199,21 @@ def test_we_read_pycrate_s_commands(data: bytes) -> None:
         status=st.sampled_from([ResponseStatus.POR_OK, ResponseStatus.MORE_TIME]),
         data=st.binary(max_size=100),
     ),
+    st.sampled_from(ANSWERED),
 )
 def test_pycrate_reads_our_responses(
-    protection: tuple[SecurityParameters, PacketKeys | None], response: ResponsePacket
+    protection: tuple[SecurityParameters, PacketKeys | None], response: ResponsePacket, dialect: Dialect
 ) -> None:
     """Pycrate finds every field of a clear response packet where we put it, and gives back the octets."""
     spi, keys = protection
-    octets = encode_response(response, spi=spi, keys=keys)
+    octets = encode_response(response, spi=spi, keys=keys, dialect=dialect)
+    frame = dialect.response
+    assert frame is not None
     packet = in_bits(PacketResp(), fixed=10)
-    packet.from_bytes(to_pycrate(octets))
+    packet.from_bytes(to_pycrate(octets, frame.start(octets)))
     assert packet["TAR"].get_val() == int.from_bytes(response.tar, "big")
     assert packet["CNTR"].get_val() == response.counter
     assert packet["Status"].get_val() == response.status
     assert packet["Data"].get_val() == response.data
-    back = from_pycrate(packet.to_bytes())
-    assert decode_response(back, spi=spi, keys=keys) == response
+    back = from_pycrate(packet.to_bytes(), frame)
+    assert decode_response(back, spi=spi, keys=keys, dialect=dialect) == response

@@ -8,12 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transport import secured_packet_values as values
-from tests.transport.secured_packet_values import CHECKED, CIPHERED, KEYS, PLAIN, SECURE, TAR, VECTORS
+from tests.transport.secured_packet_values import (
+    ANSWERED,
+    CHECKED,
+    CIPHERED,
+    KEYS,
+    PLAIN,
+    REDUNDANT,
+    SECURE,
+    TAR,
+    VECTORS,
+)
 from transport.errors import PacketRejected
 from transport.secured_packet import (
     ALWAYS_CLEAR,
+    CAT_TP,
+    CELL_BROADCAST,
     CLEAR_WITHOUT_KEYS,
+    CRC_16,
+    CRC_32,
+    PROPRIETARY_STATUSES,
+    REDUNDANCY_CHECKS,
     RESPONSE_USER_DATA_HEADER,
+    SMS,
+    TCP,
+    Dialect,
     Integrity,
     PacketKeys,
     PorDemand,
@@ -27,16 +46,20 @@ from transport.secured_packet import (
 RESPONSES = pytest.mark.parametrize("vector", VECTORS["response"], ids=lambda vector: vector["id"])
 ANSWER = ResponsePacket(tar=TAR, counter=5, status=ResponseStatus.POR_OK, data=b"\x01\x90\x00")
 EVERY_SPI = pytest.mark.parametrize(
-    "spi", [SECURE, CHECKED, CIPHERED, PLAIN], ids=["secure", "cc", "cipher", "plain"]
+    "spi", [SECURE, CHECKED, CIPHERED, PLAIN, REDUNDANT], ids=["secure", "cc", "cipher", "plain", "rc"]
 )
+EVERY_DIALECT = pytest.mark.parametrize("dialect", ANSWERED, ids=lambda dialect: dialect.name)
 
 
 def rejection(
-    octets: bytes, spi: SecurityParameters = SECURE, keys: PacketKeys | None = KEYS
+    octets: bytes,
+    spi: SecurityParameters = SECURE,
+    keys: PacketKeys | None = KEYS,
+    dialect: Dialect = SMS,
 ) -> tuple[ResponseStatus, str]:
     """Return status and reason of the rejection that *octets* must meet."""
     with pytest.raises(PacketRejected) as caught:
-        decode_response(octets, spi=spi, keys=keys)
+        decode_response(octets, spi=spi, keys=keys, dialect=dialect)
     return caught.value.status, caught.value.reason
 
 
@@ -58,7 +81,7 @@ def test_reads_the_answers_of_real_cards(vector: dict[str, Any]) -> None:
 
 @given(
     values.spis,
-    values.keys,
+    values.keys(),
     st.builds(
         ResponsePacket,
         tar=values.tars,
@@ -66,17 +89,58 @@ def test_reads_the_answers_of_real_cards(vector: dict[str, Any]) -> None:
         status=st.sampled_from(sorted(set(ResponseStatus) - ALWAYS_CLEAR)),
         data=st.binary(max_size=300),
     ),
+    st.sampled_from(ANSWERED),
+    st.integers(0, 255),
 )
 def test_every_protection_round_trips(
-    spi: SecurityParameters, keys: PacketKeys, packet: ResponsePacket
+    spi: SecurityParameters, keys: PacketKeys, packet: ResponsePacket, dialect: Dialect, kid: int
 ) -> None:
     """Any PoR that an SPI can ask for opens to what was sealed, and re-encodes to itself."""
-    octets = encode_response(packet, spi=spi, keys=keys)
-    opened = decode_response(octets, spi=spi, keys=keys)
+    octets = encode_response(packet, spi=spi, keys=keys, dialect=dialect, kid=kid)
+    opened = decode_response(octets, spi=spi, keys=keys, dialect=dialect, kid=kid)
     assert opened == packet
     assert opened.proven is (spi.por_integrity is Integrity.CC)
-    assert encode_response(opened, spi=spi, keys=keys) == octets
-    assert int.from_bytes(octets[:2], "big") == len(octets) - 2
+    assert encode_response(opened, spi=spi, keys=keys, dialect=dialect, kid=kid) == octets
+
+
+@pytest.mark.parametrize(
+    ("integrity", "kid", "used"),
+    [
+        (Integrity.RC, 0x01, CRC_16),
+        (Integrity.RC, 0x25, CRC_32),
+        (Integrity.NONE, 0x31, CRC_16),
+        (Integrity.NONE, 0x00, CRC_32),
+        (Integrity.CC, 0x11, CRC_32),
+        (Integrity.CC, 0x12, CRC_32),
+    ],
+)
+def test_redundancy_check_is_the_command_s(integrity: Integrity, kid: int, used: int) -> None:
+    """A response has the CRC that the command's KID names, else CRC-32, and needs no keys."""
+    spi = replace(REDUNDANT, integrity=integrity)
+    length, check = REDUNDANCY_CHECKS[used]
+    octets = encode_response(ANSWER, spi=spi, kid=kid)
+    covered = RESPONSE_USER_DATA_HEADER + octets[:13] + ANSWER.data
+    assert octets[13 : 13 + length] == check(covered)
+    opened = decode_response(octets, spi=spi, kid=kid)
+    assert opened == ANSWER
+    assert not opened.proven
+
+
+def test_dialects_with_identifiers() -> None:
+    """The identifier 02 stands first and is covered; no user-data header is."""
+    octets = encode_response(ANSWER, spi=CHECKED, keys=KEYS, dialect=TCP)
+    assert encode_response(ANSWER, spi=CHECKED, keys=KEYS, dialect=CAT_TP) == octets
+    assert octets[:3].hex() == "021612"
+    assert octets[13:21] == KEYS.mac(octets[:13] + ANSWER.data)[:8]
+    assert rejection(b"\x01" + octets[1:], CHECKED, dialect=TCP)[1] == "identifier"
+
+
+def test_no_response_on_cell_broadcast() -> None:
+    """No response packet is defined for pages: neither is one made nor read."""
+    with pytest.raises(ValueError, match="cell-broadcast"):
+        encode_response(ANSWER, spi=PLAIN, dialect=CELL_BROADCAST)
+    with pytest.raises(ValueError, match="cell-broadcast"):
+        decode_response(encode_response(ANSWER, spi=PLAIN), spi=PLAIN, dialect=CELL_BROADCAST)
 
 
 def test_checksum_covers_the_user_data_header() -> None:
@@ -126,27 +190,36 @@ def test_clear_refusal_with_data_is_refused() -> None:
 
 
 @EVERY_SPI
-def test_any_cut_is_refused(spi: SecurityParameters) -> None:
+@EVERY_DIALECT
+def test_any_cut_is_refused(spi: SecurityParameters, dialect: Dialect) -> None:
     """No proper prefix of a response packet is one."""
-    octets = encode_response(ANSWER, spi=spi, keys=KEYS)
+    octets = encode_response(ANSWER, spi=spi, keys=KEYS, dialect=dialect)
     for length in range(len(octets)):
-        assert rejection(octets[:length], spi)[0] is ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
+        status, _ = rejection(octets[:length], spi, dialect=dialect)
+        assert status is ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
 
 
 @EVERY_SPI
-def test_trailing_octets_are_refused(spi: SecurityParameters) -> None:
+@EVERY_DIALECT
+def test_trailing_octets_are_refused(spi: SecurityParameters, dialect: Dialect) -> None:
     """RPL ends the packet: what follows is not ignored."""
-    octets = encode_response(ANSWER, spi=spi, keys=KEYS) + b"\x00"
-    assert rejection(octets, spi) == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "rpl")
+    octets = encode_response(ANSWER, spi=spi, keys=KEYS, dialect=dialect) + b"\x00"
+    assert rejection(octets, spi, dialect=dialect) == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "rpl")
+
+
+def test_packet_without_a_header_is_refused() -> None:
+    """A length that is right does not make a response of a few octets."""
+    assert rejection(b"\x00\x02\x0a\x00", PLAIN)[1] == "short"
 
 
 @given(st.data())
 def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
-    """With a CC, a change of any bit of the response is noticed."""
-    spi = data.draw(st.sampled_from([SECURE, CHECKED]))
-    octets = bytearray(encode_response(ANSWER, spi=spi, keys=KEYS))
+    """With a CC, and with an RC, a change of any bit of the response is noticed."""
+    spi = data.draw(st.sampled_from([SECURE, CHECKED, REDUNDANT]))
+    dialect = data.draw(st.sampled_from(ANSWERED))
+    octets = bytearray(encode_response(ANSWER, spi=spi, keys=KEYS, dialect=dialect))
     octets[data.draw(st.integers(0, len(octets) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    rejection(bytes(octets), spi)
+    rejection(bytes(octets), spi, dialect=dialect)
 
 
 def test_wrong_keys_are_refused() -> None:
@@ -163,24 +236,37 @@ def test_header_length_must_fit_the_protection(rhl: int) -> None:
     assert rejection(octets[:2] + bytes([rhl]) + octets[3:], PLAIN)[1] == "rhl"
 
 
-@pytest.mark.parametrize("status", [0x0D, 0xBF, 0xC0, 0xFF])
-def test_unknown_status_is_refused(status: int) -> None:
-    """Reserved and proprietary statuses are refused rather than taken for success."""
+@pytest.mark.parametrize("status", [PROPRIETARY_STATUSES[0], 0xC3, PROPRIETARY_STATUSES[-1]])
+def test_proprietary_status_is_read(status: int) -> None:
+    """C0 to FE come out as refusals with a number, and go back in."""
+    octets = bytearray(encode_response(ANSWER, spi=PLAIN))
+    octets[12] = status
+    packet = decode_response(bytes(octets), spi=PLAIN)
+    assert packet.status == status
+    assert packet.status.is_error
+    assert packet.status.name == f"PROPRIETARY_{status:02X}"
+    assert encode_response(packet, spi=PLAIN) == octets
+
+
+@pytest.mark.parametrize("status", [0x0D, 0xBF, 0xFF])
+def test_reserved_status_is_refused(status: int) -> None:
+    """Reserved statuses are refused rather than taken for success."""
     octets = bytearray(encode_response(ANSWER, spi=PLAIN))
     octets[12] = status
     assert rejection(bytes(octets), PLAIN) == (ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "status")
 
 
-@given(st.binary(max_size=100), values.spis, st.sampled_from([KEYS, None]))
+@given(st.binary(max_size=100), values.spis, st.sampled_from([KEYS, None]), st.sampled_from(ANSWERED))
 def test_arbitrary_octets_are_refused_or_read(
-    octets: bytes, spi: SecurityParameters, keys: PacketKeys | None
+    octets: bytes, spi: SecurityParameters, keys: PacketKeys | None, dialect: Dialect
 ) -> None:
     """Whatever arrives, the outcome is a response or a PacketRejected, with right lengths too."""
-    rhl = 10 + (8 if spi.por_integrity is Integrity.CC else 0)
-    framed = (len(octets) + 1).to_bytes(2, "big") + bytes([rhl]) + octets
+    assert dialect.response is not None
+    rhl = 10 + (0, 4, 8, 0)[spi.por_integrity]
+    framed = dialect.response.head(len(octets) + 1) + bytes([rhl]) + octets
     for candidate in (octets, framed):
         try:
-            packet = decode_response(candidate, spi=spi, keys=keys)
+            packet = decode_response(candidate, spi=spi, keys=keys, dialect=dialect)
         except PacketRejected:
             continue
         assert isinstance(packet, ResponsePacket)

@@ -12,34 +12,40 @@ from typing import TYPE_CHECKING, Final
 
 from transport.errors import PacketRejected
 from transport.secured_packet.parameters import Integrity
+from transport.secured_packet.redundancy import NO_CHECKSUM, REDUNDANCY_CHECKS, Checksum
 from transport.secured_packet.status import ResponseStatus
 
 if TYPE_CHECKING:
-    from transport.secured_packet.algorithms import PacketCipher, PacketKeys
+    from transport.secured_packet.algorithms import PacketKeys
+    from transport.secured_packet.ciphers import PacketCipher
 
 MAX_COUNTER: Final = 0xFF_FFFF_FFFF
 TAR_LENGTH: Final = 3
-MAX_PACKET: Final = 0xFFFF  # CPL and RPL are two octets in the SMS dialect
 _PCNTR: Final = 5  # its offset behind the clear octets, in both packets
+# looked up once: to read a member off its enumeration costs as much as a checksum's update in Python 3.11
+_NONE, _RC, _CC = Integrity.NONE, Integrity.RC, Integrity.CC
 
 
-def checksum_length(integrity: Integrity, keys: PacketKeys | None) -> int | None:
-    """Return the octets of the RC/CC/DS field, or None when *keys* cannot make that kind.
+def find_checksum(integrity: Integrity, keys: PacketKeys | None, kid: int) -> Checksum | None:
+    """Return what fills RC/CC/DS, or None when there is no such kind.
 
-    Redundancy checks, which need no key, find their place here.
+    A CC is that of *keys*; the low nibble of *kid* names an RC, which needs none. Digital signatures have no
+    algorithm in the standard.
     """
-    if integrity is Integrity.CC and keys is not None:
-        return keys.cc_length
-    return 0 if integrity is Integrity.NONE else None
+    if integrity is _CC:
+        return None if keys is None else keys.checksum
+    if integrity is _RC:
+        return REDUNDANCY_CHECKS.get(kid & 0xF)
+    return NO_CHECKSUM if integrity is _NONE else None
 
 
 def means(
-    integrity: Integrity, keys: PacketKeys | None, *, ciphering: bool
-) -> tuple[int, PacketCipher | None]:
-    """Return the octets of the checksum and the cipher to use; ValueError when *keys* cannot do it."""
-    checksum = checksum_length(integrity, keys)
+    integrity: Integrity, keys: PacketKeys | None, kid: int, *, ciphering: bool
+) -> tuple[Checksum, PacketCipher | None]:
+    """Return the checksum and the cipher to use; ValueError when *keys* cannot do it."""
+    checksum = find_checksum(integrity, keys, kid)
     if checksum is None:
-        raise ValueError(f"no keys make the integrity that the SPI asks for: {integrity.name}")
+        raise ValueError(f"nothing here makes the integrity that the SPI asks for: {integrity.name}")
     if not ciphering:
         return checksum, None
     if keys is None:
@@ -61,17 +67,15 @@ def seal(
     data: bytes,
     *,
     covered: bytes,
-    keys: PacketKeys | None,
-    checksum: int,
+    checksum: Checksum,
     cipher: PacketCipher | None,
 ) -> bytes:
-    """Return the whole packet; *data* is padded already, *checksum* is the octets of the CC or 0.
+    """Return the whole packet; *data* is padded already.
 
     *covered* is what the checksum covers ahead of the packet.
     """
-    body = header + data
-    if checksum and keys is not None:
-        body = header + keys.mac(covered + clear + body)[:checksum] + data
+    length, of = checksum
+    body = header + of(covered + clear + header + data)[:length] + data
     return clear + (body if cipher is None else cipher.encrypt(body))
 
 
@@ -81,13 +85,12 @@ def unseal(
     header: int,
     *,
     covered: bytes,
-    keys: PacketKeys | None,
-    checksum: int,
+    checksum: Checksum,
     cipher: PacketCipher | None,
 ) -> tuple[bytes, bytes]:
     """Return the *header* octets behind the *clear* ones, and the data without its padding.
 
-    Raises PacketRejected when the packet was not sealed with these keys, or its padding is not zeros up to
+    Raises PacketRejected when the packet was not sealed with these means, or its padding is not zeros up to
     the next block.
     """
     body = octets[clear:]
@@ -95,13 +98,13 @@ def unseal(
         if len(body) % cipher.block:
             raise PacketRejected(ResponseStatus.CIPHERING_ERROR, "blocks", "not a whole number of blocks")
         body = cipher.decrypt(body)
-    hidden, data = body[:header], body[header + checksum :]
-    if checksum and keys is not None:
-        computed = keys.mac(covered + octets[:clear] + hidden + data)
-        if not compare_digest(computed[:checksum], body[header : header + checksum]):
-            raise PacketRejected(ResponseStatus.INTEGRITY_FAILED, "checksum", "the CC does not verify")
+    length, of = checksum
+    end = header + length
+    hidden, data = body[:header], body[end:]
+    if not compare_digest(of(covered + octets[:clear] + hidden + data)[:length], body[header:end]):
+        raise PacketRejected(ResponseStatus.INTEGRITY_FAILED, "checksum", "the RC or CC does not verify")
     padding = hidden[_PCNTR]
-    return hidden, _without_padding(data, padding, cipher) if padding else data
+    return hidden, data if not padding else _without_padding(data, padding, cipher)
 
 
 def _without_padding(data: bytes, padding: int, cipher: PacketCipher | None) -> bytes:

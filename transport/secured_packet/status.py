@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from enum import IntEnum, unique
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROPRIETARY_STATUSES: Final = range(0xC0, 0xFF)
+"""What a module's maker or operator gives a meaning of their own: to us, refusals that have only a number."""
 
 
 # TS 102 225 §5.2 "Response status codes"; 0B and 0C are reserved there for TS 31.115.
 @unique
 class ResponseStatus(IntEnum):
-    """The status octet of a response packet."""
+    """The status octet of a response packet.
+
+    ``ResponseStatus(0xC3)`` is a value too, ``PROPRIETARY_C3``, though not one of the members.
+    """
 
     POR_OK = 0x00
     INTEGRITY_FAILED = 0x01  # "RC/CC/DS failed"
@@ -24,6 +34,14 @@ class ResponseStatus(IntEnum):
     INSUFFICIENT_SECURITY_LEVEL = 0x0A
     RESPONSE_BY_SMS_SUBMIT = 0x0B
     RESPONSE_BY_USSD = 0x0C
+
+    @classmethod
+    def _missing_(cls, value: object) -> ResponseStatus | None:
+        if not isinstance(value, int) or value not in PROPRIETARY_STATUSES:
+            return None
+        status = int.__new__(cls, value)
+        status._name_, status._value_ = f"PROPRIETARY_{value:02X}", value
+        return status
 
     @property
     def is_error(self) -> bool:
@@ -48,3 +66,8 @@ CLEAR_WITHOUT_KEYS: Final = ALWAYS_CLEAR | {ResponseStatus.TAR_UNKNOWN}
 
 That TAR UNKNOWN belongs here is from memory of what cards do, not from the text of the specification.
 """
+
+STATUSES: Final[Mapping[int, ResponseStatus]] = MappingProxyType(
+    {octet: ResponseStatus(octet) for octet in (*ResponseStatus, *PROPRIETARY_STATUSES)}
+)
+"""Every octet that is a status."""

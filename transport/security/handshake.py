@@ -13,8 +13,8 @@ Octets of each message, for ``x25519`` and ``p256``::
     MAC       = HMAC-SHA-256, first 16 octets, under that side's confirmation key,
                 over (label with the role | T1 in m2, T2 in m3 | signature)
 
-The terms are form, suite, the suites that each side signs in, both identities, TAR and keyset index;
-``framed`` makes each of these hashes and signed strings injective.
+The terms are form, suite, the suites that each side signs in, both identities, TAR, keyset index and the
+protection of its packets; ``framed`` makes each of these hashes and signed strings injective.
 
 Why it holds, against one who owns the network, opens as many sessions as he likes under keys of his own,
 and may have the long-term keys of anyone but the two sides in question. Assumed: signatures cannot be
@@ -174,7 +174,9 @@ class Initiator(_AgreeThenSign):
         own, peer = self._signing_key.public, self._peer_public
         first = self._first_transcript(own, peer, offer.message, tag + nonce + share)
         self._check_signature(RESPONDER, first, signature)
-        schedule = derive_keys(offer.key.exchange(share), first, self._terms.key_index)
+        schedule = derive_keys(
+            offer.key.exchange(share), first, self._terms.key_index, self._terms.protection
+        )
         _check_mac(RESPONDER, schedule.responder_confirms, first, signature, mac)
         proof = self._prove(INITIATOR, _hash("transcript 2", first, octets), schedule.initiator_confirms)
         self._keys = schedule.session
@@ -215,7 +217,7 @@ class Responder(_AgreeThenSign):
         head = ANSWER_TAG + nonce + answer_share
         own, peer = self._signing_key.public, self._peer_public
         first = self._first_transcript(peer, own, octets, head)
-        schedule = derive_keys(secret, first, self._terms.key_index)
+        schedule = derive_keys(secret, first, self._terms.key_index, self._terms.protection)
         message = head + self._prove(RESPONDER, first, schedule.responder_confirms)
         self._answer = _Answer(transcript=_hash("transcript 2", first, message), schedule=schedule)
         return message

@@ -8,50 +8,113 @@ transcript are. Counters start at zero with the keys: a keyset is never continue
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-from transport.secured_packet.algorithms import PacketKeys
+from transport.secured_packet.algorithms import (
+    AES_CBC,
+    AES_CMAC,
+    DES_CBC,
+    TRIPLE_DES_2_CBC,
+    TRIPLE_DES_3_CBC,
+    PacketKeys,
+)
 from transport.security.framing import framed
 
-PACKET_KEY_OCTETS: Final = 16
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 CONFIRMATION_KEY_OCTETS: Final = 32
 _SALT: Final = b"otafleet/1 session"
 _PACKET_KEYS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionKeys:
-    """KS as two keysets of one index, AES-128 each: a packet reflected to its sender never verifies.
+class Protection:
+    """How a session's packets are protected: the algorithms of KIc and KID, and their keys in octets.
 
-    ``to_module`` is for command packets to the module, ``from_module`` for what comes back from it.
+    *number* stands for it in stored keys, its own for ever.
+    """
+
+    number: int
+    cipher: int
+    mac: int
+    key_octets: int
+    cc_length: int = 8
+    legacy: bool = False
+
+
+# The names are those of a config. What is legacy is for packets that old servers and cards understand: a
+# service has to name it, and nobody can be talked into it on the air.
+PROTECTIONS: Final[Mapping[str, Protection]] = MappingProxyType(
+    {
+        "aes-128": Protection(number=1, cipher=AES_CBC, mac=AES_CMAC, key_octets=16),
+        "aes-192": Protection(number=2, cipher=AES_CBC, mac=AES_CMAC, key_octets=24),
+        "aes-256": Protection(number=3, cipher=AES_CBC, mac=AES_CMAC, key_octets=32),
+        "aes-128-cc4": Protection(number=4, cipher=AES_CBC, mac=AES_CMAC, key_octets=16, cc_length=4),
+        "3des-2": Protection(
+            number=5, cipher=TRIPLE_DES_2_CBC, mac=TRIPLE_DES_2_CBC, key_octets=16, legacy=True
+        ),
+        "3des-3": Protection(
+            number=6, cipher=TRIPLE_DES_3_CBC, mac=TRIPLE_DES_3_CBC, key_octets=24, legacy=True
+        ),
+        "des": Protection(number=7, cipher=DES_CBC, mac=DES_CBC, key_octets=8, legacy=True),
+    }
+)
+DEFAULT_PROTECTION: Final = "aes-128"
+_NAMES: Final[Mapping[int, str]] = MappingProxyType({row.number: name for name, row in PROTECTIONS.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKeys:
+    """KS as two keysets of one index: a packet reflected to its sender never verifies.
+
+    ``to_module`` is for command packets to the module, ``from_module`` for what comes back from it;
+    ``protection`` is a name in PROTECTIONS.
     """
 
     to_module: PacketKeys = field(repr=False)
     from_module: PacketKeys = field(repr=False)
+    protection: str = DEFAULT_PROTECTION
 
     def dump(self) -> bytes:
-        """Return the 65 octets that ``load`` takes: secret, for a store as safe as keys must be."""
+        """Return octets that ``load`` takes: secret, for a store as safe as keys must be."""
         ways = (self.to_module, self.from_module)
-        return bytes([self.to_module.index]) + b"".join(way.cipher_key + way.mac_key for way in ways)
+        head = bytes([self.to_module.index, PROTECTIONS[self.protection].number])
+        return head + b"".join(way.cipher_key + way.mac_key for way in ways)
 
     @classmethod
     def load(cls, octets: bytes) -> SessionKeys:
         """Return the keys that ``dump`` wrote; ValueError when *octets* are none."""
-        if len(octets) != 1 + _PACKET_KEYS * PACKET_KEY_OCTETS:
-            raise ValueError(f"stored session keys are 65 octets, not {len(octets)}")
-        return cls.of(octets[0], [octets[at : at + 16] for at in range(1, len(octets), 16)])
+        name = _NAMES.get(octets[1]) if len(octets) > 1 else None
+        if name is None:
+            raise ValueError("stored session keys name their protection")
+        size = PROTECTIONS[name].key_octets
+        keys = [octets[at : at + size] for at in range(2, len(octets), size)]
+        if len(octets) != 2 + _PACKET_KEYS * size:
+            raise ValueError(f"stored session keys of {name} are {2 + _PACKET_KEYS * size} octets")
+        return cls.of(octets[0], keys, name)
 
     @classmethod
-    def of(cls, index: int, keys: list[bytes]) -> SessionKeys:
+    def of(cls, index: int, keys: list[bytes], protection: str = DEFAULT_PROTECTION) -> SessionKeys:
         """Return keyset *index* of four keys: KIc and KID to the module, KIc and KID from it."""
-        to_cipher, to_mac, from_cipher, from_mac = keys
-        return cls(
-            to_module=PacketKeys(index=index, cipher_key=to_cipher, mac_key=to_mac, cc_length=8),
-            from_module=PacketKeys(index=index, cipher_key=from_cipher, mac_key=from_mac, cc_length=8),
+        row = PROTECTIONS[protection]
+        to_module, from_module = (
+            PacketKeys(
+                index=index,
+                cipher_key=cipher_key,
+                mac_key=mac_key,
+                cc_length=row.cc_length,
+                cipher_algorithm=row.cipher,
+                mac_algorithm=row.mac,
+                allow_legacy=row.legacy,
+            )
+            for cipher_key, mac_key in (keys[:2], keys[2:])
         )
+        return cls(to_module=to_module, from_module=from_module, protection=protection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +136,9 @@ def expand(key: bytes, info: bytes, length: int) -> bytes:
     return HKDFExpand(SHA256(), length, info).derive(key)
 
 
-def derive_keys(secret: bytes, transcript_hash: bytes, index: int) -> KeySchedule:
+def derive_keys(
+    secret: bytes, transcript_hash: bytes, index: int, protection: str = DEFAULT_PROTECTION
+) -> KeySchedule:
     """Return the keys of *secret* and *transcript_hash* as keyset *index* (1..15; ValueError for another)."""
     root = extract(_SALT, secret)
 
@@ -81,8 +146,9 @@ def derive_keys(secret: bytes, transcript_hash: bytes, index: int) -> KeySchedul
         return expand(root, framed(f"otafleet/1 {label}", transcript_hash), length)
 
     ways = ("KIc to module", "KID to module", "KIc from module", "KID from module")
+    size = PROTECTIONS[protection].key_octets
     return KeySchedule(
-        session=SessionKeys.of(index, [key(way, PACKET_KEY_OCTETS) for way in ways]),
+        session=SessionKeys.of(index, [key(way, size) for way in ways], protection),
         initiator_confirms=key("initiator confirms", CONFIRMATION_KEY_OCTETS),
         responder_confirms=key("responder confirms", CONFIRMATION_KEY_OCTETS),
     )

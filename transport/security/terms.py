@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from transport.security.framing import framed
+from transport.security.keyset import DEFAULT_PROTECTION, PROTECTIONS
 from transport.security.suites import suite
 
 if TYPE_CHECKING:
@@ -44,12 +45,18 @@ class Terms:
     initiator_suite: str = ""
     """The suite that the initiator signs in; empty: ``suite``."""
     responder_suite: str = ""
+    protection: str = DEFAULT_PROTECTION
+    """How the session's packets are protected: a name in ``keyset.PROTECTIONS``."""
 
     def __post_init__(self) -> None:
         for name in (self.suite, self.signing_suite(INITIATOR), self.signing_suite(RESPONDER)):
             suite(name)
         if self.form not in FORMS:
             raise ValueError(f"no form is called {self.form!r}; there are {', '.join(FORMS)}")
+        if self.protection not in PROTECTIONS:
+            raise ValueError(
+                f"no protection is called {self.protection!r}; there are {', '.join(PROTECTIONS)}"
+            )
         for identity in (self.initiator, self.responder):
             if not 1 <= len(identity) <= MAX_IDENTITY:
                 raise ValueError(f"an identity is 1 to {MAX_IDENTITY} octets, not {len(identity)}")
@@ -68,6 +75,5 @@ class Terms:
         """Return the octets that stand for these terms in a transcript: other terms, other octets."""
         suites = (self.suite, self.signing_suite(INITIATOR), self.signing_suite(RESPONDER))
         names = [name.encode("ascii") for name in (self.form, *suites)]
-        return framed(
-            "otafleet/1 terms", *names, self.initiator, self.responder, self.tar, bytes([self.key_index])
-        )
+        index, protection = bytes([self.key_index]), self.protection.encode("ascii")
+        return framed("otafleet/1 terms", *names, self.initiator, self.responder, self.tar, index, protection)

@@ -1,0 +1,198 @@
+"""Putting pages together, whatever comes of them in whichever round.
+
+A message is named by its message identifier, its scope and its message code; under one name there is one
+version, incomplete or complete, and the update number tells which of two is the later. A page of a later
+version begins it and ends the earlier one; a page of an earlier version is nothing. What was complete is
+remembered, without its octets, until too many others were: rounds that go on for days deliver it once. A page
+that contradicts what is known of its very version (another total or coding, or other octets in its place)
+begins it anew: then somebody has forgotten to count, and the newest octets are the best guess.
+
+Nothing of this outlives the assembler: the clause on update numbers holds for a phone that "has not been
+switched off".
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from transport.cell_broadcast.schedule import MAX_PERIOD, PERIOD_UNIT_S
+
+if TYPE_CHECKING:
+    from transport.cell_broadcast.page import Page
+    from transport.cell_broadcast.serial_number import GeographicScope, SerialNumber
+
+TIMEOUT_S: Final = 2 * MAX_PERIOD * PERIOD_UNIT_S
+"""Two of the longest repetition periods: who missed a page twice in a row may still get it."""
+
+_MAX_UNREPORTED: Final = 256
+
+
+class DropReason(StrEnum):
+    """Why pages were thrown away."""
+
+    TIMED_OUT = "timed-out"
+    CROWDED_OUT = "crowded-out"
+    CONTRADICTED = "contradicted"
+    UPDATED = "updated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """An incomplete message that was given up."""
+
+    message_identifier: int
+    serial: SerialNumber
+    reason: DropReason
+
+
+class _Name(NamedTuple):
+    """What tells messages apart."""
+
+    message_identifier: int
+    scope: GeographicScope
+    code: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Message:
+    """The pages held of one version; ``seen_at`` is when the last new one came."""
+
+    serial: SerialNumber
+    total: int
+    dcs: int
+    seen_at: float = 0.0
+    contents: dict[int, bytes] = field(default_factory=dict)
+
+    def agrees(self, page: Page) -> bool:
+        """Whether *page* can be one of this version's."""
+        if (self.serial, self.total, self.dcs) != (page.serial, page.total, page.dcs):
+            return False
+        return self.contents.get(page.number, page.content) == page.content
+
+    def knows(self, page: Page) -> bool:
+        return page.number in self.contents and self.agrees(page)
+
+    def join(self) -> bytes:
+        return b"".join(self.contents[number] for number in range(1, self.total + 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Memory:
+    """What remains of a complete version: enough to know its pages again."""
+
+    serial: SerialNumber
+    dcs: int
+    digests: tuple[int, ...]
+
+    def knows(self, page: Page) -> bool:
+        if (len(self.digests), self.dcs) != (page.total, page.dcs):
+            return False
+        return self.digests[page.number - 1] == hash(page.content)
+
+
+class PageAssembler:
+    """Takes pages as they come, gives what whole messages held.
+
+    Pages may come in any order, repeated, and mixed with those of other messages. At most *max_messages* are
+    held incomplete and *max_remembered* remembered complete; the incomplete one that waited longest for a new
+    page goes first, and the complete one that was not heard of for longest. An incomplete message is given up
+    when *timeout_s* pass without a new page. A page takes constant time, and of each incomplete message at
+    most 1230 octets are held.
+    """
+
+    def __init__(
+        self, *, max_messages: int = 4, timeout_s: float = TIMEOUT_S, max_remembered: int = 64
+    ) -> None:
+        if max_messages < 1 or max_remembered < 1 or timeout_s <= 0:
+            raise ValueError(
+                "an assembler needs room for a message, a memory for one and a positive time-out"
+            )
+        self._max_messages = max_messages
+        self._max_remembered = max_remembered
+        self._timeout_s = timeout_s
+        # A name is in one of the two at most. The first is in the order of seen_at, oldest first.
+        self._held: OrderedDict[_Name, _Message] = OrderedDict()
+        self._complete: OrderedDict[_Name, _Memory] = OrderedDict()
+        self._dropped: deque[Dropped] = deque(maxlen=_MAX_UNREPORTED)
+
+    @property
+    def octets(self) -> int:
+        """The content held of incomplete messages, in octets."""
+        return sum(len(content) for message in self._held.values() for content in message.contents.values())
+
+    def receive(self, page: Page, now: float) -> bytes | None:
+        """Return the content of the message that *page* completes at *now* (seconds): 82 octets a page.
+
+        None while pages are missing, for a page that is known already, and for one of an earlier version.
+        """
+        self._forget_old(now)
+        name = _Name(page.message_identifier, page.serial.scope, page.serial.code)
+        if self._is_nothing_new(name, page):
+            return None
+        message = self._take(name, page)
+        message.contents[page.number] = page.content
+        message.seen_at = now
+        if len(message.contents) < message.total:
+            self._hold(name, message)
+            return None
+        self._remember(name, message)
+        return message.join()
+
+    def expire(self, now: float) -> list[Dropped]:
+        """Give up what has timed out; return all that was dropped since the last call, oldest first.
+
+        Beyond 256 unreported, the oldest reports are lost.
+        """
+        self._forget_old(now)
+        dropped = list(self._dropped)
+        self._dropped.clear()
+        return dropped
+
+    def _is_nothing_new(self, name: _Name, page: Page) -> bool:
+        known = self._held.get(name) or self._complete.get(name)
+        if known is None:
+            return False
+        if known.serial != page.serial:
+            return not page.serial.newer_than(known.serial)
+        if not known.knows(page):
+            return False
+        if name in self._complete:
+            self._complete.move_to_end(name)  # still on the air: worth remembering
+        return True
+
+    def _take(self, name: _Name, page: Page) -> _Message:
+        """Take the message out of those known, or begin it."""
+        self._complete.pop(name, None)
+        message = self._held.get(name)
+        if message and message.agrees(page):
+            return self._held.pop(name)
+        if message:
+            updated = message.serial != page.serial
+            self._drop(name, DropReason.UPDATED if updated else DropReason.CONTRADICTED)
+        return _Message(serial=page.serial, total=page.total, dcs=page.dcs)
+
+    def _hold(self, name: _Name, message: _Message) -> None:
+        if len(self._held) == self._max_messages:
+            self._drop(next(iter(self._held)), DropReason.CROWDED_OUT)
+        self._held[name] = message
+
+    def _remember(self, name: _Name, message: _Message) -> None:
+        digests = tuple(hash(message.contents[number]) for number in range(1, message.total + 1))
+        self._complete[name] = _Memory(serial=message.serial, dcs=message.dcs, digests=digests)
+        if len(self._complete) > self._max_remembered:
+            self._complete.popitem(last=False)
+
+    def _forget_old(self, now: float) -> None:
+        limit = now - self._timeout_s
+        for name, _ in list(takewhile(lambda item: item[1].seen_at <= limit, self._held.items())):
+            self._drop(name, DropReason.TIMED_OUT)
+
+    def _drop(self, name: _Name, reason: DropReason) -> None:
+        serial = self._held.pop(name).serial
+        self._dropped.append(
+            Dropped(message_identifier=name.message_identifier, serial=serial, reason=reason)
+        )

@@ -17,6 +17,7 @@ SW_PROACTIVE: Final = 0x9100
 SW_WRONG_LENGTH: Final = 0x6700
 SW_CONDITIONS_NOT_SATISFIED: Final = 0x6985
 SW_WRONG_DATA: Final = 0x6A80
+SW_FILE_NOT_FOUND: Final = 0x6A82
 SW_WRONG_PARAMETERS: Final = 0x6B00
 SW_INS_NOT_SUPPORTED: Final = 0x6D00
 SW_CLA_NOT_SUPPORTED: Final = 0x6E00
@@ -86,6 +87,11 @@ class ResponseApdu:
         if len(octets) < 2:
             raise ApduRejected("apdu-too-short")
         return cls(data=octets[:-2], status=int.from_bytes(octets[-2:], "big"))
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the command was done, with or without a proactive command that waits."""
+        return self.status == SW_OK or self.proactive_length is not None
 
     @property
     def proactive_length(self) -> int | None:

@@ -7,44 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.transport.concatenation_kit import COMMAND, PACKET, feed, part_of, whole
 from transport.concatenation import Dropped, DropReason, Part, Reassembler, split
-from transport.errors import ConcatenationRejected
 from transport.sms import (
-    IEI_COMMAND_PACKET,
     IEI_CONCAT_8,
     IEI_CONCAT_16,
-    IEI_RESPONSE_PACKET,
     MAX_USER_DATA,
     InformationElement,
     UserData,
 )
 
-COMMAND = InformationElement(iei=IEI_COMMAND_PACKET)
-RESPONSE = InformationElement(iei=IEI_RESPONSE_PACKET)
-PACKET = bytes(range(256)) + bytes(26)
-
-
-def whole(packet: bytes = PACKET) -> UserData:
-    """Return the command packet as it is before it is cut and after it is joined."""
-    return UserData(header=(COMMAND,), payload=packet)
-
-
-def part_of(total: int, sequence: int, payload: bytes = b"", *, reference: int = 1) -> UserData:
-    """Return one hand-made part."""
-    element = Part(reference=reference, total=total, sequence=sequence).element()
-    return UserData(header=(element,), payload=payload)
-
 
 def raw(iei: int, data: str) -> UserData:
     """Return user data with one element of the octets *data*."""
     return UserData(header=(InformationElement(iei=iei, data=bytes.fromhex(data)),), payload=b"x")
-
-
-def feed(reassembler: Reassembler, *parts: UserData, sender: str = "a", now: float = 0.0) -> UserData | None:
-    """Feed *parts* in turn; all but the last leave the message incomplete. Return what the last gave."""
-    for part in parts[:-1]:
-        assert reassembler.receive(sender, part, now) is None
-    return reassembler.receive(sender, parts[-1], now)
 
 
 @pytest.mark.parametrize(
@@ -219,94 +195,6 @@ def test_last_element_counts() -> None:
     assert Part.of(senseless) == Part(reference=1, total=2, sequence=1)
 
 
-def test_time_out() -> None:
-    """A message is given up when the time passes without a new part, and said so once."""
-    reassembler = Reassembler(timeout_s=10.0)
-    reassembler.receive("a", part_of(3, 1), 0.0)
-    reassembler.receive("a", part_of(3, 2), 9.0)
-    reassembler.receive("a", part_of(3, 2), 18.0)
-    assert reassembler.expire(18.9) == []
-    assert reassembler.expire(19.0) == [Dropped(sender="a", reference=1, reason=DropReason.TIMED_OUT)]
-    assert reassembler.expire(19.0) == []
-    assert reassembler.octets == 0
-
-
-def test_timed_out_parts_are_not_used() -> None:
-    """What has timed out completes no message, even if nobody asked for expiry."""
-    reassembler = Reassembler(timeout_s=10.0)
-    reassembler.receive("a", part_of(2, 1, b"old"), 0.0)
-    assert reassembler.receive("a", part_of(2, 2), 10.0) is None
-    assert [dropped.reason for dropped in reassembler.expire(10.0)] == [DropReason.TIMED_OUT]
-
-
-def test_complete_message_is_forgotten_in_time() -> None:
-    """After the time-out the same octets under the same reference are a message again."""
-    parts = split(PACKET, reference=7, first=COMMAND)
-    reassembler = Reassembler(timeout_s=10.0)
-    feed(reassembler, *parts)
-    assert feed(reassembler, *parts, now=10.0) == whole()
-
-
-def test_oldest_out_when_full() -> None:
-    """One message too many pushes out the one that waited longest for a new part."""
-    reassembler = Reassembler(max_messages=2)
-    feed(reassembler, part_of(3, 1, reference=1), part_of(3, 1, reference=2), part_of(3, 2, reference=1))
-    feed(reassembler, part_of(3, 1, reference=3))
-    assert reassembler.expire(0.0) == [Dropped(sender="a", reference=2, reason=DropReason.CROWDED_OUT)]
-    assert feed(reassembler, part_of(3, 3, b"end", reference=1)) == UserData(payload=b"end")
-
-
-def test_complete_messages_remembered_are_bounded() -> None:
-    """As many complete messages are remembered as incomplete ones may be held, no more."""
-    reassembler = Reassembler(max_messages=2)
-    for reference in (1, 2, 3):
-        feed(reassembler, part_of(1, 1, b"x", reference=reference))
-    assert feed(reassembler, part_of(1, 1, b"x", reference=3)) is None
-    assert feed(reassembler, part_of(1, 1, b"x", reference=1)) == UserData(payload=b"x")
-
-
-def test_octets_are_bounded() -> None:
-    """Beyond the octets allowed the oldest messages go until the newest fits."""
-    reassembler = Reassembler(max_octets=300)
-    for reference in range(1, 10):
-        feed(reassembler, part_of(2, 1, bytes(94), reference=reference))
-        assert reassembler.octets <= 300
-    assert [dropped.reference for dropped in reassembler.expire(0.0)] == [1, 2, 3, 4, 5, 6]
-
-
-def test_message_larger_than_all_room() -> None:
-    """A message that alone exceeds the octets allowed is refused at the part that exceeds them."""
-    reassembler = Reassembler(max_octets=300)
-    feed(reassembler, part_of(4, 1, bytes(134)), part_of(4, 2, bytes(134)))
-    with pytest.raises(ConcatenationRejected, match="too-large: part 3 of 4"):
-        feed(reassembler, part_of(4, 3, bytes(134)))
-    assert reassembler.octets == 280
-
-
-def test_too_many_parts() -> None:
-    """A message of more parts than allowed is refused at its first part, and what is held stays."""
-    reassembler = Reassembler(max_parts=3)
-    feed(reassembler, part_of(2, 1, b"held"))
-    with pytest.raises(ConcatenationRejected, match="too-many-parts"):
-        feed(reassembler, part_of(4, 2))
-    assert feed(reassembler, part_of(2, 2, b"!")) == UserData(payload=b"held!")
-
-
-def test_required_first_element() -> None:
-    """A concatenation whose first part does not say that it is a command packet is refused."""
-    reassembler = Reassembler(require_first_element=IEI_COMMAND_PACKET)
-    assert feed(reassembler, *split(PACKET, reference=1, first=COMMAND)) == whole()
-    first, second, third = split(PACKET, reference=2, first=RESPONSE)
-    with pytest.raises(ConcatenationRejected, match="first-element-missing"):
-        feed(reassembler, third, second, first)
-
-
-def test_reassembler_misuse() -> None:
-    """A reassembler without room is our own mistake."""
-    with pytest.raises(ValueError, match="holds no message"):
-        Reassembler(max_messages=0)
-
-
 @given(
     packets=st.lists(st.binary(max_size=600), min_size=1, max_size=4),
     wide=st.booleans(),
@@ -327,38 +215,4 @@ def test_any_packets_survive(*, packets: list[bytes], wide: bool, limit: int, sh
     arrived = [joined for part in stream if (joined := reassembler.receive("a", part, 0.0))]
     assert sorted(message.payload for message in arrived) == sorted(packets)
     assert {message.header for message in arrived} == {(COMMAND,)}
-    assert reassembler.octets == 0
-
-
-small = st.integers(0, 3)
-any_parts = st.builds(
-    UserData,
-    header=st.lists(
-        st.builds(
-            InformationElement,
-            iei=st.sampled_from([IEI_CONCAT_8, IEI_CONCAT_16, IEI_COMMAND_PACKET]),
-            data=st.lists(small, max_size=5).map(bytes),
-        ),
-        max_size=3,
-    ).map(tuple),
-    payload=st.binary(max_size=3),
-)
-
-
-@given(st.lists(st.tuples(st.sampled_from("ab"), any_parts, st.integers(0, 9)), max_size=40))
-def test_any_parts(stream: list[tuple[str, UserData, int]]) -> None:
-    """Whatever comes, only the typed refusal is raised and the bounds hold."""
-    reassembler = Reassembler(
-        max_messages=3, max_octets=60, max_parts=2, timeout_s=20.0, require_first_element=IEI_COMMAND_PACKET
-    )
-    now = 0.0
-    for sender, user_data, pause_s in stream:
-        now += pause_s
-        try:
-            joined = reassembler.receive(sender, user_data, now)
-        except ConcatenationRejected:
-            joined = None
-        assert joined is None or joined.length <= 60
-        assert 0 <= reassembler.octets <= 60
-    reassembler.expire(now + 20.0)
     assert reassembler.octets == 0

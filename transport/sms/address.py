@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 from transport.errors import TpduRejected
@@ -65,12 +66,18 @@ class Address:
     @classmethod
     def read(cls, cursor: Cursor) -> Self:
         """Return the address at *cursor*; raises TpduRejected: ``truncated`` or ``bad-address``."""
-        count, ton_npi = cursor.take(2)
+        count = cursor.octet()
         if count > MAX_DIGITS:
             raise TpduRejected("bad-address", f"{count} digits")
+        return cls._of_value(count, cursor.take(1 + (count + 1) // 2))
+
+    @classmethod
+    @lru_cache(maxsize=256)  # many messages come from few numbers
+    def _of_value(cls, count: int, value: bytes) -> Self:
+        ton_npi = value[0]
         if not ton_npi & _EXTENSION_BIT or ton_npi & _TYPE_MASK == _ALPHANUMERIC:
             raise TpduRejected("bad-address", f"type of number {ton_npi:02X}")
-        semi_octets = swap_semi_octets(cursor.take((count + 1) // 2)).hex()
+        semi_octets = swap_semi_octets(value[1:]).hex()
         if _FILLER in semi_octets[:count] or semi_octets[count:] not in {"", _FILLER}:
             raise TpduRejected("bad-address", "filler where a digit belongs, or the reverse")
         return cls(digits=semi_octets[:count].translate(_FROM_HEX), ton_npi=ton_npi)

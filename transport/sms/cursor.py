@@ -26,14 +26,21 @@ class Cursor:
 
     def octet(self) -> int:
         """Return the next octet as a number."""
-        return self.take(1)[0]
+        offset = self._offset
+        try:
+            octet = self._octets[offset]
+        except IndexError:
+            raise TpduRejected("truncated", "1 octets missing") from None
+        self._offset = offset + 1
+        return octet
 
     def take(self, count: int) -> bytes:
         """Return the next *count* octets."""
-        end = self._offset + count
-        if end > len(self._octets):
-            raise TpduRejected("truncated", f"{end - len(self._octets)} octets missing")
-        taken = self._octets[self._offset : end]
+        offset = self._offset
+        end = offset + count
+        taken = self._octets[offset:end]
+        if len(taken) < count:
+            raise TpduRejected("truncated", f"{count - len(taken)} octets missing")
         self._offset = end
         return taken
 

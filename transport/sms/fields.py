@@ -58,8 +58,7 @@ class ValidityPeriod:
 
 
 # TS 23.038 §4: the 8-bit alphabet, uncompressed, in the general and automatic-deletion groups or group 1111
-def _is_eight_bit(dcs: int) -> bool:
-    return dcs & 0xAC == 0x04 or dcs & 0xF4 == 0xF4
+_EIGHT_BIT: Final = frozenset(dcs for dcs in range(256) if dcs & 0xAC == 0x04 or dcs & 0xF4 == 0xF4)
 
 
 def encode_first(mti: int, user_data: UserData | None, tpdu: object, flags: Mapping[str, int]) -> int:
@@ -76,9 +75,9 @@ def read_first(cursor: Cursor, mti: int) -> int:
     return first
 
 
-def parse_flags(first: int, flags: Mapping[str, int]) -> dict[str, bool]:
-    """Return each field of *flags* with its bit in *first*."""
-    return {name: bool(first & bit) for name, bit in flags.items()}
+def flag_table(flags: Mapping[str, int]) -> tuple[Mapping[str, bool], ...]:
+    """Return for every first octet each field of *flags* with its bit in it."""
+    return tuple({name: bool(first & bit) for name, bit in flags.items()} for first in range(256))
 
 
 def read_validity(cursor: Cursor, code: int) -> ValidityPeriod | None:
@@ -97,7 +96,7 @@ def encode_user_data(user_data: UserData) -> bytes:
 
 def read_user_data(cursor: Cursor, first: int, dcs: int, room: int) -> UserData:
     """Return TP-UD of at most *room* octets; raises ``not-eight-bit``, ``too-long`` or ``bad-header``."""
-    if not _is_eight_bit(dcs):
+    if dcs not in _EIGHT_BIT:
         raise TpduRejected("not-eight-bit", f"data coding scheme {dcs:02X}")
     length = cursor.octet()
     if length > room:
@@ -120,7 +119,7 @@ def check_spare(spare: int, mask: int) -> None:
 
 def check_user_data(user_data: UserData, dcs: int, room: int) -> None:
     """Refuse user data that are not 8-bit by *dcs*, or longer than *room*."""
-    if not _is_eight_bit(dcs):
+    if dcs not in _EIGHT_BIT:
         raise ValueError(f"data coding scheme {dcs:02X} is not 8-bit data")
     if user_data.length > room:
         raise ValueError(f"{user_data.length} octets of user data do not fit in {room}")

@@ -29,6 +29,7 @@ _DELIVER_FLAGS: Final[Mapping[str, int]] = {
     "status_report_indication": 0x20,
     "loop_prevention": 0x08,
 }
+_DELIVER_FLAGS_OF: Final = fields.flag_table(_DELIVER_FLAGS)
 
 # TS 23.040 §9.2.2.2
 _VPF_SHIFT: Final = 3
@@ -37,6 +38,7 @@ _SUBMIT_FLAGS: Final[Mapping[str, int]] = {
     "status_report_request": 0x20,
     "reject_duplicates": 0x04,
 }
+_SUBMIT_FLAGS_OF: Final = fields.flag_table(_SUBMIT_FLAGS)
 
 
 # TS 23.040 §9.2.2.1
@@ -86,7 +88,7 @@ class SmsDeliver:
         cursor = Cursor(octets)
         first = fields.read_first(cursor, fields.MTI_DELIVER)
         originator = Address.read(cursor)
-        pid, dcs = cursor.take(2)
+        pid, dcs = cursor.octet(), cursor.octet()
         timestamp = ServiceCentreTime(octets=cursor.take(TIMESTAMP_LENGTH))
         user_data = fields.read_user_data(cursor, first, dcs, MAX_USER_DATA)
         cursor.finish()
@@ -98,7 +100,7 @@ class SmsDeliver:
             pid=pid,
             dcs=dcs,
             spare=first & _DELIVER_SPARE,
-            **fields.parse_flags(first, _DELIVER_FLAGS),
+            **_DELIVER_FLAGS_OF[first],
         )
 
 
@@ -156,5 +158,5 @@ class SmsSubmit:
             pid=pid,
             dcs=dcs,
             validity_period=validity_period,
-            **fields.parse_flags(first, _SUBMIT_FLAGS),
+            **_SUBMIT_FLAGS_OF[first],
         )

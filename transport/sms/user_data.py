@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from transport.errors import TpduRejected
-from transport.sms.cursor import Cursor
 
 # TS 23.040 §9.2.3.16: 8-bit data, so TP-UDL counts octets.
 MAX_USER_DATA: Final = 140
@@ -48,23 +47,23 @@ class UserData:
 
     header: tuple[InformationElement, ...] = ()
     payload: bytes = field(repr=False)
+    length: int = field(init=False, repr=False, compare=False)
+    """The octets of header, its length octet and payload together: TP-UDL."""
 
     def __post_init__(self) -> None:
         """Refuse a header whose length does not fit its octet."""
-        if self._header_length > _MAX_HEADER:
-            raise ValueError(
-                f"a user-data header has at most {_MAX_HEADER} octets, not {self._header_length}"
-            )
+        length = len(self.payload)
+        if self.header:
+            header_length = 2 * len(self.header) + sum([len(element.data) for element in self.header])
+            if header_length > _MAX_HEADER:
+                raise ValueError(f"a user-data header has at most {_MAX_HEADER} octets, not {header_length}")
+            length += 1 + header_length
+        object.__setattr__(self, "length", length)  # it is asked for at every step
 
     @property
     def has_header(self) -> bool:
         """What TP-UDHI says."""
         return bool(self.header)
-
-    @property
-    def length(self) -> int:
-        """The octets of header, its length octet and payload together: TP-UDL."""
-        return bool(self.header) + self._header_length + len(self.payload)
 
     def find(self, iei: int) -> InformationElement | None:
         """Return the last element with identifier *iei*, or None.
@@ -98,24 +97,23 @@ class UserData:
         """
         if not has_header:
             return cls(payload=octets)
-        cursor = Cursor(octets)
-        length = cursor.octet()
-        return cls(header=_parse_elements(cursor.take(length)), payload=octets[1 + length :])
-
-    @property
-    def _header_length(self) -> int:
-        return sum(2 + len(element.data) for element in self.header)
+        start = 1 + octets[0] if octets else 1
+        if start > len(octets):
+            raise TpduRejected("truncated", f"a header of {start - 1} octets in {len(octets)}")
+        return cls(header=_parse_elements(octets[1:start]), payload=octets[start:])
 
 
 def _parse_elements(octets: bytes) -> tuple[InformationElement, ...]:
     elements = []
     offset = 0
-    while offset < len(octets):
-        data = octets[offset + 2 : offset + 2 + octets[offset + 1]] if offset + 1 < len(octets) else None
-        if data is None or len(data) != octets[offset + 1]:
+    end = len(octets)
+    while offset < end:
+        start = offset + 2
+        after = start + octets[offset + 1] if start <= end else end + 1
+        if after > end:
             raise TpduRejected("bad-header", f"information element {octets[offset]:02X} cut short")
-        elements.append(InformationElement(iei=octets[offset], data=data))
-        offset += 2 + len(data)
+        elements.append(InformationElement(iei=octets[offset], data=octets[start:after]))
+        offset = after
     if not elements:
         raise TpduRejected("bad-header", "a header without information elements")
     return tuple(elements)

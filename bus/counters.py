@@ -1,4 +1,4 @@
-"""What a run counts: traffic of each bearer, retries, dropped payloads, crashes.
+"""What a run counts: traffic of each bearer, retries, losses and time on the air, dropped payloads, crashes.
 
 One ``Counters`` serves a process. Everything that touches the bus is given it and adds to it from the event
 loop's thread only, so there are no locks. Octets are those of the PDU, that is what would go over the air;
@@ -22,11 +22,17 @@ class Traffic(TypedDict):
 
 
 class BearerCounts(TypedDict):
-    """Both directions of one bearer, and how many of the sent messages were sent again."""
+    """Both directions of one bearer, how many messages were sent again, and what the air did to them.
+
+    ``lost`` counts what the air did not deliver, ``air_s`` the simulated seconds that PDUs were on the air,
+    those of different handsets added up.
+    """
 
     sent: Traffic
     received: Traffic
     retries: int
+    lost: int
+    air_s: float
 
 
 class Snapshot(TypedDict):
@@ -38,18 +44,21 @@ class Snapshot(TypedDict):
 
 
 class _Bearer:
-    """Five integers, in attributes rather than dicts because two of them change with every message."""
+    """Seven numbers, in attributes rather than dicts because two of them change with every message."""
 
-    __slots__ = ("octets_in", "octets_out", "received", "retries", "sent")
+    __slots__ = ("air_s", "lost", "octets_in", "octets_out", "received", "retries", "sent")
 
     def __init__(self) -> None:
-        self.sent = self.octets_out = self.received = self.octets_in = self.retries = 0
+        self.sent = self.octets_out = self.received = self.octets_in = self.retries = self.lost = 0
+        self.air_s = 0.0
 
     def counts(self) -> BearerCounts:
         return {
             "sent": {"messages": self.sent, "octets": self.octets_out},
             "received": {"messages": self.received, "octets": self.octets_in},
             "retries": self.retries,
+            "lost": self.lost,
+            "air_s": self.air_s,
         }
 
 
@@ -77,6 +86,14 @@ class Counters:
         """Count one message of *bearer* that is sent again; :meth:`sent` counts it as well."""
         (self._bearers.get(bearer) or self._bearer(bearer)).retries += 1
 
+    def lost(self, bearer: str) -> None:
+        """Count one PDU of *bearer* that the air did not deliver."""
+        (self._bearers.get(bearer) or self._bearer(bearer)).lost += 1
+
+    def aired(self, bearer: str, seconds: float) -> None:
+        """Add the simulated *seconds* that one PDU of *bearer* was on the air."""
+        (self._bearers.get(bearer) or self._bearer(bearer)).air_s += seconds
+
     def dropped(self, reason: str) -> None:
         """Count one payload that was thrown away for *reason*, a short stable code."""
         _add(self._dropped, reason)
@@ -102,6 +119,8 @@ class Counters:
             own.received += bearer["received"]["messages"]
             own.octets_in += bearer["received"]["octets"]
             own.retries += bearer["retries"]
+            own.lost += bearer["lost"]
+            own.air_s += bearer["air_s"]
         for reason, count in counts["dropped"].items():
             _add(self._dropped, reason, count)
         for agent, count in counts["crashes"].items():

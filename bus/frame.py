@@ -66,10 +66,14 @@ _LIMITS: Final[Mapping[str, Any]] = {
 
 
 class Bearer(StrEnum):
-    """What carried the PDU. The first two are the air; the others never leave the ground."""
+    """What carried the PDU. The first five are the air; the others never leave the ground."""
 
     SMS = "sms"
     REPORT = "report"
+    CELL_BROADCAST = "cell-broadcast"
+    BIP_TCP = "bip-tcp"
+    BIP_UDP = "bip-udp"
+    NOTICE = "notice"
     ROLE = "role"
     CONTACT = "contact"
     ORDER = "order"

@@ -9,6 +9,9 @@ type                path below the fleet   what travels there
 ShortMessageTo      sms/mt/<ua>            SMS-DELIVER, network to handset
 ShortMessageFrom    sms/mo/<address>       SMS-SUBMIT, handset to the role with this short number
 ReportTo            sms/report/<address>   SMS-DELIVER-REPORT, to the sender of the short message
+Broadcast           cb/<cell>              cell broadcast pages, to every handset in the cell
+BipUp               bip/up/<server>        what handsets send to the server at this IPv4 address
+BipDown             bip/down/<ua>          what servers send to the handset
 Inbox               role/<agent>           one role to another
 Contact             contact/<ua>           APDUs over the module's contacts: personalisation
 ContactReply        contact-reply/<agent>  the answers of a contacted module
@@ -90,6 +93,33 @@ class ReportTo(Topic):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Broadcast(Topic):
+    """Pages for all handsets of *cell*: one publish reaches them all."""
+
+    cell: str
+    room: ClassVar[str] = "cb"
+    leaf: ClassVar[str] = "cell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BipUp(Topic):
+    """What handsets send to the server at IPv4 address *server*, in dotted decimals."""
+
+    server: str
+    room: ClassVar[str] = "bip/up"
+    leaf: ClassVar[str] = "server"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BipDown(Topic):
+    """What servers send to the handset that hosts module *ua*."""
+
+    ua: str
+    room: ClassVar[str] = "bip/down"
+    leaf: ClassVar[str] = "ua"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox(Topic):
     """Messages from other roles to *agent*."""
 
@@ -135,7 +165,19 @@ class Events(Topic):
 
 _KINDS: Final[Mapping[str, type[Topic]]] = {
     kind.room: kind
-    for kind in (ShortMessageTo, ShortMessageFrom, ReportTo, Inbox, Contact, ContactReply, Orders, Events)
+    for kind in (
+        ShortMessageTo,
+        ShortMessageFrom,
+        ReportTo,
+        Broadcast,
+        BipUp,
+        BipDown,
+        Inbox,
+        Contact,
+        ContactReply,
+        Orders,
+        Events,
+    )
 }
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bus.actor import Actor, ActorGroup
+from bus.bearers.notice import Notice
 from bus.client import BusClient
 from bus.counters import Counters
 from bus.frame import Bearer, Frame
@@ -45,6 +46,8 @@ class Answer(Enum):
     GARBAGE = auto()
     IMPOSTOR_FIRST = auto()
     WRONG_BEARER_FIRST = auto()
+    ABSENT = auto()
+    """Nobody is there to take it, and the network says so."""
 
 
 class Tally:
@@ -81,10 +84,18 @@ class WatchedClient(BusClient):
         gate.set()
         return gate
 
+    @cached_property
+    def way_back(self) -> asyncio.Event:
+        """Shut (cleared), it stands for a broker whose acknowledgement is slow."""
+        way_back = asyncio.Event()
+        way_back.set()
+        return way_back
+
     async def publish(self, topic: Topic | str, frame: Frame) -> None:
         """Publish and count."""
         await self.gate.wait()
         await super().publish(topic, frame)
+        await self.way_back.wait()
         self.published.add()
 
 
@@ -139,12 +150,19 @@ class Handset(Actor[Frame]):
         for frame, pdu in late:
             await self._report(frame, pdu)
 
+    async def come_back(self) -> None:
+        """Let the network tell the sender of the last message that the handset is there again."""
+        await self._report(self.frames[-1], Notice.ALERT.encode(), bearer=Bearer.NOTICE)
+
     async def handle(self, message: Frame) -> None:
         """Take one SMS-DELIVER and answer it as planned."""
         self.frames.append(message)
         self.received.add()
         answer = self.plan(message)
         if answer is Answer.NONE:
+            return
+        if answer is Answer.ABSENT:
+            await self._report(message, Notice.ABSENT.encode(), bearer=Bearer.NOTICE)
             return
         pdu = self._take(message).encode()
         match answer:

@@ -4,126 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
-from bus.actor import ActorGroup
-from bus.bearers.sms import ReceivedPacket, SmsReceiver, SmsSender, SmsSettings
+from bus.bearers.sms import SmsSettings
 from bus.clock import SystemClock
-from bus.counters import Counters
 from bus.errors import DeliveryFailed
-from bus.frame import Bearer, Frame, TraceContext
-from tests.bus.handset import (
-    FLEET,
-    RESPONSE,
-    RESPONSE_HEADER,
-    Answer,
-    Handset,
-    WatchedClient,
-    WatchedCounters,
-)
-from tests.bus.manual_clock import ManualClock
-from transport.concatenation import Reassembler, split
-from transport.sms import Address, InformationElement, SmsDeliverReport, SmsSubmit, UserData
+from bus.frame import Bearer, Frame
+from tests.bus.handset import RESPONSE, RESPONSE_HEADER, Answer
+from tests.bus.sms_network import LONG, OPERATOR, SETTINGS, SHORT, TRACE, UA, SmsNetwork, open_network
+from transport.sms import SmsDeliverReport, UserData
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-    from bus.bearers.sms import SmsReceipt
     from bus.client import BrokerAddress
-    from bus.clock import Clock
-    from bus.counters import Snapshot
-
-UA = "89880000000000000011"
-OPERATOR = "5000"
-TRACE = TraceContext(trace_id=b"T" * 16, span_id=b"S" * 8)
-SETTINGS = SmsSettings(report_timeout_s=30.0, attempts=3, backoff_s=2.0)
-SHORT = bytes(range(100))
-LONG = bytes(number % 251 for number in range(132 + 134 + 16))
-
-
-class _Network:
-    """An operator's sender and any number of handsets on one broker."""
-
-    def __init__(self, stack: AsyncExitStack, broker: BrokerAddress) -> None:
-        self.clock = ManualClock()
-        self.counters = WatchedCounters()
-        self.handset_counters = Counters()
-        self._stack = stack
-        self._broker = broker
-        self._seed = random.Random(7)
-        self.client: WatchedClient
-        self.handset_client: WatchedClient
-        self.group: ActorGroup
-        self.sender: SmsSender
-        self.handset: Handset
-
-    async def open(self) -> None:
-        self.client = await self._connect("operator", self.counters)
-        self.handset_client = await self._connect("handsets", self.handset_counters)
-        self.group = await self._stack.enter_async_context(
-            ActorGroup(log=structlog.get_logger(), counters=self.handset_counters)
-        )
-        self.sender = await self._stack.enter_async_context(self.new_sender())
-        self.handset = await self.new_handset(UA)
-
-    async def _connect(self, identifier: str, counters: Counters) -> WatchedClient:
-        return await self._stack.enter_async_context(
-            WatchedClient(
-                self._broker,
-                identifier=identifier,
-                log=structlog.get_logger(),
-                counters=counters,
-                persistent=False,
-            )
-        )
-
-    def new_sender(
-        self,
-        *,
-        settings: SmsSettings = SETTINGS,
-        rng: Callable[[int], bytes] | None = None,
-        clock: Clock | None = None,
-    ) -> SmsSender:
-        return SmsSender(
-            self.client,
-            fleet=FLEET,
-            address=OPERATOR,
-            settings=settings,
-            clock=clock or self.clock,
-            rng=rng or self._seed.randbytes,
-            counters=self.counters,
-            log=structlog.get_logger(),
-        )
-
-    async def new_handset(self, ua: str) -> Handset:
-        handset = Handset(ua, self.group, self.handset_client)
-        await handset.switch_on()
-        return handset
-
-    def sending(self, packet: bytes) -> asyncio.Task[SmsReceipt]:
-        return asyncio.create_task(self.sender.send(packet, to_ua=UA, trace=TRACE))
-
-    @property
-    def counted(self) -> Snapshot:
-        return self.counters.snapshot()
 
 
 @pytest.fixture
-async def network(broker: BrokerAddress) -> AsyncIterator[_Network]:
-    """Yield a sender and a handset, connected; what they log is kept off the terminal."""
-    with capture_logs():
-        async with AsyncExitStack() as stack:
-            network = _Network(stack, broker)
-            await network.open()
-            yield network
+async def network(broker: BrokerAddress) -> AsyncIterator[SmsNetwork]:
+    """Yield a sender and a handset, connected."""
+    async with open_network(broker) as network:
+        yield network
 
 
-async def test_a_packet_of_one_part(network: _Network) -> None:
+async def test_a_packet_of_one_part(network: SmsNetwork) -> None:
     """A short packet is one SMS-DELIVER with the command header, and its receipt has the response packet."""
     receipt = await network.sender.send(SHORT, to_ua=UA, trace=TRACE)
     assert (receipt.parts, receipt.retries, receipt.response) == (1, 0, RESPONSE)
@@ -136,7 +42,7 @@ async def test_a_packet_of_one_part(network: _Network) -> None:
     assert network.handset.packets == [SHORT]
 
 
-async def test_a_packet_of_three_parts(network: _Network) -> None:
+async def test_a_packet_of_three_parts(network: SmsNetwork) -> None:
     """A long packet arrives whole; its parts go one by one and only the last says that no more wait."""
     receipt = await network.sender.send(LONG, to_ua=UA, trace=TRACE)
     assert (receipt.parts, receipt.retries, receipt.response) == (3, 0, RESPONSE)
@@ -146,7 +52,7 @@ async def test_a_packet_of_three_parts(network: _Network) -> None:
     assert network.counted["bearers"]["sms"]["sent"]["messages"] == 3
 
 
-async def test_one_part_is_under_way_at_a_time(network: _Network) -> None:
+async def test_one_part_is_under_way_at_a_time(network: SmsNetwork) -> None:
     """The second part is not sent before the first is reported."""
     network.handset.plan_answers(Answer.LATE)
     sending = network.sending(LONG)
@@ -158,7 +64,7 @@ async def test_one_part_is_under_way_at_a_time(network: _Network) -> None:
     assert network.handset.packets == [LONG]
 
 
-async def test_a_silent_handset_gets_the_same_part_again(network: _Network) -> None:
+async def test_a_silent_handset_gets_the_same_part_again(network: SmsNetwork) -> None:
     """Without a report in time the part is sent again: same reference, same octets, next attempt."""
     network.handset.plan_answers(Answer.PROMPT, Answer.NONE)
     sending = network.sending(LONG)
@@ -175,7 +81,7 @@ async def test_a_silent_handset_gets_the_same_part_again(network: _Network) -> N
     assert network.handset.packets == [LONG]
 
 
-async def test_a_report_within_the_back_off_still_counts(network: _Network) -> None:
+async def test_a_report_within_the_back_off_still_counts(network: SmsNetwork) -> None:
     """A report after the time-out but before the retry is due spares the retry."""
     network.handset.plan_answers(Answer.LATE)
     sending = network.sending(SHORT)
@@ -187,7 +93,7 @@ async def test_a_report_within_the_back_off_still_counts(network: _Network) -> N
     assert len(network.handset.frames) == 1
 
 
-async def test_a_broker_that_is_away_is_no_silent_handset(network: _Network) -> None:
+async def test_a_broker_that_is_away_is_no_silent_handset(network: SmsNetwork) -> None:
     """The wait for a report begins when the broker has the part, however long that took."""
     network.client.gate.clear()
     sending = network.sending(SHORT)
@@ -198,7 +104,7 @@ async def test_a_broker_that_is_away_is_no_silent_handset(network: _Network) -> 
     assert len(network.handset.frames) == 1
 
 
-async def test_a_report_of_an_earlier_attempt_counts(network: _Network) -> None:
+async def test_a_report_of_an_earlier_attempt_counts(network: SmsNetwork) -> None:
     """When the retry is on its way the report of the first attempt is as good as its own."""
     network.handset.plan_answers(Answer.LATE, Answer.NONE)
     sending = network.sending(SHORT)
@@ -210,7 +116,7 @@ async def test_a_report_of_an_earlier_attempt_counts(network: _Network) -> None:
     assert (await sending).retries == 1
 
 
-async def test_a_handset_that_stays_silent_is_given_up(network: _Network) -> None:
+async def test_a_handset_that_stays_silent_is_given_up(network: SmsNetwork) -> None:
     """After the last attempt the caller gets a typed error that says where, which part and how often."""
     network.handset.plan_answers(Answer.PROMPT, Answer.NONE, Answer.NONE, Answer.LATE)
     sending = network.sending(LONG)
@@ -227,7 +133,7 @@ async def test_a_handset_that_stays_silent_is_given_up(network: _Network) -> Non
     assert network.counted["dropped"] == {"unexpected-report": 1}
 
 
-async def test_a_refusal_ends_the_packet_at_once(network: _Network) -> None:
+async def test_a_refusal_ends_the_packet_at_once(network: SmsNetwork) -> None:
     """RP-ERROR is an answer: no retry, and the failure cause is in the error."""
     network.handset.plan_answers(Answer.REFUSAL)
     with pytest.raises(DeliveryFailed) as failure:
@@ -245,7 +151,7 @@ async def test_a_refusal_ends_the_packet_at_once(network: _Network) -> None:
     ],
 )
 async def test_a_report_that_proves_nothing_is_dropped(
-    network: _Network, answer: Answer, reason: str
+    network: SmsNetwork, answer: Answer, reason: str
 ) -> None:
     """A second report, another's report and no report at all are counted and change nothing."""
     network.handset.plan_answers(answer)
@@ -256,7 +162,7 @@ async def test_a_report_that_proves_nothing_is_dropped(
     assert network.counted["dropped"] == {reason: 1}
 
 
-async def test_a_report_that_is_none_is_dropped_and_the_part_retried(network: _Network) -> None:
+async def test_a_report_that_is_none_is_dropped_and_the_part_retried(network: SmsNetwork) -> None:
     """Octets that are no TPDU are counted by what is wrong with them; the retry's report is the proof."""
     network.handset.plan_answers(Answer.GARBAGE)
     sending = network.sending(SHORT)
@@ -281,7 +187,7 @@ async def test_a_report_that_is_none_is_dropped_and_the_part_retried(network: _N
     ids=["UDHI set", "UDHI clear, as a card answers", "empty", "absent", "another element", "no header"],
 )
 async def test_what_a_report_carries(
-    network: _Network, user_data: UserData | None, response: bytes | None, dropped: dict[str, int]
+    network: SmsNetwork, user_data: UserData | None, response: bytes | None, dropped: dict[str, int]
 ) -> None:
     """The response packet is found with or without TP-UDHI; the receipt of anything else has none."""
     network.handset.last_report = SmsDeliverReport(user_data=user_data)
@@ -292,7 +198,7 @@ async def test_what_a_report_carries(
     assert network.counted["dropped"] == dropped
 
 
-async def test_many_packets_through_a_lossy_network(network: _Network) -> None:
+async def test_many_packets_through_a_lossy_network(network: SmsNetwork) -> None:
     """Packets to many modules at once all arrive, once each, though a third of the messages is lost."""
     seed = random.Random(42)
     handsets = [await network.new_handset(f"8988-{number}") for number in range(20)]
@@ -319,7 +225,7 @@ async def test_many_packets_through_a_lossy_network(network: _Network) -> None:
     assert network.counted["bearers"]["sms"]["retries"] == sum(send.result().retries for send in sends) > 0
 
 
-async def test_a_cancelled_send_leaves_nothing_behind(network: _Network) -> None:
+async def test_a_cancelled_send_leaves_nothing_behind(network: SmsNetwork) -> None:
     """After a cancellation neither time-outs nor late reports find the packet, and the next one goes well."""
     network.handset.plan_answers(Answer.LATE)
     sending = network.sending(SHORT)
@@ -336,7 +242,7 @@ async def test_a_cancelled_send_leaves_nothing_behind(network: _Network) -> None
     assert len(network.handset.frames) == 4
 
 
-async def test_concatenation_references_are_counted_for_each_module(network: _Network) -> None:
+async def test_concatenation_references_are_counted_for_each_module(network: SmsNetwork) -> None:
     """References go round for one module without regard to what others get."""
     other = await network.new_handset("8999")
     await network.sender.close()
@@ -350,7 +256,7 @@ async def test_concatenation_references_are_counted_for_each_module(network: _Ne
         assert references == [254, 255, 0]
 
 
-async def test_randomness_that_repeats_itself_is_misuse(network: _Network) -> None:
+async def test_randomness_that_repeats_itself_is_misuse(network: SmsNetwork) -> None:
     """Two parts under one reference would take each other's reports: refused."""
     network.handset.plan_answers(Answer.LATE)
     await network.sender.close()
@@ -364,7 +270,7 @@ async def test_randomness_that_repeats_itself_is_misuse(network: _Network) -> No
         await first
 
 
-async def test_a_sender_is_started_once_and_before_it_sends(network: _Network) -> None:
+async def test_a_sender_is_started_once_and_before_it_sends(network: SmsNetwork) -> None:
     """Sending before the start and starting twice are misuse; closing twice is not."""
     sender = network.new_sender()
     with pytest.raises(ValueError, match="has not started"):
@@ -377,19 +283,28 @@ async def test_a_sender_is_started_once_and_before_it_sends(network: _Network) -
     await sender.close()
 
 
-async def test_what_is_logged_never_holds_the_packet(network: _Network) -> None:
+async def test_what_is_logged_never_holds_the_packet(network: SmsNetwork) -> None:
     """Sent, retried and given up: the events name module and numbers and no octets."""
     network.handset.plan_answers(Answer.PROMPT, Answer.REFUSAL)
-    with capture_logs() as logs:
+    await network.sender.send(SHORT, to_ua=UA, trace=TRACE)
+    with pytest.raises(DeliveryFailed):
         await network.sender.send(SHORT, to_ua=UA, trace=TRACE)
-        with pytest.raises(DeliveryFailed):
-            await network.sender.send(SHORT, to_ua=UA, trace=TRACE)
-    ours = [log for log in logs if log["event"].startswith("sms.")]
+    ours = [log for log in network.book.entries if log["event"].startswith("sms.")]
     assert [log["event"] for log in ours] == ["sms.delivered", "sms.failed"]
     assert not any(isinstance(value, bytes) for log in ours for value in log.values())
 
 
-@pytest.mark.parametrize("wrong", [{"report_timeout_s": 0.0}, {"attempts": 0}, {"backoff_s": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"report_timeout_s": 0.0},
+        {"attempts": 0},
+        {"backoff_s": -1.0},
+        {"validity_s": 0.0},
+        {"absent_retry_s": 0.0},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
 def test_settings_that_could_never_work_are_refused(wrong: dict[str, float]) -> None:
     """No time-out, no attempt or a back-off into the past is misuse."""
     with pytest.raises(ValueError, match="positive time-out"):
@@ -400,97 +315,6 @@ def test_waits_grow_until_the_last_attempt() -> None:
     """Each retry is held back twice as long as the one before; after the last attempt there is none."""
     settings = SmsSettings(report_timeout_s=30.0, attempts=4, backoff_s=2.0)
     assert [settings.wait_s(attempt) for attempt in (1, 2, 3, 4)] == [32.0, 34.0, 38.0, 30.0]
-
-
-# ---- from modules to a role ----------------------------------------------------------------------------
-
-
-def _submit(user_data: UserData, *, ua: str = UA, bearer: Bearer = Bearer.SMS) -> Frame:
-    submit = SmsSubmit(reference=1, destination=Address(digits=OPERATOR), user_data=user_data)
-    return _mobile_originated(submit.encode(), ua=ua, bearer=bearer)
-
-
-def _mobile_originated(pdu: bytes, *, ua: str = UA, bearer: Bearer = Bearer.SMS) -> Frame:
-    return Frame(
-        bearer=bearer,
-        source=ua,
-        destination=OPERATOR,
-        pdu=pdu,
-        reference=b"R" * 8,
-        trace=TRACE,
-        sent_at=0.0,
-    )
-
-
-def _receiver(counters: Counters, *, timeout_s: float = 60.0) -> SmsReceiver:
-    reassembler = Reassembler(timeout_s=timeout_s)
-    return SmsReceiver(reassembler, counters=counters, log=structlog.get_logger())
-
-
-PACKET = InformationElement(iei=0x70, data=b"")
-
-
-def test_a_message_of_one_part_is_received_at_once() -> None:
-    """A single SMS-SUBMIT is its message, header and all."""
-    user_data = UserData(header=(PACKET,), payload=SHORT)
-    received = _receiver(Counters()).receive(_submit(user_data), 0.0)
-    assert received == ReceivedPacket(ua=UA, user_data=user_data)
-
-
-def test_parts_of_two_modules_are_kept_apart() -> None:
-    """The same reference from two modules in any order makes two messages."""
-    receiver = _receiver(Counters())
-    ones = [_submit(part, ua="8901") for part in split(LONG, reference=5, first=PACKET)]
-    twos = [_submit(part, ua="8902") for part in split(LONG[::-1], reference=5, first=PACKET)]
-    results = [
-        receiver.receive(frame, 0.0) for frame in (ones[2], twos[0], ones[0], twos[2], ones[1], twos[1])
-    ]
-    assert results[:4] == [None] * 4
-    one, two = results[4:]
-    assert one
-    assert two
-    assert (one.ua, one.user_data.payload, one.user_data.header) == ("8901", LONG, (PACKET,))
-    assert (two.ua, two.user_data.payload) == ("8902", LONG[::-1])
-
-
-@pytest.mark.parametrize(
-    ("frame", "reason"),
-    [
-        (_mobile_originated(b""), "truncated"),
-        (_mobile_originated(b"\x44\x00\x91"), "wrong-type"),
-        (_mobile_originated(b"\x01", bearer=Bearer.EVENT), "wrong-bearer"),
-    ],
-    ids=["empty", "no SMS-SUBMIT", "another bearer"],
-)
-def test_what_is_no_short_message_is_dropped(frame: Frame, reason: str) -> None:
-    """Octets that are no SMS-SUBMIT are counted and logged once by reason, and nothing is received."""
-    counters = Counters()
-    with capture_logs() as logs:
-        assert _receiver(counters).receive(frame, 0.0) is None
-    assert counters.snapshot()["dropped"] == {reason: 1}
-    assert [(log["event"], log["reason"]) for log in logs] == [("sms.dropped", reason)]
-
-
-def test_a_message_that_stays_incomplete_is_given_up() -> None:
-    """After the time-out the parts are forgotten and counted, once."""
-    counters = Counters()
-    receiver = _receiver(counters, timeout_s=60.0)
-    receiver.receive(_submit(split(LONG, reference=1, first=PACKET)[0]), 0.0)
-    with capture_logs():
-        assert [receiver.expire(59.0), receiver.expire(61.0), receiver.expire(62.0)] == [0, 1, 0]
-    assert counters.snapshot()["dropped"] == {"concatenation-timed-out": 1}
-
-
-# ---- time ----------------------------------------------------------------------------------------------
-
-
-async def test_the_system_clock_tells_the_time_and_never_goes_back() -> None:
-    """Its seconds are since 1970, each reading is at least the one before, and a sleep of nothing returns."""
-    clock = SystemClock()
-    readings = [clock.now() for _ in range(100)]
-    assert readings == sorted(readings)
-    assert readings[0] > 1_700_000_000
-    await clock.sleep(0)
 
 
 class _Counting:

@@ -84,7 +84,7 @@ async def test_publish_and_dispatch(office: Office) -> None:
     assert other.frames == []
     traffic = {"messages": 1, "octets": 2}
     assert office.counters.snapshot()["bearers"] == {
-        "sms": {"sent": traffic, "received": traffic, "retries": 0}
+        "sms": {"sent": traffic, "received": traffic, "retries": 0, "lost": 0, "air_s": 0.0}
     }
 
 
@@ -270,7 +270,7 @@ async def test_cancelled_publish(office: Office) -> None:
 
 @pytest.mark.parametrize("rounds", range(8))
 def test_closed_as_the_broker_goes(rounds: int, fleet: str, log: FilteringBoundLogger) -> None:
-    """Whoever closes some rounds of the loop after the broker hung up leaves nothing for asyncio to report."""
+    """Whoever closes some rounds of the loop after the broker hung up leaves asyncio nothing to report."""
     reported: list[dict[str, Any]] = []
 
     async def run() -> None:

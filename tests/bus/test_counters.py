@@ -18,23 +18,30 @@ def test_nothing_counted_is_empty() -> None:
 
 
 def test_traffic_is_counted_per_bearer_and_direction() -> None:
-    """Sent, received and retried messages add up apart from each other."""
+    """Sent, received, retried and lost messages and seconds on the air add up apart from each other."""
     counters = Counters()
     counters.sent("sms", 140)
     counters.sent("sms", 60)
     counters.received("sms", 12)
     counters.retried("sms")
+    counters.lost("sms")
+    counters.aired("sms", 1.5)
+    counters.aired("sms", 0.25)
     counters.received("role", 300)
     assert counters.snapshot()["bearers"] == {
         "role": {
             "sent": {"messages": 0, "octets": 0},
             "received": {"messages": 1, "octets": 300},
             "retries": 0,
+            "lost": 0,
+            "air_s": 0.0,
         },
         "sms": {
             "sent": {"messages": 2, "octets": 200},
             "received": {"messages": 1, "octets": 12},
             "retries": 1,
+            "lost": 1,
+            "air_s": 1.75,
         },
     }
 
@@ -48,6 +55,31 @@ def test_drops_and_crashes_are_counted_by_name() -> None:
     snapshot = counters.snapshot()
     assert snapshot["dropped"] == {"not-msgpack": 1, "too-large": 2}
     assert snapshot["crashes"] == {"operator": 1}
+
+
+def test_counts_of_another_process_are_added() -> None:
+    """What another process counted comes as JSON and adds up with our own, name by name."""
+    ours, theirs = Counters(), Counters()
+    for counters in (ours, theirs):
+        counters.sent("sms", 140)
+        counters.received("sms", 12)
+        counters.retried("sms")
+        counters.lost("sms")
+        counters.aired("sms", 0.5)
+        counters.dropped("late")
+        counters.crashed("operator")
+    theirs.lost("bip-udp")
+    ours.absorb(json.loads(json.dumps(theirs.snapshot())))
+    snapshot = ours.snapshot()
+    assert snapshot["bearers"]["sms"] == {
+        "sent": {"messages": 2, "octets": 280},
+        "received": {"messages": 2, "octets": 24},
+        "retries": 2,
+        "lost": 2,
+        "air_s": 1.0,
+    }
+    assert snapshot["bearers"]["bip-udp"]["lost"] == 1
+    assert (snapshot["dropped"], snapshot["crashes"]) == ({"late": 2}, {"operator": 2})
 
 
 def test_a_snapshot_does_not_move() -> None:

@@ -77,3 +77,24 @@ class Taken(Generic[T]):
         """Return how many seconds *reference* is from now, before or after."""
         difference = (int(self._clock.now()) - int.from_bytes(reference[:4], "big")) & 0xFFFFFFFF
         return min(difference, 0x100000000 - difference)
+
+
+COUNTER_WINDOW: Final = 32
+"""How far behind the latest a counter may come in: the air puts messages out of order."""
+
+
+def heard(counter: int, latest: int, window: int) -> int | None:
+    """Return the window once *counter* was heard, or None for one that was heard before, or is too old.
+
+    Bit *n* of *window* stands for the counter *latest* - *n*. The latest itself may be said again: who heard
+    it may have been stopped before it could do anything about it.
+    """
+    if counter > latest:
+        # Shifted no further than the window is wide: a counter of five octets may leap.
+        return (window << min(counter - latest, COUNTER_WINDOW) | 1) & ((1 << COUNTER_WINDOW) - 1)
+    bit = 1 << (latest - counter)
+    if counter == latest:
+        return window | bit
+    if latest - counter >= COUNTER_WINDOW or window & bit:
+        return None
+    return window | bit

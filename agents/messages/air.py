@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from agents.messages.codec import (
+    Bearers,
     Counter,
     Extent,
     Name,
@@ -21,6 +22,7 @@ from agents.messages.codec import (
     Reason,
     Seconds,
     Secret,
+    Server,
     Size,
     Tar,
     message,
@@ -57,6 +59,12 @@ class Reserve:
     expires_at: Seconds
     executions: Annotated[int, Field(ge=-1, lt=1 << 31)]
     """How often the application may run; -1 = without limit."""
+    bearers: Bearers
+    """The networks to reach the supplier over, the first choice first."""
+    server: Server
+    """Where the supplier's server is on the packet network; empty when it has none."""
+    protection: Name
+    """How the packets of a session are protected."""
 
 
 @message(12)
@@ -139,15 +147,30 @@ class Result:
     output: Secret
 
 
+@message(26)
+class Push:
+    """The supplier asks the module to open a channel over *bearer* to its server (TS 102 226's "push")."""
+
+    bearer: Name
+
+
+@message(27)
+class Announce:
+    """Operator to all its modules: the time, in seconds of the epoch. Signed with KPrOP, for everybody."""
+
+    time: Seconds
+
+
 OperatorCommand = Reserve | Block | Unblock | Release
 OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release)
-SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke)
+SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push)
 
 __all__ = [
     "MANAGER_TAR",
     "OK",
     "OPERATOR_COMMANDS",
     "SUPPLIER_COMMANDS",
+    "Announce",
     "Answer",
     "Block",
     "Call",
@@ -157,6 +180,7 @@ __all__ = [
     "LoadData",
     "OperatorCommand",
     "Prove",
+    "Push",
     "Release",
     "Reserve",
     "Result",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from agents.messages.codec import (
     UA,
+    Bearers,
     Counter,
     Extent,
     Name,
@@ -16,6 +17,7 @@ from agents.messages.codec import (
     PublicKey,
     Reason,
     Seconds,
+    Server,
     Size,
     Tar,
     message,
@@ -67,6 +69,9 @@ class Agree:
     rights: Annotated[int, Field(ge=0, lt=1 << 32)]
     expires_at: Seconds
     executions: Annotated[int, Field(ge=-1, lt=1 << 31)]
+    bearers: Bearers
+    server: Server
+    protection: Name
 
 
 @message(44)

@@ -20,6 +20,8 @@ from transport.security.suites import SUITES
 if TYPE_CHECKING:
     from transport.security.suites import SigningKey
 
+EVERYBODY: Final = "all"
+"""The target of what an operator says to all its modules at once. No UA and no role is called so."""
 _CONTEXT: Final = b"otafleet signed message v1"
 
 
@@ -34,6 +36,8 @@ class Purpose(IntEnum):
     """Module to operator: the subscriber wants a service."""
     POSSESSION = 4
     """Module to authority, through the personaliser: the private key of this public key is here."""
+    ANNOUNCEMENT = 5
+    """Operator to all its modules at once."""
 
 
 @message(1)

@@ -11,7 +11,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from wasmtime import wat2wasm
 
@@ -39,16 +40,23 @@ from agents.messages.air import (
     Reserve,
     Result,
 )
+from agents.messages.bearers import CHANNEL_BEARERS, ServerAddress
 from agents.messages.codec import decode, encode
 from agents.messages.contact import Personalise
 from agents.messages.signed import Purpose, Signed, sign
 from transport import apdu
 from transport.apdu import CommandApdu, ResponseApdu
+from transport.bip import Disconnect, TerminalChannels, TerminalProfile, Transmit
+from transport.cat_tp import CatTpConnection, Opened, SduReceived
 from transport.concatenation import Reassembler, split
+from transport.iccid import iccid_octets
 from transport.secured_packet import (
+    IDENTIFICATION_IDENTIFIER,
     RESPONSE_USER_DATA_HEADER,
+    SMS,
     CounterMode,
     Integrity,
+    PacketStream,
     PorDemand,
     ResponsePacket,
     ResponseStatus,
@@ -56,21 +64,35 @@ from transport.secured_packet import (
     decode_command,
     decode_response,
     encode_command,
+    parse_identification,
 )
 from transport.security.handshake import Responder
+from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, Terms
 from transport.sms.address import Address
 from transport.sms.timestamp import ServiceCentreTime
 from transport.sms.tpdu import SmsDeliver, SmsSubmit
 from transport.sms.user_data import IEI_COMMAND_PACKET, IEI_RESPONSE_PACKET, InformationElement, UserData
-from transport.toolkit import CommandType, Envelope, ProactiveCommand, Tag
+from transport.toolkit import (
+    BipCause,
+    CommandType,
+    Envelope,
+    ProactiveCommand,
+    Tag,
+    TerminalResponse,
+    TerminalResult,
+    TransportProtocol,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agents.handset.security_module.core import Note
     from agents.handset.security_module.definitions import Definition
+    from transport.bip import Action
+    from transport.cat_tp import CatTpSettings
+    from transport.secured_packet import Dialect
     from transport.security.keyset import SessionKeys
 
 NOW: Final = 1_800_000_000.0
@@ -186,9 +208,11 @@ class Card:
         for number, block in enumerate(blocks):
             last = LAST_BLOCK if number == len(blocks) - 1 else 0
             response = self.transmit(INS_STORE_DATA, block, p1=last, p2=number)
-            if response.status != apdu.SW_OK:
-                break
-        return response
+            if not response.is_good:
+                return response
+        # A module that has become somebody's asks the terminal to read again what it wants to hear.
+        self.serve(response)
+        return ResponseApdu(data=response.data)
 
     def get_data(self) -> ResponseApdu:
         """Ask for the signed public key."""
@@ -239,7 +263,7 @@ class Card:
         parts = split(packet, reference=self.reference, first=COMMAND)
         for number, part in enumerate(parts, 1):
             response = self.deliver(part, sender=sender, more_messages=number < len(parts))
-            assert response.status == apdu.SW_OK or response.proactive_length is not None
+            assert response.is_good
             if number < len(parts):
                 assert response.data == b""
         data = response.data
@@ -310,11 +334,11 @@ class Replied:
 def manage(card: Card, data: bytes, *, follow: bool = True) -> Replied:
     """Send *data* to the resource manager, unsecured; return what its response packet says.
 
-    With *follow* a response that is promised to come by SMS-SUBMIT is taken from there.
+    With *follow* a response that is promised ("more time", or by SMS-SUBMIT) is taken when it comes.
     """
     octets = card.download(encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=data))
     response = decode_response(octets, spi=UNSECURED)
-    if follow and response.status is ResponseStatus.RESPONSE_BY_SMS_SUBMIT:
+    if follow and response.status in (ResponseStatus.RESPONSE_BY_SMS_SUBMIT, ResponseStatus.MORE_TIME):
         assert response.data == b""
         response = decode_response(card.take_response(OPERATOR_NUMBER), spi=UNSECURED)
     assert response.tar == MANAGER_TAR
@@ -331,6 +355,7 @@ class Supplier:
     tar: bytes = TAR
     service: str = SERVICE
     counter: int = 0
+    protection: str = DEFAULT_PROTECTION
     keys: SessionKeys | None = field(default=None, repr=False)
     key: Any = field(init=False, repr=False)
     last_packet: bytes = field(default=b"", repr=False)
@@ -353,6 +378,9 @@ class Supplier:
             "rights": rights_mask({"hmac"}),
             "expires_at": 0,
             "executions": -1,
+            "bearers": ["sms"],
+            "server": b"",
+            "protection": self.protection,
         }
         return Reserve(**(values | changes))
 
@@ -366,6 +394,7 @@ class Supplier:
             tar=self.tar,
             initiator_suite=module_suite,
             responder_suite=self.suite,
+            protection=self.protection,
         )
         return Responder(terms, self.key, module_public, random.Random(self.name + ua).randbytes)
 
@@ -503,3 +532,326 @@ class Market:
     def served(self, **changes: Any) -> Market:
         """Return this market with everything done up to a loaded application."""
         return self.personalise().reserve(**changes).connect().load()
+
+
+# --- channels: the terminal's side and the server's side of the bearer independent protocol ---
+
+
+SERVER: Final = ServerAddress(host=IPv4Address("10.1.2.3"), tcp_port=4001, udp_port=4002)
+MANY_TURNS: Final = 10_000
+
+
+class Far(Protocol):
+    """The server's end of one channel: packets to the module and from it."""
+
+    came: list[bytes]
+
+    def send(self, packet: bytes, now: float) -> None:
+        """Send a packet to the module."""
+
+    def receive(self, octets: bytes, now: float) -> None:
+        """Take what the terminal transmits in one piece."""
+
+    def outgoing(self, room: int, now: float) -> list[bytes]:
+        """Return what the network brings to the terminal, whose buffer has *room* octets left."""
+
+
+class StreamFar:
+    """A TCP server's end: packets one behind the other, in pieces of *piece* octets to the terminal."""
+
+    def __init__(self, piece: int = 0xFFFF) -> None:
+        self.came: list[bytes] = []
+        self.piece = piece
+        self.waiting = bytearray()
+        self._stream = PacketStream()
+
+    def send(self, packet: bytes, now: float) -> None:  # noqa: ARG002
+        """Send a packet, or any octets."""
+        self.waiting += packet
+
+    def receive(self, octets: bytes, now: float) -> None:  # noqa: ARG002
+        """Take the next octets of the stream."""
+        self.came += self._stream.receive(octets)
+
+    def outgoing(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
+        """Return the next piece, if there is one and there is room."""
+        piece = bytes(self.waiting[: min(room, self.piece)])
+        del self.waiting[: len(piece)]
+        return [piece] if piece else []
+
+
+class CatTpFar:
+    """A UDP server's end: CAT_TP, and each service data unit a packet."""
+
+    def __init__(self, port: int, settings: CatTpSettings | None = None) -> None:
+        self.came: list[bytes] = []
+        self.identification = b""
+        self.datagrams: list[bytes] = []
+        self.raw: list[bytes] = []
+        self.connection = CatTpConnection(
+            local_port=port, remote_port=None, settings=settings, initial_sequence=0xFFF0
+        )
+        self.connection.listen()
+
+    def send(self, packet: bytes, now: float) -> None:
+        """Send a packet."""
+        self.connection.send(packet, now)
+
+    def receive(self, octets: bytes, now: float) -> None:
+        """Take a datagram."""
+        self.datagrams.append(octets)
+        self.connection.receive_datagram(octets, now)
+        for event in self.connection.events_received():
+            if isinstance(event, Opened):
+                self.identification = event.identification
+            elif isinstance(event, SduReceived):
+                self.came.append(event.octets)
+
+    def outgoing(self, room: int, now: float) -> list[bytes]:
+        """Return the datagrams that are on their way and find room; the others come later."""
+        due = self.connection.next_timer()
+        if due is not None and due <= now:
+            self.connection.handle_timer(now)
+        self.raw += self.connection.datagrams_to_send()
+        going: list[bytes] = []
+        while self.raw and sum(map(len, going)) + len(self.raw[0]) <= room:
+            going.append(self.raw.pop(0))
+        return going
+
+
+@dataclass(slots=True, kw_only=True)
+class OnlineCard(Card):
+    """A handset that has channels and timers too, and a network with a server behind each address.
+
+    *asked* are all proactive commands in their order; *refuses*: connections do not come about (``network``:
+    for want of a network, ``server``: because of the server, ``channel``: the terminal has none to give).
+    *lost*: what is transmitted gets nowhere. *settings* are the server's for CAT_TP.
+    """
+
+    profile: TerminalProfile = field(default_factory=TerminalProfile)
+    channels: TerminalChannels = field(init=False)
+    asked: list[ProactiveCommand] = field(default_factory=list)
+    timers: dict[int, float] = field(default_factory=dict)
+    fars: dict[int, Far] = field(default_factory=dict)
+    closed: list[int] = field(default_factory=list)
+    refuses: str = ""
+    lost: bool = False
+    piece: int = 0xFFFF
+    settings: CatTpSettings | None = None
+
+    def __post_init__(self) -> None:
+        Card.__post_init__(self)
+        self.channels = TerminalChannels(self.profile)
+
+    @property
+    def far(self) -> Far:
+        """The server's end of the newest channel."""
+        return next(reversed(self.fars.values()))
+
+    def kinds(self) -> list[CommandType]:
+        """Return, once, what sort of commands the module asked for, in their order."""
+        kinds = [command.type for command in self.asked]
+        self.asked.clear()
+        return kinds
+
+    def serve(self, response: ResponseApdu, typed: Iterable[bytes] = ()) -> None:
+        """Do what the module asks for, and bring it what comes of that, until all is quiet."""
+        subscriber = Subscriber(types=deque(typed))
+        self._pump(response, subscriber)
+        for _ in range(MANY_TURNS):
+            self._bring()
+            events = self.channels.events()
+            if not events:
+                break
+            for event in events:
+                self._pump(self.envelope(event), subscriber)
+        else:
+            raise AssertionError("module and server never come to an end")
+        self.shown += subscriber.shown
+
+    def run(self) -> None:
+        """Bring the module what its servers have for it; serve what it asks for then."""
+        self.serve(ResponseApdu())
+
+    def cut(self, channel: int | None = None) -> None:
+        """Let the network lose a channel, the newest unless it is named."""
+        number = next(reversed(self.fars)) if channel is None else channel
+        del self.fars[number]
+        self.channels.dropped(number)
+        self.run()
+
+    def tick(self) -> bool:
+        """Let time pass until the next timer ends; say whether there was one."""
+        if not self.timers:
+            return False
+        timer = min(self.timers, key=self.timers.__getitem__)
+        self.now = max(self.now, self.timers.pop(timer))
+        self.serve(self.envelope(Envelope(tag=Tag.TIMER_EXPIRATION, timer=timer)))
+        return True
+
+    def _pump(self, response: ResponseApdu, subscriber: Subscriber) -> None:
+        while response.proactive_length is not None:
+            command = ProactiveCommand.parse(self.transmit(INS_FETCH).data)
+            self.asked.append(command)
+            said = self._perform(command, subscriber)
+            response = self.transmit(INS_TERMINAL_RESPONSE, said.encode())
+
+    def _perform(self, command: ProactiveCommand, subscriber: Subscriber) -> TerminalResponse:
+        if command.type is CommandType.SEND_SHORT_MESSAGE:
+            self.sent.append(SmsSubmit.parse(command.tpdu))
+        if command.type is CommandType.TIMER_MANAGEMENT:
+            self.timers[command.timer] = self.now + command.timer_value_s
+        if command.type not in CHANNEL_COMMANDS:
+            return answer(command, subscriber)
+        if self.refuses == "channel" and command.type is CommandType.OPEN_CHANNEL:
+            cause = BipCause.NO_CHANNEL_AVAILABLE
+            return TerminalResponse.to(command, TerminalResult.BIP_ERROR, cause=cause)
+        self._bring()  # the network does not wait for the module
+        step = self.channels.command(command)
+        said = step.response
+        for action in step.actions:
+            said = self._act(action) or said
+        assert said is not None
+        return said
+
+    def _act(self, action: Action) -> TerminalResponse | None:
+        if isinstance(action, Disconnect):
+            self.fars.pop(action.channel, None)
+            self.closed.append(action.channel)
+        elif isinstance(action, Transmit):
+            if not self.lost and action.channel in self.fars:
+                self.fars[action.channel].receive(action.octets, self.now)
+        elif action.protocol is TransportProtocol.UDP_CLIENT:
+            self.fars[action.channel] = CatTpFar(action.port, self.settings)
+        elif self.refuses:
+            return self.channels.refused(action.channel, network=self.refuses == "server")
+        else:
+            self.fars[action.channel] = StreamFar(self.piece)
+            return self.channels.connected(action.channel)
+        return None
+
+    def _bring(self) -> None:
+        for channel, far in self.fars.items():
+            for octets in far.outgoing(self.channels.room(channel), self.now):
+                if not self.lost:
+                    self.channels.received(channel, octets)
+
+
+CHANNEL_COMMANDS: Final = frozenset(
+    {
+        CommandType.SET_UP_EVENT_LIST,
+        CommandType.OPEN_CHANNEL,
+        CommandType.CLOSE_CHANNEL,
+        CommandType.SEND_DATA,
+        CommandType.RECEIVE_DATA,
+        CommandType.GET_CHANNEL_STATUS,
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class OnlineSupplier(Supplier):
+    """A supplier whose packets go over the bearer that *bearer* names, once there is a link."""
+
+    bearer: str = "sms"
+
+    @property
+    def dialect(self) -> Dialect:
+        """How packets are written on this bearer."""
+        return CHANNEL_BEARERS[self.bearer].dialect if self.bearer in CHANNEL_BEARERS else SMS
+
+    def packet(self, message: object, *, counter: int | None = None, **changes: Any) -> bytes:
+        """Return a secured packet in the bearer's dialect."""
+        terms = {"dialect": self.dialect} | changes
+        return Supplier.packet(self, message, counter=counter, **terms)
+
+    def exchange(self, card: Card, packet: bytes, *, spi: SecurityParameters = SECURED) -> ResponsePacket:
+        """Send a packet over the link, or as short messages; return the response packet."""
+        if self.dialect is SMS:
+            return Supplier.exchange(self, card, packet, spi=spi)
+        keys = self.keys.from_module if self.keys else None
+        return decode_response(talk(card, packet), spi=spi, keys=keys, dialect=self.dialect)
+
+
+def talk(card: Card, packet: bytes) -> bytes:
+    """Send *packet* over the newest channel; return the one packet that comes back."""
+    assert isinstance(card, OnlineCard)
+    far = card.far
+    far.send(packet, card.now)
+    card.run()
+    [octets] = far.came
+    far.came.clear()
+    return octets
+
+
+@dataclass(slots=True, kw_only=True)
+class OnlineMarket(Market):
+    """A market whose supplier has a server, and whose handset has channels; *bearer* is his first choice."""
+
+    bearer: str = "bip-tcp"
+    profile: TerminalProfile = field(default_factory=TerminalProfile)
+
+    def __post_init__(self) -> None:
+        Market.__post_init__(self)
+        self.card = OnlineCard(size=self.size, profile=self.profile)
+        self.supplier = OnlineSupplier(suite=self.supplier_suite, bearer=self.bearer)
+
+    @property
+    def online(self) -> OnlineCard:
+        """The handset, as what it is."""
+        assert isinstance(self.card, OnlineCard)
+        return self.card
+
+    def reserve(self, **changes: Any) -> OnlineMarket:
+        """RES: over the first choice, else by short messages."""
+        terms = {"bearers": [self.bearer, "sms"], "server": SERVER.encode()} | changes
+        Market.reserve(self, **terms)
+        return self
+
+    def heard(self) -> Call:
+        """Return the one call that has come to the newest channel's server, behind the identification."""
+        call, far = None, self.online.far
+        for packet in far.came:
+            if packet[0] == IDENTIFICATION_IDENTIFIER:
+                assert call is None
+                assert parse_identification(packet).ua == iccid_octets(UA)
+            else:
+                assert call is None
+                assert isinstance(self.supplier, OnlineSupplier)
+                call = decode(decode_command(packet, dialect=self.supplier.dialect).data, Call)
+        far.came.clear()
+        assert call is not None
+        return call
+
+    def call(self, supplier: Supplier | None = None) -> Call:
+        """SER: the subscriber has the handset call the supplier; return the call."""
+        supplier = supplier or self.supplier
+        if isinstance(supplier, OnlineSupplier) and supplier.dialect is not SMS:
+            assert self.card.use_menu(2, supplier.service) == []
+            return self.heard()
+        return Market.call(self, supplier)
+
+    def prove(self, call: Call) -> None:
+        """SER: the supplier answers *call* over his bearer; he has the session then."""
+        assert isinstance(self.supplier, OnlineSupplier)
+        dialect = self.supplier.dialect
+        responder = self.supplier.responder(UA, self.module_suite, self.public)
+        proof = responder.receive(call.opening)
+        assert proof is not None
+        data = encode(Prove(tar=self.supplier.tar, proof=proof))
+        if dialect is SMS:
+            replied = manage(self.card, data)
+        else:
+            packet = encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=data, dialect=dialect)
+            response = decode_response(talk(self.card, packet), spi=UNSECURED, dialect=dialect)
+            assert response.tar == MANAGER_TAR
+            replied = Replied(status=response.status, data=response.data)
+        assert replied.status is ResponseStatus.POR_OK
+        responder.receive(replied.data)
+        self.supplier.keys, self.supplier.counter = responder.keys, 0
+
+    def connect(self, supplier: Supplier | None = None) -> OnlineMarket:
+        """SER: the subscriber calls, supplier and module prove themselves, over the first choice."""
+        assert supplier is None
+        self.prove(self.call())
+        return self

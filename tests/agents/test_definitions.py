@@ -27,10 +27,7 @@ from agents.handset.security_module.rights import RIGHTS, rights_mask, rights_na
 
 KEYS = [bytes([n]) * 16 for n in b"ABCD"]
 SESSION = SessionRecord(
-    to_module_cipher=KEYS[0],
-    to_module_mac=KEYS[1],
-    from_module_cipher=KEYS[2],
-    from_module_mac=KEYS[3],
+    keys=bytes((1, 1)) + b"".join(KEYS),
     received_counter=7,
     sent_counter=0xFFFFFFFFFF,
 )
@@ -166,10 +163,11 @@ def test_a_definition_that_cannot_be_is_not_made(changes: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"to_module_mac": b"k" * 15}, {"received_counter": -1}, {"sent_counter": 1 << 40}],
+    [{"keys": b""}, {"keys": bytes(131)}, {"keys": "k"}, {"received_counter": -1}, {"sent_counter": 1 << 40}],
+    ids=["no-keys", "too-many-keys", "keys-of-text", "counter-below", "counter-above"],
 )
 def test_a_session_that_cannot_be_is_not_made(changes: dict[str, Any]) -> None:
-    """Keys have sixteen octets and counters five."""
+    """Keys are 1 to 130 octets and counters five."""
     with pytest.raises(ValueError, match=r".+"):
         replace(SESSION, **changes)
 
@@ -183,7 +181,7 @@ def test_keys_do_not_show_in_a_repr() -> None:
 def test_a_rejected_record_is_not_quoted() -> None:
     """The rejection of a record with broken keys says nothing of them."""
     values = msgpack.unpackb(_definition(session=SESSION).encode())
-    values[-1][0] = b"A" * 17
+    values[-1][0] = b"A" * 131
     with pytest.raises(ImageRejected) as caught:
         Definition.parse(msgpack.packb(values))
     assert "AAAA" not in repr(caught.value)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agents import freshness
 from agents.errors import MessageRejected
-from agents.freshness import WINDOW_S, References, Taken
+from agents.freshness import COUNTER_WINDOW, WINDOW_S, References, Taken, heard
 from agents.randomness import make_rng
 from tests.bus.manual_clock import ManualClock
 
@@ -117,3 +117,24 @@ def test_what_is_let_go_may_be_taken_again() -> None:
     taken.forget("mno", now)
     taken.take("mno", now, "second")
     assert taken.get("mno", now) == "second"
+
+
+@given(st.permutations(range(1, 24)))
+def test_counters_out_of_order(order: list[int]) -> None:
+    """Whatever order counters of one window come in, each is heard once, and only the latest once more."""
+    latest = window = 0
+    for place, counter in enumerate(order):
+        after = heard(counter, latest, window)
+        assert after is not None
+        latest, window = max(latest, counter), after
+        for before in order[: place + 1]:
+            assert (heard(before, latest, window) is None) is (before != latest)
+
+
+def test_counters_that_are_too_old() -> None:
+    """What is a window behind the latest is not heard, and a leap forgets all that was before it."""
+    window = heard(100, 0, 0)
+    assert window is not None
+    assert heard(100 - COUNTER_WINDOW, 100, window) is None
+    assert heard(101 - COUNTER_WINDOW, 100, window) is not None
+    assert heard(1 << 39, 100, window) == 1

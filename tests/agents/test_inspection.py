@@ -51,9 +51,7 @@ def module() -> Memory:
     """Return a personalised module with two resources: one loaded, served and limited, one blocked."""
     memory = Memory.format(32768)
     table = DefinitionTable(memory)
-    session = SessionRecord(
-        to_module_cipher=SECRET, to_module_mac=SECRET, from_module_cipher=SECRET, from_module_mac=SECRET
-    )
+    session = SessionRecord(keys=4 * SECRET)
     with memory.transaction() as transaction:
         memory.put_record(transaction, Record.IDENTITY, b"private key: " + SECRET)
         first = definition(

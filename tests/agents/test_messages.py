@@ -27,6 +27,9 @@ SERVICE: dict[str, Any] = {
     "rights": 5,
     "expires_at": 0,
     "executions": -1,
+    "bearers": ["bip-tcp", "sms"],
+    "server": bytes([192, 0, 2, 1, 0x9C, 0x40, 0x9C, 0x41]),
+    "protection": "aes-128",
 }
 ROOT: dict[str, Any] = {"authority": "root", "authority_suite": "x25519", "authority_public": KEY}
 MNO: dict[str, Any] = {
@@ -49,6 +52,8 @@ MESSAGES = [
     air.LoadData(octets=SECRET),
     air.Invoke(argument=SECRET),
     air.Result(reason="", status=0, output=SECRET),
+    air.Push(bearer="bip-tcp"),
+    air.Announce(time=1_800_000_000),
     contact.Personalise(ua=UA, suite="x25519", **ROOT, **MNO),
     inside.Register(
         ua=UA, suite="p256", public=KEY, memory=32768, operator="mno", suites=["p256"], possession=b"p"
@@ -64,7 +69,7 @@ MESSAGES = [
     orders.Order(run=1, do="invoke", ua=UA, service="account", argument=SECRET),
     orders.Event(run=1, do="invoke", ua=UA, service="account", result="ok", reason="", output=SECRET),
     Identity(ua=UA, suite="x25519", private=SECRET, public=KEY, **ROOT, **MNO),
-    Turns(command=1, digest=bytes(32), request=2, seen=3),
+    Turns(command=1, digest=bytes(32), request=2, seen=3, announcement=4),
 ]
 CLASSES = tuple(type(each) for each in MESSAGES)
 EACH = pytest.mark.parametrize("value", MESSAGES, ids=lambda value: type(value).__name__)

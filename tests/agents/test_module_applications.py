@@ -354,10 +354,10 @@ def test_an_exhausted_resource_is_closed_to_its_supplier() -> None:
 
 
 def test_a_long_result_follows_by_itself(served: Market) -> None:
-    """A result that does not fit the report comes in short messages; the report says so with status 0B."""
+    """A result that does not fit the report comes in short messages; the report says so with status 08."""
     argument = b"\0" + bytes(range(250))
     response = served.supplier.exchange(served.card, served.supplier.packet(Invoke(argument=argument)))
-    assert (response.status, response.data) == (ResponseStatus.RESPONSE_BY_SMS_SUBMIT, b"")
+    assert (response.status, response.data) == (ResponseStatus.MORE_TIME, b"")
     assert response.proven
     keys = served.supplier.keys
     assert keys is not None
@@ -368,7 +368,7 @@ def test_a_long_result_follows_by_itself(served: Market) -> None:
     assert argument in follows.data
 
 
-@pytest.mark.parametrize("length", range(70, 110, 4))
+@pytest.mark.parametrize("length", range(74, 130, 4))
 def test_a_result_at_the_edge_of_a_report(served: Market, length: int) -> None:
     """Every result comes once, in the report as long as it fits and by itself from there on."""
     argument = bytes(length)
@@ -377,7 +377,7 @@ def test_a_result_at_the_edge_of_a_report(served: Market, length: int) -> None:
         assert argument in response.data
         assert served.card.sent == []
     else:
-        assert response.status is ResponseStatus.RESPONSE_BY_SMS_SUBMIT
+        assert response.status is ResponseStatus.MORE_TIME
         assert len(served.card.take_response(served.supplier.number)) > 137
 
 

@@ -190,8 +190,9 @@ def test_a_message_without_a_command_packet(market: Market, header: tuple[Inform
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
-        (b"", "short"),
-        (bytes(15), "short"),
+        (b"", "cpl"),
+        (b"\0", "cpl"),
+        (bytes(15), "cpl"),
         (bytes(16), "cpl"),
         (b"\0\x0e\x0c" + bytes(13), "chl"),
         (b"\0\x0e\x0d\0\x03" + bytes(11), "spi"),
@@ -216,7 +217,8 @@ def test_octets_that_are_no_sms_deliver(market: Market, tpdu: bytes) -> None:
     ("octets", "reason"),
     [
         ("", "unknown-envelope"),
-        ("d2028c00", "unknown-envelope"),
+        ("d5028c00", "unknown-envelope"),
+        ("d2028c00", "bad-value"),
         ("d1ff", "bad-length"),
         ("d1028b00d1028b00", "wrong-tag"),
         ("d3029000", "bad-item-identifier"),
@@ -238,7 +240,9 @@ def test_an_envelope_that_is_none(market: Market, octets: str, reason: str) -> N
         ("", apdu.SW_WRONG_LENGTH),
         ("8012", apdu.SW_WRONG_LENGTH),
         ("80c20000ff00", apdu.SW_WRONG_LENGTH),
-        ("00a4040000", apdu.SW_CLA_NOT_SUPPORTED),
+        ("00a4040000", apdu.SW_FILE_NOT_FOUND),
+        ("00b0000000", apdu.SW_CONDITIONS_NOT_SATISFIED),
+        ("00c20000", apdu.SW_INS_NOT_SUPPORTED),
         ("a0120000", apdu.SW_CLA_NOT_SUPPORTED),
         ("80b00000", apdu.SW_INS_NOT_SUPPORTED),
         ("8012000000", apdu.SW_CONDITIONS_NOT_SATISFIED),

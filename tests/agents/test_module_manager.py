@@ -37,6 +37,7 @@ from tests.agents.module_kit import (
     manage,
     probe,
 )
+from transport.errors import PacketRejected
 from transport.secured_packet import (
     Integrity,
     PacketKeys,
@@ -464,13 +465,13 @@ def test_the_response_is_as_it_was_asked_for(market: Market, por: PorDemand) -> 
 
 
 def test_an_answer_too_long_for_the_report_follows_by_itself() -> None:
-    """A signed answer that does not fit the report comes in short messages, promised with status 0B."""
+    """A signed answer that does not fit the report comes in short messages, promised with status 08."""
     market = Market()
     market.operator.name = "an-operator-of-a-very-long-name."
     market.personalise()
     data = market.operator.signed(market.supplier.reserve())
     replied = manage(market.card, data, follow=False)
-    assert replied == Replied(status=ResponseStatus.RESPONSE_BY_SMS_SUBMIT, data=b"")
+    assert replied == Replied(status=ResponseStatus.MORE_TIME, data=b"")
     response = decode_response(market.card.take_response(OPERATOR_NUMBER), spi=UNSECURED)
     assert response.status is ResponseStatus.POR_OK
     signed = decode(response.data, Signed)
@@ -479,8 +480,39 @@ def test_an_answer_too_long_for_the_report_follows_by_itself() -> None:
     assert (signed.signer, signed.target) == (UA, market.operator.name)
 
 
-@pytest.mark.parametrize("integrity", [each for each in Integrity if each is not Integrity.NONE])
-@pytest.mark.parametrize("ciphered", [False, True])
+@pytest.mark.parametrize("in_submit", [False, True], ids=["in-report", "in-submit"])
+def test_a_response_with_a_redundancy_check_needs_no_key(
+    market: Market,
+    in_submit: bool,  # noqa: FBT001 -- a case
+) -> None:
+    """Without keys a response may still be checked for errors, where that is what was asked for."""
+    spi = SecurityParameters(por=PorDemand.ALWAYS, por_integrity=Integrity.RC, por_in_submit=in_submit)
+    data = market.operator.signed(market.supplier.reserve())
+    octets = market.card.download(encode_command(spi=spi, tar=MANAGER_TAR, data=data))
+    if in_submit:
+        assert decode_response(octets, spi=spi).status is ResponseStatus.RESPONSE_BY_SMS_SUBMIT
+        octets = market.card.take_response(OPERATOR_NUMBER)
+    response = decode_response(octets, spi=spi)
+    assert response.status is ResponseStatus.POR_OK
+    assert decode(decode(response.data, Signed).body, Answer) == Answer(reason="", rsc_id=1)
+    for at in (len(octets) - 1, len(octets) // 2):
+        wrong = octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
+        with pytest.raises(PacketRejected):
+            decode_response(wrong, spi=spi)
+
+
+@pytest.mark.parametrize(
+    ("integrity", "ciphered"),
+    [
+        (Integrity.CC, False),
+        (Integrity.DS, False),
+        (Integrity.NONE, True),
+        (Integrity.RC, True),
+        (Integrity.CC, True),
+        (Integrity.DS, True),
+    ],
+    ids=["cc", "ds", "ciphered", "rc-ciphered", "cc-ciphered", "ds-ciphered"],
+)
 @pytest.mark.parametrize("in_submit", [False, True])
 def test_a_response_that_no_key_can_protect_does_not_crash(
     market: Market,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.handset.security_module.life_cycle import ResourceState
-from agents.messages.air import Block, Invoke, Prove, Release, Unblock
-from agents.messages.codec import encode
+from agents.messages.air import Block, Invoke, Prove, Release, Result, Unblock
+from agents.messages.codec import decode, encode
 from tests.agents.module_kit import (
     NOW,
     SECURED,
@@ -529,20 +529,46 @@ def test_below_the_minimum_level_without_a_session(market: Market, level: str) -
     assert market.card.reasons == ["no-session"]
 
 
-@pytest.mark.parametrize("integrity", [Integrity.RC, Integrity.DS])
-@pytest.mark.parametrize("in_submit", [False, True])
-def test_a_response_of_a_kind_that_is_not_known(
+@pytest.mark.parametrize("in_submit", [False, True], ids=["in-report", "in-submit"])
+def test_a_response_with_a_redundancy_check(
     served: Market,
-    integrity: Integrity,
     in_submit: bool,  # noqa: FBT001 -- a case
 ) -> None:
-    """Who asks for a redundancy check or a signature on the response is refused, and nothing is run."""
+    """Who asks for a redundancy check on the response gets it, whichever way the response goes."""
     spi = SecurityParameters(
         counter=CounterMode.HIGHER,
         ciphering=True,
         integrity=Integrity.CC,
         por=PorDemand.ALWAYS,
-        por_integrity=integrity,
+        por_integrity=Integrity.RC,
+        por_ciphering=True,
+        por_in_submit=in_submit,
+    )
+    keys = served.supplier.keys
+    assert keys is not None
+    number = served.supplier.number
+    octets = served.card.download(served.supplier.packet(RUN, spi=spi), sender=number)
+    if in_submit:
+        promise = decode_response(octets, spi=spi, keys=keys.from_module)
+        assert promise.status is ResponseStatus.RESPONSE_BY_SMS_SUBMIT
+        octets = served.card.take_response(number)
+    response = decode_response(octets, spi=spi, keys=keys.from_module)
+    assert response.status is ResponseStatus.POR_OK
+    assert decode(response.data, Result).output == b"\x01\0"
+
+
+@pytest.mark.parametrize("in_submit", [False, True])
+def test_a_response_of_a_kind_that_is_not_known(
+    served: Market,
+    in_submit: bool,  # noqa: FBT001 -- a case
+) -> None:
+    """Who asks for a signature on the response is refused, and nothing is run."""
+    spi = SecurityParameters(
+        counter=CounterMode.HIGHER,
+        ciphering=True,
+        integrity=Integrity.CC,
+        por=PorDemand.ALWAYS,
+        por_integrity=Integrity.DS,
         por_in_submit=in_submit,
     )
     before = served.card.image
@@ -605,6 +631,7 @@ def test_an_altered_packet_changes_nothing(data: st.DataObject) -> None:
     packet[at] ^= data.draw(st.integers(1, 255))
     before, runs = market.card.image, len(market.card.notes)
     market.card.transmit_part(bytes(packet), sender="15550200")
+    market.card.sent.clear()  # an altered SPI may ask for the refusal in a short message of its own
     assert market.card.image == before
     assert all(note.name != "application.invoked" for note in market.card.notes[runs:])
 

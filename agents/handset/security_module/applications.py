@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.handset.security_module import run_unit
+from agents.handset.security_module import links, run_unit
 from agents.handset.security_module.core import Upload
 from agents.handset.security_module.errors import (
     ApplicationRefused,
@@ -22,7 +22,7 @@ from agents.handset.security_module.errors import (
 )
 from agents.handset.security_module.life_cycle import ResourceEvent, ResourceState
 from agents.handset.security_module.outgoing import show
-from agents.messages.air import SUPPLIER_COMMANDS, Invoke, LoadApplication, LoadData, Result
+from agents.messages.air import SUPPLIER_COMMANDS, Invoke, LoadApplication, LoadData, Push, Result
 from agents.messages.codec import decode
 from transport.errors import Rejected
 
@@ -105,6 +105,11 @@ def _invoke(core: Core, definition: Definition, command: Invoke, now: float) -> 
     return invoke(core, definition, command.argument, now)
 
 
+def _push(core: Core, definition: Definition, command: Push, now: float) -> Result:
+    links.push(core, definition, command.bearer, now)
+    return DONE
+
+
 def _load_data(core: Core, definition: Definition, command: LoadData, now: float) -> Result:
     definition.after(ResourceEvent.PERSONALISE)
     result = _run(core, definition, "personalise", command.octets, now)
@@ -113,12 +118,22 @@ def _load_data(core: Core, definition: Definition, command: LoadData, now: float
 
 
 def _load_application(core: Core, definition: Definition, command: LoadApplication, _now: float) -> Result:
+    if _is_loaded(core, definition, command):
+        return DONE  # the piece that completed it, said again because its answer was lost
     upload = _piece(core, definition, command)
     if len(upload.octets) < upload.total:
         return DONE
     del core.uploads[definition.tar]
     _install(core, definition, command.version, bytes(upload.octets))
     return DONE
+
+
+def _is_loaded(core: Core, definition: Definition, command: LoadApplication) -> bool:
+    known = (definition.version, definition.code_length) == (command.version, command.total)
+    if not known or command.offset == 0 or definition.tar in core.uploads:
+        return False
+    code = core.definitions.read_code(definition)
+    return code[command.offset : command.offset + len(command.octets)] == command.octets
 
 
 def _piece(core: Core, definition: Definition, command: LoadApplication) -> Upload:
@@ -129,6 +144,8 @@ def _piece(core: Core, definition: Definition, command: LoadApplication) -> Uplo
         upload = core.uploads[definition.tar] = Upload(version=command.version, total=command.total)
     if upload is None or (upload.version, upload.total) != (command.version, command.total):
         raise ApplicationRefused("piece-of-another")
+    if upload.octets[command.offset :] == command.octets:
+        return upload  # said again over another bearer, because the answer was lost
     if command.offset != len(upload.octets):
         raise ApplicationRefused("piece-out-of-order")
     if command.offset + len(command.octets) > upload.total:
@@ -157,4 +174,5 @@ _COMMANDS: Final[Mapping[type[Any], Callable[[Core, Definition, Any, float], Res
     LoadApplication: _load_application,
     LoadData: _load_data,
     Invoke: _invoke,
+    Push: _push,
 }

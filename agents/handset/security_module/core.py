@@ -15,6 +15,7 @@ from pydantic import Field
 from agents.handset.security_module.definitions import DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.memory import Record
+from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import (
     UA,
     Counter,
@@ -28,18 +29,20 @@ from agents.messages.codec import (
     message,
 )
 from agents.messages.signed import sign
+from transport.cell_broadcast import MessageFilter, PageAssembler
 from transport.concatenation import Reassembler
 from transport.errors import Rejected
 from transport.security.suites import SUITES
 from transport.sms.user_data import IEI_COMMAND_PACKET
+from transport.toolkit import CommandType, ProactiveCommand
 
 if TYPE_CHECKING:
+    from agents.handset.security_module.links import Link
     from agents.handset.security_module.memory import Memory, Transaction
     from agents.handset.security_module.menu import Dialogue
     from agents.messages.signed import Purpose
     from transport.security.handshake import Initiator
     from transport.security.suites import Rng, SigningKey
-    from transport.toolkit import ProactiveCommand
 
 T = TypeVar("T")
 
@@ -50,7 +53,17 @@ MAX_PROACTIVE: Final = 64
 """Commands that wait to be fetched: what the longest response needs as short messages, twice over."""
 MAX_MESSAGES: Final = 4
 MAX_BUFFERED_OCTETS: Final = 8192
-PART_TIMEOUT_S: Final = 300.0
+MAX_MESSAGES_PER_SENDER: Final = 2
+MAX_OCTETS_PER_SENDER: Final = 6144
+"""So that no sender crowds out another, as a supplier might the operator."""
+PART_TIMEOUT_S: Final = 86400.0
+"""Between two parts the handset may be off, for as long as a service centre keeps the rest for it."""
+PAGE_TIMEOUT_S: Final = 86400.0
+"""A broadcast is repeated for hours: what one repetition lacked, a later one brings."""
+EF_CBMID: Final = bytes.fromhex("3F007FFF6F48")
+"""The path of the file that says which broadcasts the module wants (TS 31.102 clause 4.2.20)."""
+FILE_CHANGE: Final = 0x01
+"""REFRESH: file change notification (TS 102 223 clause 8.6)."""
 
 
 @message(200)
@@ -78,7 +91,10 @@ class Turns:
     digest: Annotated[bytes, Field(max_length=32)] = b""
     request: Counter = 0
     seen: Seconds = 0
-    """The latest time that a resource was found expired at: a clock set back does not bring it to life."""
+    """The latest time that the operator announced or a resource was found expired at: a clock that is set
+    back brings nothing to life."""
+    announcement: Counter = 0
+    """The counter of the operator's last announcement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +126,18 @@ class Core:
         "calls",
         "definitions",
         "dialogue",
+        "fetched",
+        "filter",
         "identity",
+        "links",
         "memory",
         "notes",
+        "pages",
+        "parting",
         "proactive",
         "reference",
         "rng",
+        "selected",
         "turns",
         "uploads",
     )
@@ -130,6 +152,12 @@ class Core:
         self.calls: dict[bytes, Initiator] = {}
         self.uploads: dict[bytes, Upload] = {}
         self.proactive: deque[ProactiveCommand] = deque()
+        self.fetched: ProactiveCommand | None = None
+        self.links: dict[tuple[bytes, str], Link] = {}
+        self.parting: list[Link] = []
+        self.pages = PageAssembler(max_messages=MAX_MESSAGES, timeout_s=PAGE_TIMEOUT_S)
+        self.filter = self._wanted()
+        self.selected = False
         self.notes: deque[Note] = deque(maxlen=MAX_NOTES)
         self.dialogue: Dialogue | None = None
         self.blocks = b""
@@ -145,6 +173,8 @@ class Core:
             self._reassembler = Reassembler(
                 max_messages=MAX_MESSAGES,
                 max_octets=MAX_BUFFERED_OCTETS,
+                max_per_sender=MAX_MESSAGES_PER_SENDER,
+                max_octets_per_sender=MAX_OCTETS_PER_SENDER,
                 timeout_s=PART_TIMEOUT_S,
                 require_first_element=IEI_COMMAND_PACKET,
             )
@@ -190,6 +220,17 @@ class Core:
     def note(self, name: str, *, reason: str = "", tar: bytes = b"") -> None:
         """Leave word for the shell to log."""
         self.notes.append(Note(name=name, reason=reason, tar=tar))
+
+    def renew_filter(self) -> None:
+        """Have the terminal read EF.CBMID again if what we want to hear has changed (TS 31.111 REFRESH)."""
+        wanted = self._wanted()
+        if wanted != self.filter:
+            self.filter = wanted
+            self.ask(ProactiveCommand(type=CommandType.REFRESH, qualifier=FILE_CHANGE, files=(EF_CBMID,)))
+
+    def _wanted(self) -> MessageFilter:
+        """Return what a personalised module listens to: its operator's announcements."""
+        return MessageFilter(identifiers=(ANNOUNCEMENTS,) if self.identity else ())
 
     def ask(self, command: ProactiveCommand) -> None:
         """Queue *command* for the terminal to fetch; one too many is dropped, with a note."""

@@ -20,31 +20,29 @@ from agents.handset.security_module.life_cycle import (
     transition,
 )
 from agents.handset.security_module.rights import rights_mask, rights_names
+from transport.security.keyset import DEFAULT_PROTECTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _RECORD_VERSION: Final = 1
-_KEY_OCTETS: Final = 16
 _DIGEST_OCTETS: Final = 32
+_MAX_SESSION_KEYS: Final = 130  # two keys a direction of at most 32 octets, and what they are
+_MAX_BEARERS: Final = 4
 MAX_COUNTER: Final = 0xFFFFFFFFFF  # CNTR has five octets (TS 102 225 §5.1.4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
-    """The keyset that a handshake left in a resource: AES-128 keys a direction, counters of five octets."""
+    """The keyset that a handshake left in a resource, as ``SessionKeys.dump`` wrote it, and its counters."""
 
-    to_module_cipher: bytes = field(repr=False)
-    to_module_mac: bytes = field(repr=False)
-    from_module_cipher: bytes = field(repr=False)
-    from_module_mac: bytes = field(repr=False)
+    keys: bytes = field(repr=False)
     received_counter: int = 0
     sent_counter: int = 0
 
     def __post_init__(self) -> None:
-        keys = (self.to_module_cipher, self.to_module_mac, self.from_module_cipher, self.from_module_mac)
-        if any(type(key) is not bytes or len(key) != _KEY_OCTETS for key in keys):
-            raise ValueError(f"a session key has {_KEY_OCTETS} octets")
+        if type(self.keys) is not bytes or not self.keys or len(self.keys) > _MAX_SESSION_KEYS:
+            raise ValueError(f"the keys of a session are 1 to {_MAX_SESSION_KEYS} octets")
         _check_range("received_counter", self.received_counter, 0, MAX_COUNTER)
         _check_range("sent_counter", self.sent_counter, 0, MAX_COUNTER)
 
@@ -72,17 +70,21 @@ _LENGTHS: Final[Mapping[str, tuple[type[bytes | str], int]]] = MappingProxyType(
         "supplier_public": (bytes, 2048),
         "code_digest": (bytes, _DIGEST_OCTETS),
         "supplier_digest": (bytes, _DIGEST_OCTETS),
+        "server": (bytes, 8),
+        "protection": (str, 16),
     },
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """One resource (DESIGN section 6). Sizes and ``start`` are octets of the image, code first, then data.
+    """One resource. Sizes and ``start`` are octets of the image, code first, then data.
 
-    ``supplier_number`` is where short messages to the supplier go. ``supplier_public`` and ``code_digest``
-    (SHA-256) are empty when there is none; ``expires_at`` is in seconds of the epoch, 0 = never;
-    ``executions_left`` is -1 when unlimited. A definition that cannot be is a ValueError.
+    ``supplier_number`` is where short messages to the supplier go; ``server`` is where it is on the packet
+    network (IPv4 address 4, TCP port 2, UDP port 2), ``bearers`` the networks in the order of choice.
+    ``supplier_public`` and ``code_digest`` (SHA-256) are empty when there is none; ``expires_at`` is in
+    seconds of the epoch, 0 = never; ``executions_left`` is -1 when unlimited. One that cannot be is a
+    ValueError.
     """
 
     rsc_id: int
@@ -104,6 +106,9 @@ class Definition:
     rights: frozenset[str] = frozenset()
     expires_at: int = 0
     executions_left: int = -1
+    bearers: tuple[str, ...] = ("sms",)
+    server: bytes = b""
+    protection: str = DEFAULT_PROTECTION
     session: SessionRecord | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +118,8 @@ class Definition:
             value = getattr(self, name)
             if type(value) is not kind or len(value) > longest:
                 raise ValueError(f"{name} is {kind.__name__} of at most {longest}")
+        if not 1 <= len(self.bearers) <= _MAX_BEARERS or len(self.server) not in (0, 8):
+            raise ValueError("a resource has one to four bearers, and a server has an address and two ports")
         if len(self.tar) != 3:
             raise ValueError("a TAR has three octets")
         digest_octets = _DIGEST_OCTETS if self.code_length else 0
@@ -151,11 +158,12 @@ class Definition:
 
     def encode(self) -> bytes:
         """Return the record, as ``parse`` takes it."""
-        values = [getattr(self, each.name) for each in fields(self)]
+        values = [getattr(self, name) for name in _FIELDS]
         values[_STATE] = self.state.value
         values[_RIGHTS] = rights_mask(self.rights)
+        values[_BEARERS] = list(self.bearers)
         if self.session is not None:
-            values[_SESSION] = [getattr(self.session, each.name) for each in fields(self.session)]
+            values[_SESSION] = [getattr(self.session, name) for name in _SESSION_FIELDS]
         octets: bytes = msgpack.packb([_RECORD_VERSION, *values])
         return octets
 
@@ -168,6 +176,7 @@ class Definition:
                 raise ImageRejected("unknown-definition-version")
             values[_STATE] = ResourceState(values[_STATE])
             values[_RIGHTS] = rights_names(values[_RIGHTS])
+            values[_BEARERS] = tuple(values[_BEARERS])
             if values[_SESSION] is not None:
                 values[_SESSION] = SessionRecord(**dict(zip(_SESSION_FIELDS, values[_SESSION], strict=True)))
             return cls(**dict(zip(_FIELDS, values, strict=True)))
@@ -180,6 +189,7 @@ _FIELDS: Final = tuple(each.name for each in fields(Definition))
 _SESSION_FIELDS: Final = tuple(each.name for each in fields(SessionRecord))
 _STATE: Final = _FIELDS.index("state")
 _RIGHTS: Final = _FIELDS.index("rights")
+_BEARERS: Final = _FIELDS.index("bearers")
 _SESSION: Final = _FIELDS.index("session")
 
 

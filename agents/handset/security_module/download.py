@@ -1,4 +1,4 @@
-"""Short messages for the module: put together, opened, handed on (TS 31.115 clause 4).
+"""What the network brings for the module: put together, opened, handed on (TS 31.115 clauses 4 and 5).
 
 Everything that is wrong with what the network brought ends in a status word or in a response packet with a
 status, and in a note; nothing of it raises.
@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
 from agents.handset.security_module import manager, sessions
+from agents.handset.security_module.core import MAX_OCTETS_PER_SENDER
 from agents.handset.security_module.outgoing import Incoming, is_answerable, refuse, respond
 from agents.messages.air import MANAGER_TAR, Prove
 from agents.messages.codec import decode
-from agents.messages.signed import Signed
+from agents.messages.signed import EVERYBODY, Signed
+from transport.cell_broadcast import Page, packet_of
+from transport.concatenation import Part
 from transport.errors import PacketRejected, Rejected
 from transport.secured_packet import (
+    CELL_BROADCAST,
     RESPONSE_USER_DATA_HEADER,
     ResponseStatus,
     decode_command,
+    parse_beginning,
     parse_header,
 )
 from transport.sms.tpdu import SmsDeliver
@@ -26,8 +31,13 @@ from transport.sms.user_data import IEI_COMMAND_PACKET
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
+    from transport.sms.user_data import UserData
 
 PID_SIM_DATA_DOWNLOAD: Final = 0x7F
+MAX_PACKET_OCTETS: Final = MAX_OCTETS_PER_SENDER * 133 // 140
+"""The longest packet that the module takes, however it comes: what its parts leave of the room they take."""
+_NOT_FOR_ALL: Final = "not-for-everybody"
+"""Of a broadcast that is meant for one module: it could not be answered, so it does nothing."""
 DCS_CLASS_2_8_BIT: Final = frozenset({0xF6, 0x16})
 """8-bit data of class 2, in both codings of the data coding scheme (TS 23.038 clause 4)."""
 
@@ -41,6 +51,10 @@ def receive(core: Core, tpdu: bytes, now: float) -> bytes:
     if deliver.pid != PID_SIM_DATA_DOWNLOAD or deliver.dcs not in DCS_CLASS_2_8_BIT:
         raise Rejected("no-data-download")
     reply_to = deliver.originator.digits
+    oversized = _oversized(deliver.user_data, reply_to, now)
+    if oversized is not None:
+        response = refuse(core, oversized, ResponseStatus.INSUFFICIENT_MEMORY, "too-large")
+        return RESPONSE_USER_DATA_HEADER + response if response else b""
     user_data = core.reassembler.receive(reply_to, deliver.user_data, now)
     if user_data is None:
         return b""
@@ -48,8 +62,46 @@ def receive(core: Core, tpdu: bytes, now: float) -> bytes:
         raise Rejected("no-command-packet")
     header = parse_header(user_data.payload)
     incoming = Incoming(header=header, octets=user_data.payload, reply_to=reply_to, now=now)
-    response = _manage(core, incoming) if header.tar == MANAGER_TAR else sessions.receive(core, incoming)
+    response = take(core, incoming)
     return RESPONSE_USER_DATA_HEADER + response if response else b""
+
+
+def broadcast(core: Core, octets: bytes, now: float) -> None:
+    """Take one cell broadcast page; a packet that it completes is handed on, and answered by nothing.
+
+    Raises Rejected for a page that is none, that was not asked for, or whose message holds no packet.
+    """
+    page = Page.parse(octets)
+    if not core.filter.passes(page.message_identifier):
+        raise Rejected("message-identifier")
+    content = core.pages.receive(page, now)
+    if content is not None:
+        packet = packet_of(content)
+        header = parse_header(packet, CELL_BROADCAST)
+        take(core, Incoming(header=header, octets=packet, now=now, dialect=CELL_BROADCAST))
+
+
+def take(core: Core, incoming: Incoming) -> bytes:
+    """Hand a whole command packet to whom its TAR names; return the response packet, empty for none."""
+    if len(incoming.octets) > MAX_PACKET_OCTETS:
+        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_MEMORY, "too-large")
+    if incoming.header.tar == MANAGER_TAR:
+        return _manage(core, incoming)
+    if incoming.dialect is CELL_BROADCAST:
+        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, _NOT_FOR_ALL)
+    return sessions.receive(core, incoming)
+
+
+def _oversized(user_data: UserData, reply_to: str, now: float) -> Incoming | None:
+    """Return the packet that *user_data* begins, if it will be too large: CPL stands in its first part."""
+    part = Part.of(user_data)
+    # Some senders name the command packet in each part: only the first holds its header.
+    if user_data.find(IEI_COMMAND_PACKET) is None or part is None or part.sequence != 1:
+        return None
+    header, octets = parse_beginning(user_data.payload)
+    if octets <= MAX_PACKET_OCTETS:
+        return None
+    return Incoming(header=header, octets=user_data.payload, reply_to=reply_to, now=now)
 
 
 def _manage(core: Core, incoming: Incoming) -> bytes:
@@ -57,14 +109,20 @@ def _manage(core: Core, incoming: Incoming) -> bytes:
     if not is_answerable(incoming.header.spi, None):
         return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "response-protection")
     try:
-        data = decode_command(incoming.octets).data
-        message = decode(data, Signed, Prove)
-        if isinstance(message, Prove):
-            answer = sessions.prove(core, message, incoming.now)
-        else:
-            answer = manager.execute(core, message)
+        data = decode_command(incoming.octets, dialect=incoming.dialect).data
+        answer = _answer(core, decode(data, Signed, Prove), incoming)
     except PacketRejected as rejection:
         return refuse(core, incoming, rejection.status, rejection.reason)
     except (Unproven, Rejected) as rejection:
         return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
     return respond(core, incoming, ResponseStatus.POR_OK, data=answer)
+
+
+def _answer(core: Core, message: Signed | Prove, incoming: Incoming) -> bytes:
+    if isinstance(message, Signed) and message.target == EVERYBODY:
+        return manager.hear(core, message)
+    if incoming.dialect is CELL_BROADCAST:
+        raise Unproven(_NOT_FOR_ALL)
+    if isinstance(message, Prove):
+        return sessions.prove(core, message, incoming.now)
+    return manager.execute(core, message)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
+from agents.handset.security_module import links
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import ResourceEvent, ResourceState, transition
@@ -21,6 +22,7 @@ from agents.handset.security_module.rights import rights_names
 from agents.messages.air import (
     MANAGER_TAR,
     OPERATOR_COMMANDS,
+    Announce,
     Answer,
     Block,
     OperatorCommand,
@@ -28,9 +30,11 @@ from agents.messages.air import (
     Reserve,
     Unblock,
 )
+from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
 from agents.messages.codec import decode, encode
-from agents.messages.signed import Purpose, Signed, check_key
+from agents.messages.signed import EVERYBODY, Purpose, Signed, check_key
 from transport.errors import Rejected
+from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES
 from transport.security.terms import FORMS
 
@@ -41,12 +45,16 @@ if TYPE_CHECKING:
     from agents.handset.security_module.memory import Transaction
 
 
+ANNOUNCED: Final = "manager.announced"
+"""The note that the module leaves when it has taken an announcement."""
+
+
 def execute(core: Core, signed: Signed) -> bytes:
     """Check and carry out one operator command; return the module's signed answer.
 
     Raises Unproven when the command does not prove that the operator meant it for this module.
     """
-    _prove(core, signed)
+    _prove(core, signed, Purpose.COMMAND)
     digest = hashlib.sha256(signed.signed_octets).digest()
     if signed.counter == core.turns.command and digest == core.turns.digest:
         return core.memory.get_record(Record.ANSWER) or b""
@@ -58,16 +66,32 @@ def execute(core: Core, signed: Signed) -> bytes:
     return _carry_out(core, signed, digest)
 
 
-def _prove(core: Core, signed: Signed) -> None:
-    if core.identity is None:
-        raise Unproven("not-personalised")
+def hear(core: Core, signed: Signed) -> bytes:
+    """Take what the operator says to all its modules: the time, which only ever moves on.
+
+    Raises Unproven, or Rejected for what is no announcement. Nobody is answered: who said it asks nobody.
+    """
+    _prove(core, signed, Purpose.ANNOUNCEMENT)
+    announced = decode(signed.body, Announce).time
+    if signed.counter <= core.turns.announcement:
+        raise Unproven("replayed")
+    with core.memory.transaction() as transaction:
+        seen = max(core.turns.seen, announced)
+        core.keep_turns(transaction, replace(core.turns, announcement=signed.counter, seen=seen))
+    core.note(ANNOUNCED)
+    return b""
+
+
+def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
     identity = core.identity
+    if identity is None:
+        raise Unproven("not-personalised")
     if signed.signer != identity.operator:
         raise Unproven("not-our-operator")
-    if signed.target != identity.ua:
+    if signed.target != (identity.ua if purpose is Purpose.COMMAND else EVERYBODY):
         raise Unproven("meant-for-another")
     try:
-        signed.verify(purpose=Purpose.COMMAND, suite=identity.operator_suite, public=identity.operator_public)
+        signed.verify(purpose=purpose, suite=identity.operator_suite, public=identity.operator_public)
     except Rejected:
         raise Unproven("signature") from None
 
@@ -104,9 +128,13 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
     for known, name, reason in (
         (SUITES, command.suite, "unknown-suite"),
         (FORMS, command.form, "unknown-form"),
+        (PROTECTIONS, command.protection, "unknown-protection"),
+        *((BEARERS, bearer, "unknown-bearer") for bearer in command.bearers),
     ):
         if name not in known:
             raise TransitionRefused(reason)
+    if any(bearer != SMS for bearer in command.bearers) and len(command.server) != SERVER_OCTETS:
+        raise TransitionRefused("no-server")
     _check_supplier_key(core, command.suite, command.supplier_public)
     if command.tar == MANAGER_TAR:
         raise TransitionRefused("reserved-tar")
@@ -133,6 +161,9 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
         code_size=command.code_size,
         data_size=command.data_size,
         rights=rights,
+        bearers=tuple(command.bearers),
+        server=command.server,
+        protection=command.protection,
         expires_at=command.expires_at,
         executions_left=command.executions,
     )
@@ -175,6 +206,7 @@ def _forget(core: Core, tar: bytes) -> None:
     """Drop what was open with the supplier: a revoked resource finishes nothing."""
     core.calls.pop(tar, None)
     core.uploads.pop(tar, None)
+    links.drop(core, tar, core.time(0))
 
 
 _COMMANDS: Final[Mapping[type[Any], Callable[[Core, Transaction, Any], int]]] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import applications, sessions
+from agents.handset.security_module import applications, links, sessions
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.outgoing import send_command, show
 from agents.messages.air import MANAGER_TAR, Subscribe
@@ -103,8 +103,7 @@ def _serve(core: Core, values: tuple[str, ...], now: float) -> None:
     if definition is None:
         raise TransitionRefused("unknown-resource")
     opening = sessions.call(core, definition, now)
-    packet = encode_command(spi=_CLEAR, tar=definition.tar, data=opening)
-    send_command(core, packet, to=definition.supplier_number)
+    links.call(core, definition, opening, now)
 
 
 def _use(core: Core, values: tuple[str, ...], now: float) -> None:

@@ -1,7 +1,9 @@
 """The security module as its terminal sees it: APDU in, APDU out (TS 102 221, TS 31.111).
 
     80 10  TERMINAL PROFILE      what the terminal can do
-    80 C2  ENVELOPE              a short message to download, a menu item chosen
+    00 A4  SELECT                EF.CBMID, the one file that a terminal has to read, by its path
+    00 B0  READ BINARY           the identifiers of the cell broadcasts that the module wants
+    80 C2  ENVELOPE              a short message or a page to download, a menu item, an event of a channel
     80 12  FETCH                 the proactive command that waits
     80 14  TERMINAL RESPONSE     what became of it
     80 E2  STORE DATA            personalisation, in blocks; gone once it is done (GlobalPlatform 11.11)
@@ -15,8 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.handset.security_module import download, menu, personalisation
-from agents.handset.security_module.core import Core
+from agents.handset.security_module import download, links, menu, personalisation
+from agents.handset.security_module.core import EF_CBMID, Core
 from agents.handset.security_module.memory import Memory
 from transport import apdu
 from transport.apdu import CommandApdu, ResponseApdu
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from agents.handset.security_module.definitions import DefinitionTable
     from transport.security.suites import Rng
 
+INTERINDUSTRY: Final = 0x00
 PROPRIETARY: Final = 0x80
 INS_TERMINAL_PROFILE: Final = 0x10
 INS_FETCH: Final = 0x12
@@ -37,6 +40,10 @@ INS_TERMINAL_RESPONSE: Final = 0x14
 INS_ENVELOPE: Final = 0xC2
 INS_GET_DATA: Final = 0xCA
 INS_STORE_DATA: Final = 0xE2
+INS_SELECT: Final = 0xA4
+INS_READ_BINARY: Final = 0xB0
+CBMID_ENTRIES: Final = 16
+"""How many identifiers EF.CBMID has room for."""
 
 
 class SecurityModule:
@@ -70,9 +77,9 @@ class SecurityModule:
             parsed = CommandApdu.parse(command)
         except ApduRejected:
             return ResponseApdu(status=apdu.SW_WRONG_LENGTH).encode()
-        if parsed.cla != PROPRIETARY:
+        if parsed.cla not in _CLASSES:
             return ResponseApdu(status=apdu.SW_CLA_NOT_SUPPORTED).encode()
-        handler = _HANDLERS.get(parsed.ins)
+        handler = _HANDLERS.get((parsed.cla, parsed.ins))
         if handler is None:
             return ResponseApdu(status=apdu.SW_INS_NOT_SUPPORTED).encode()
         response = handler(self._core, parsed, self._core.time(now))
@@ -103,20 +110,58 @@ def _terminal_profile(_core: Core, _command: CommandApdu, _now: float) -> Respon
 def _envelope(core: Core, command: CommandApdu, now: float) -> ResponseApdu:
     try:
         envelope = Envelope.parse(command.data)
-        if envelope.tag is Tag.SMS_PP_DOWNLOAD:
-            return ResponseApdu(data=download.receive(core, envelope.tpdu, now))
+        return ResponseApdu(data=_ENVELOPES[envelope.tag](core, envelope, now))
     except Rejected as rejection:
         core.note("envelope.refused", reason=rejection.reason)
         return ResponseApdu(status=apdu.SW_TECHNICAL_PROBLEM)
+
+
+def _short_message(core: Core, envelope: Envelope, now: float) -> bytes:
+    return download.receive(core, envelope.tpdu, now)
+
+
+def _page(core: Core, envelope: Envelope, now: float) -> bytes:
+    download.broadcast(core, envelope.page, now)
+    return b""
+
+
+def _menu_item(core: Core, envelope: Envelope, _now: float) -> bytes:
     menu.select(core, envelope.item)
-    return ResponseApdu()
+    return b""
+
+
+def _event(core: Core, envelope: Envelope, now: float) -> bytes:
+    links.event(core, envelope, now, download.take)
+    return b""
+
+
+def _timer(core: Core, envelope: Envelope, now: float) -> bytes:
+    links.expired(core, envelope.timer, now, download.take)
+    return b""
+
+
+def _select(core: Core, command: CommandApdu, _now: float) -> ResponseApdu:
+    # By path from the MF (P1 08), which the path may name or leave out; without an answer (P2 0C).
+    core.selected = command.p1 == 0x08 and command.data in (EF_CBMID, EF_CBMID[2:])
+    return ResponseApdu(status=apdu.SW_OK if core.selected else apdu.SW_FILE_NOT_FOUND)
+
+
+def _read_binary(core: Core, command: CommandApdu, _now: float) -> ResponseApdu:
+    if not core.selected:
+        return ResponseApdu(status=apdu.SW_CONDITIONS_NOT_SATISFIED)
+    file = core.filter.encode(CBMID_ENTRIES)
+    offset = command.p1 << 8 | command.p2
+    if offset >= len(file):
+        return ResponseApdu(status=apdu.SW_WRONG_PARAMETERS)
+    return ResponseApdu(data=file[offset : offset + (command.expected or 256)])
 
 
 def _fetch(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:
     if not core.proactive:
         return ResponseApdu(status=apdu.SW_CONDITIONS_NOT_SATISFIED)
     # One at a time: what is fetched is done with; its terminal response only tells how it went.
-    return ResponseApdu(data=core.proactive.popleft().encode())
+    core.fetched = core.proactive.popleft()
+    return ResponseApdu(data=core.fetched.encode())
 
 
 def _terminal_response(core: Core, command: CommandApdu, now: float) -> ResponseApdu:
@@ -125,6 +170,7 @@ def _terminal_response(core: Core, command: CommandApdu, now: float) -> Response
     except Rejected as rejection:
         core.note("terminal_response.refused", reason=rejection.reason)
         return ResponseApdu(status=apdu.SW_WRONG_DATA)
+    links.responded(core, response, now, download.take)
     if response.type is CommandType.GET_INPUT:
         if response.result is TerminalResult.OK:
             menu.typed(core, response.text.decode("utf-8", errors="replace"), now)
@@ -133,11 +179,21 @@ def _terminal_response(core: Core, command: CommandApdu, now: float) -> Response
     return ResponseApdu()
 
 
-_HANDLERS: Final[Mapping[int, Callable[[Core, CommandApdu, float], Any]]] = {
-    INS_TERMINAL_PROFILE: _terminal_profile,
-    INS_ENVELOPE: _envelope,
-    INS_FETCH: _fetch,
-    INS_TERMINAL_RESPONSE: _terminal_response,
-    INS_STORE_DATA: personalisation.store_data,
-    INS_GET_DATA: personalisation.get_data,
+_ENVELOPES: Final[Mapping[Tag, Callable[[Core, Envelope, float], bytes]]] = {
+    Tag.SMS_PP_DOWNLOAD: _short_message,
+    Tag.CELL_BROADCAST_DOWNLOAD: _page,
+    Tag.MENU_SELECTION: _menu_item,
+    Tag.EVENT_DOWNLOAD: _event,
+    Tag.TIMER_EXPIRATION: _timer,
 }
+_HANDLERS: Final[Mapping[tuple[int, int], Callable[[Core, CommandApdu, float], Any]]] = {
+    (PROPRIETARY, INS_TERMINAL_PROFILE): _terminal_profile,
+    (PROPRIETARY, INS_ENVELOPE): _envelope,
+    (PROPRIETARY, INS_FETCH): _fetch,
+    (PROPRIETARY, INS_TERMINAL_RESPONSE): _terminal_response,
+    (PROPRIETARY, INS_STORE_DATA): personalisation.store_data,
+    (PROPRIETARY, INS_GET_DATA): personalisation.get_data,
+    (INTERINDUSTRY, INS_SELECT): _select,
+    (INTERINDUSTRY, INS_READ_BINARY): _read_binary,
+}
+_CLASSES: Final = frozenset(cla for cla, _ in _HANDLERS)

@@ -1,18 +1,21 @@
 """What a module says by itself: short messages that it asks its terminal to send, and its response packets.
 
-A response packet goes back in the delivery report when it fits there and the command did not ask otherwise;
-else the report says "response will follow by SMS-SUBMIT" (status 0B) and the response goes in short messages
-of its own.
+The response packet to a short message goes back in the delivery report when it fits there and the command did
+not ask otherwise. Else it goes in short messages of its own, and the report says so: "response will follow by
+SMS-SUBMIT" (status 0B) where that was asked for, "more time" (08) where it is only too long. Over a channel a
+response has the room it needs; a cell broadcast has none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from transport.concatenation import split
 from transport.secured_packet import (
+    CELL_BROADCAST,
     CLEAR_WITHOUT_KEYS,
+    SMS,
     Integrity,
     PorDemand,
     ResponsePacket,
@@ -26,7 +29,7 @@ from transport.toolkit import MAX_TEXT, CommandType, ProactiveCommand
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
-    from transport.secured_packet import CommandHeader, PacketKeys, SecurityParameters
+    from transport.secured_packet import CommandHeader, Dialect, PacketKeys, SecurityParameters
 
 REPORT_ROOM: Final = 137
 """Octets of a response packet that a delivery report carries behind the header 02 71 00: 140 in all."""
@@ -38,12 +41,16 @@ _RESPONSE: Final = InformationElement(iei=IEI_RESPONSE_PACKET, data=b"")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A command packet that came whole: its clear header, its octets, and the number to answer."""
+    """A command packet that came whole: its clear header, its octets, how it came and when.
+
+    *reply_to* is the number to answer, for a short message.
+    """
 
     header: CommandHeader
     octets: bytes
-    reply_to: str
     now: float
+    reply_to: str = ""
+    dialect: Dialect = SMS
 
 
 def show(core: Core, text: str) -> None:
@@ -69,27 +76,30 @@ def respond(
     data: bytes = b"",
     keys: PacketKeys | None = None,
 ) -> bytes:
-    """Return what the delivery report carries: a response packet, or nothing if none was asked for."""
+    """Return the response packet to go back at once, or nothing if none was asked for, or can be."""
     spi = incoming.header.spi
-    if not spi.wants_response(status):
+    if not spi.wants_response(status) or incoming.dialect is CELL_BROADCAST:
         return b""
     packet = ResponsePacket(tar=incoming.header.tar, counter=counter, status=status, data=data)
-    octets = encode_response(packet, spi=spi, keys=keys)
+    kid = incoming.header.kid
+    octets = encode_response(packet, spi=spi, keys=keys, kid=kid, dialect=incoming.dialect)
     # A promise could not be protected either: what goes clear for want of keys goes at once.
-    if not is_answerable(spi, keys) or (len(octets) <= REPORT_ROOM and not spi.por_in_submit):
+    if incoming.dialect is not SMS or not is_answerable(spi, keys):
+        return octets
+    if not spi.por_in_submit and len(octets) <= REPORT_ROOM:
         return octets
     _send(core, octets, _RESPONSE, incoming.reply_to)
-    promise = ResponsePacket(
-        tar=incoming.header.tar, counter=counter, status=ResponseStatus.RESPONSE_BY_SMS_SUBMIT
-    )
-    return encode_response(promise, spi=spi, keys=keys)
+    promise = ResponseStatus.RESPONSE_BY_SMS_SUBMIT if spi.por_in_submit else ResponseStatus.MORE_TIME
+    return encode_response(replace(packet, status=promise, data=b""), spi=spi, keys=keys, kid=kid)
 
 
 def is_answerable(spi: SecurityParameters, keys: PacketKeys | None) -> bool:
     """Say whether a response can be protected as *spi* demands, with *keys* or with none."""
-    if spi.por is PorDemand.NONE or not (spi.por_ciphering or spi.por_integrity):
+    if spi.por is PorDemand.NONE:
         return True
-    return keys is not None and spi.por_integrity in (Integrity.NONE, Integrity.CC)
+    if keys is None:
+        return not spi.por_ciphering and spi.por_integrity in (Integrity.NONE, Integrity.RC)
+    return spi.por_integrity is not Integrity.DS
 
 
 def refuse(

@@ -69,6 +69,7 @@ def _personalise(core: Core, message: Personalise) -> bytes:
     )
     with core.memory.transaction() as transaction:
         core.keep_identity(transaction, identity)
+    core.renew_filter()
     core.note("module.personalised")
     return _possession(core)
 

@@ -22,8 +22,9 @@ from agents.handset.security_module.outgoing import is_answerable, refuse, respo
 from agents.messages.air import Call, Prove
 from agents.messages.codec import encode
 from transport.errors import PacketRejected, Rejected
-from transport.secured_packet import PacketKeys, ResponseStatus, check_counter, decode_command
+from transport.secured_packet import ResponseStatus, check_counter, decode_command
 from transport.security.handshake import Initiator
+from transport.security.keyset import SessionKeys
 from transport.security.suites import SUITES
 from transport.security.terms import Terms
 
@@ -38,8 +39,6 @@ MINIMUM_SECURITY_LEVEL: Final = 0x16
 
 Level 06 would be checksum and ciphering alone, and let a sender who leaves the counter unchecked be replayed.
 """
-KEYSET_INDEX: Final = 1
-"""The keyset that a session is, in KIc and KID."""
 
 
 def call(core: Core, definition: Definition, now: float) -> bytes:
@@ -51,6 +50,7 @@ def call(core: Core, definition: Definition, now: float) -> bytes:
     definition.state_after(ResourceEvent.AUTHENTICATE)
     identity = core.owner()
     terms = Terms(
+        protection=definition.protection,
         suite=definition.suite,
         form=definition.form,
         initiator=identity.ua.encode(),
@@ -90,15 +90,7 @@ def prove(core: Core, message: Prove, now: float) -> bytes:
     except (ModuleError, Rejected) as refusal:
         raise Unproven(refusal.reason) from None
     del core.calls[message.tar]
-    keys = initiator.keys
-    session = SessionRecord(
-        to_module_cipher=keys.to_module.cipher_key,
-        to_module_mac=keys.to_module.mac_key,
-        from_module_cipher=keys.from_module.cipher_key,
-        from_module_mac=keys.from_module.mac_key,
-        received_counter=0,
-        sent_counter=0,
-    )
+    session = SessionRecord(keys=initiator.keys.dump())
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, replace(definition, session=session))
     core.uploads.pop(message.tar, None)
@@ -116,11 +108,14 @@ def receive(core: Core, incoming: Incoming) -> bytes:
     if definition is None:
         return refuse(core, incoming, ResponseStatus.TAR_UNKNOWN, "unknown-resource")
     session = definition.session
-    if session is None or header.keyset != KEYSET_INDEX:
+    if session is None:
         return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "no-session")
-    outward = _keys(session.from_module_cipher, session.from_module_mac)
+    keys = SessionKeys.load(session.keys)
+    outward = keys.from_module
+    if header.keyset != outward.index:
+        return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "no-session")
     try:
-        packet = _open(incoming, session, outward)
+        packet = _open(incoming, keys)
     except PacketRejected as rejection:
         return refuse(core, incoming, rejection.status, rejection.reason, keys=outward)
     counter = packet.counter
@@ -132,15 +127,11 @@ def receive(core: Core, incoming: Incoming) -> bytes:
     return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=encode(result), keys=outward)
 
 
-def _open(incoming: Incoming, session: SessionRecord, outward: PacketKeys) -> CommandPacket:
+def _open(incoming: Incoming, keys: SessionKeys) -> CommandPacket:
     """Return the packet, opened; raise PacketRejected for one that does not hold or cannot be answered."""
     spi = incoming.header.spi
-    if not is_answerable(spi, outward):
+    if not is_answerable(spi, keys.from_module):
         raise PacketRejected(ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "response-protection")
     if not spi.meets(MINIMUM_SECURITY_LEVEL):
         raise PacketRejected(ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, "minimum-security-level")
-    return decode_command(incoming.octets, _keys(session.to_module_cipher, session.to_module_mac))
-
-
-def _keys(cipher_key: bytes, mac_key: bytes) -> PacketKeys:
-    return PacketKeys(index=KEYSET_INDEX, cipher_key=cipher_key, mac_key=mac_key)
+    return decode_command(incoming.octets, keys.to_module, dialect=incoming.dialect)

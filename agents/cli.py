@@ -91,12 +91,16 @@ def otafleet(
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913 -- each is an option of the command line
     config: ConfigArgument,
     *,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the fleet's state and begin anew.")] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the fleet running after its last step.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what goes over the air to a pcapng file."),
+    ] = None,
     broker: Annotated[
         str | None,
         typer.Option(metavar="URL", callback=_check_broker, help="Use this broker, not the config's."),
@@ -115,9 +119,10 @@ def up(
     from agents.fleet.progress import make_progress
 
     fleet = _load(config)
-    if report is not None and not report.parent.is_dir():
-        _complain([f"{report}: cannot write the report: there is no directory {report.parent}"])
-        raise typer.Exit(EXIT_CONFIG)
+    for what, file in (("report", report), ("capture", capture)):
+        if file is not None and not file.parent.is_dir():
+            _complain([f"{file}: cannot write the {what}: there is no directory {file.parent}"])
+            raise typer.Exit(EXIT_CONFIG)
     from agents.fleet.launch import run  # behind the checks: it brings every agent with it
 
     console = _console(quiet=quiet)
@@ -128,6 +133,7 @@ def up(
         broker_url=broker,
         workers=workers,
         log_level="debug" if verbose else "info",
+        capture=str(capture) if capture else None,
         on_report=publisher.publish,
     )
     with _told_in_sentences():

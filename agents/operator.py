@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agents.errors import MessageRejected, Refusal, Unheard
+from agents.freshness import heard
 from agents.messages.air import Answer, Block, OperatorCommand, Release, Reserve, Subscribe, Unblock
 from agents.messages.codec import decode, encode, is_address
 from agents.messages.inside import (
@@ -34,6 +35,7 @@ from transport.security.certificates import Certificate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agents.announcer import Announcer
     from agents.exchange import FromModule
     from agents.link import Question
     from agents.role import Desk, Ordered
@@ -82,9 +84,12 @@ BEYOND: Final[Mapping[str, frozenset[str]]] = {
 class Operator(Role):
     """One operator at its desk."""
 
-    def __init__(self, desk: Desk, store: GroupCommit, *, authority: str) -> None:
+    def __init__(
+        self, desk: Desk, store: GroupCommit, *, authority: str, announcer: Announcer | None = None
+    ) -> None:
         super().__init__(desk)
         self._authority = authority
+        self._announcer = announcer
         self._agreements = Registry(store, AGREEMENTS)
         self._modules = Registry(store, OPERATOR_MODULES)
         self._subscriptions = Registry(store, SUBSCRIPTIONS)
@@ -92,9 +97,11 @@ class Operator(Role):
         self._turns = Turns()
 
     @classmethod
-    async def open(cls, desk: Desk, store: GroupCommit, *, authority: str) -> Operator:
-        """Take up what *store* holds."""
-        operator = cls(desk, store, authority=authority)
+    async def open(
+        cls, desk: Desk, store: GroupCommit, *, authority: str, announcer: Announcer | None = None
+    ) -> Operator:
+        """Take up what *store* holds; *announcer* is for what all modules are told."""
+        operator = cls(desk, store, authority=authority, announcer=announcer)
         for registry in (
             operator._agreements,
             operator._modules,
@@ -135,6 +142,9 @@ class Operator(Role):
                 "rights": message.rights,
                 "expires_at": message.expires_at,
                 "executions": message.executions,
+                "bearers": " ".join(message.bearers),
+                "server": message.server,
+                "protection": message.protection,
                 "agreed_at": self.desk.clock.now(),
             }
         )
@@ -161,10 +171,12 @@ class Operator(Role):
         except MessageRejected as rejection:
             # Anybody's, and so nobody's: no event may tell that an order of the module's subscriber ended so.
             raise Unheard(rejection.reason) from None
-        if signed.counter < module["request_counter"]:
+        window = heard(signed.counter, module["request_counter"], module["request_window"])
+        if window is None:
             raise Unheard("replayed")
         self._agreement(service)
-        changes = [self._modules.put(module.but(request_counter=signed.counter))]
+        latest = max(signed.counter, module["request_counter"])
+        changes = [self._modules.put(module.but(request_counter=latest, request_window=window))]
         known = self._subscriptions.get(packet.ua, service)
         if known is None or known["state"] in (RELEASED, REFUSED):
             changes.append(self._change(packet.ua, service, state=SUBSCRIBED, reason=""))
@@ -186,6 +198,7 @@ class Operator(Role):
                     "suites": " ".join(found.suites),
                     "command_counter": 0,
                     "request_counter": 0,
+                    "request_window": 0,
                 }
             )
             row = self._modules.get(ua)
@@ -209,6 +222,9 @@ class Operator(Role):
             rights=agreement["rights"],
             expires_at=agreement["expires_at"],
             executions=agreement["executions"],
+            bearers=agreement["bearers"].split(),
+            server=agreement["server"],
+            protection=agreement["protection"],
         )
         return await self._revise(ordered, command)
 
@@ -344,6 +360,13 @@ class Operator(Role):
             await self._change(ua, service, state=ACTIVE, activated=1)
         return b""
 
+    async def _announce(self, ordered: Ordered) -> bytes:
+        """Tell the modules of the groups that the order names, or of all, what time it is."""
+        if self._announcer is None:
+            raise Refusal("no-broadcast")
+        await self._announcer.announce(ordered.order.argument.decode().split(), trace=ordered.trace)
+        return b""
+
     # -------------------------------------------------------------------------------------------------------
 
     def _agreement(self, service: str) -> Row:
@@ -372,6 +395,7 @@ class Operator(Role):
         "block": _block,
         "unblock": _unblock,
         "release": _release,
+        "announce": _announce,
     }
 
 

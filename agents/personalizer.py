@@ -105,12 +105,13 @@ class Personalizer(Role):
             last = LAST_BLOCK if number == len(blocks) - 1 else 0
             command = CommandApdu(cla=PROPRIETARY, ins=INS_STORE_DATA, p1=last, p2=number, data=block)
             response = await self._transmit(ua, command, trace)
-            if response.status != apdu.SW_OK:
+            if not response.is_good:
                 break
         if response.status == apdu.SW_INS_NOT_SUPPORTED:
             # A run that was stopped between the module and the register left it so.
-            response = await self._transmit(ua, CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA), trace)
-        if response.status != apdu.SW_OK:
+            command = CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA, expected=256)
+            response = await self._transmit(ua, command, trace)
+        if not response.is_good:
             raise Refusal(f"status-word-{response.status:04x}")
         return response.data
 

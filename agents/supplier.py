@@ -3,17 +3,21 @@
 A handset's call begins it (SER): supplier and module prove themselves to each other, then the supplier loads
 what the module lacks: the programme, then personal data. What it has done is stored before it goes on, and a
 packet's counter before the packet leaves, so that after a stop no counter is used twice and nothing is loaded
-twice.
+twice. Packets go over the bearers that the service names, in their order: when one fails, the next is tried.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from agents.backends import BACKENDS
 from agents.errors import PacketRefused, Refusal, Unanswered
-from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove, Result
+from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove, Push, Result
+from agents.messages.bearers import CHANNEL_BEARERS, SMS
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
 from agents.role import Role, Turns
@@ -23,13 +27,13 @@ from bus.errors import DeliveryFailed
 from transport.errors import PacketRejected, Rejected
 from transport.security import certificates
 from transport.security.handshake import Responder
-from transport.security.keyset import SessionKeys
+from transport.security.keyset import DEFAULT_PROTECTION, SessionKeys
 from transport.security.terms import AGREE_THEN_SIGN, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
-    from agents.exchange import FromModule
+    from agents.exchange import Exchange, FromModule
     from agents.link import Question
     from agents.role import Desk, Ordered
     from agents.store.group_commit import GroupCommit
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 
 PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
+
+CALL_AGAIN_S: Final = 120.0
+"""How long a module may take to call again when its channel was lost: it opens another, more than once."""
 
 # How far a resource has come; each state includes what the ones before it have.
 ACTIVE, LOADED, READY, BLOCKED, RELEASED = "active", "loaded", "ready", "blocked", "released"
@@ -55,6 +62,8 @@ class Offer:
     rights: int
     expires_at: int
     executions: int
+    bearers: tuple[str, ...] = (SMS,)
+    protection: str = DEFAULT_PROTECTION
     version: int = 1
 
 
@@ -65,6 +74,8 @@ class _Use(NamedTuple):
     tar: bytes
     reserved_turn: int
     trace: TraceContext
+    bearers: tuple[str, ...]
+    """To reach the module over, the first choice first."""
 
 
 class _Superseded(Exception):  # noqa: N818 -- a condition, not an error
@@ -75,9 +86,17 @@ class Supplier(Role):
     """One supplier at its desk."""
 
     def __init__(
-        self, desk: Desk, store: GroupCommit, *, operator: str, number: str, offers: Iterable[Offer]
+        self,
+        desk: Desk,
+        store: GroupCommit,
+        *,
+        operator: str,
+        number: str,
+        offers: Iterable[Offer],
+        server: bytes = b"",
     ) -> None:
         super().__init__(desk)
+        self._server = server
         self._operator = operator
         self._number = number
         self._offers = {offer.service: offer for offer in offers}
@@ -85,14 +104,27 @@ class Supplier(Role):
         self._services = Registry(store, SERVICES)
         self._calls: dict[tuple[str, bytes], Call] = {}
         """The last call of each resource that is not done with."""
+        self._again: dict[tuple[str, bytes], asyncio.Event] = {}
+        """Set when a resource calls again whose channel was lost."""
+        self._answered: dict[tuple[str, bytes], bytes] = {}
+        """The opening of each resource's session: the air may bring a call twice."""
         self._turns = Turns()
+        self._busy: Counter[str] = Counter()
+        """How many uses of a module's resources are under way, or wait for their turn."""
 
     @classmethod
     async def open(
-        cls, desk: Desk, store: GroupCommit, *, operator: str, number: str, offers: Iterable[Offer]
+        cls,
+        desk: Desk,
+        store: GroupCommit,
+        *,
+        operator: str,
+        number: str,
+        offers: Iterable[Offer],
+        server: bytes = b"",
     ) -> Supplier:
-        """Take up what *store* holds."""
-        supplier = cls(desk, store, operator=operator, number=number, offers=offers)
+        """Take up what *store* holds; *server* is where modules find this supplier on the packet network."""
+        supplier = cls(desk, store, operator=operator, number=number, offers=offers, server=server)
         await supplier._resources.load()
         await supplier._services.load()
         return supplier
@@ -112,6 +144,9 @@ class Supplier(Role):
             rights=offer.rights,
             expires_at=offer.expires_at,
             executions=offer.executions,
+            bearers=list(offer.bearers),
+            server=self._server,
+            protection=offer.protection,
         )
         agreed = await self.desk.link.ask(self._operator, agree, Agreed, trace=ordered.trace)
         await self._services.put({"service": offer.service, "tar": agreed.tar})
@@ -185,6 +220,8 @@ class Supplier(Role):
             raise Refusal("unknown-resource")
         key = (packet.ua, call.tar)
         self._calls[key] = call
+        if key in self._again:
+            self._again[key].set()
         try:
             await self.ended("serve", packet.ua, service, packet.trace, self._serve(packet, call))
         except _Superseded:
@@ -194,8 +231,9 @@ class Supplier(Role):
                 del self._calls[key]
 
     async def _serve(self, packet: FromModule, call: Call) -> bytes:
-        async with self._turns.of((packet.ua, call.tar)):
-            use = self._use(packet.ua, call.tar, packet.trace)
+        # The line first: what waits for its turn needs the link as well.
+        async with self._line(packet.ua), self._turns.of((packet.ua, call.tar)):
+            use = self._use(packet.ua, call.tar, packet.trace, came_over=packet.bearer)
             try:
                 await self._connect(use, call)
                 await self._load(use)
@@ -213,7 +251,13 @@ class Supplier(Role):
     async def _connect(self, use: _Use, call: Call) -> None:
         self._raise_if_superseded(use, call)
         row = self._row(use)
+        if self._answered.get((use.ua, use.tar)) == call.opening:
+            if row["state"] == READY:
+                self.desk.counters.dropped("replayed")
+                raise _Superseded
+            return
         terms = Terms(
+            protection=self._offer(row["service"]).protection,
             suite=self.desk.keys.suite,
             form=AGREE_THEN_SIGN,
             initiator=use.ua.encode(),
@@ -225,12 +269,29 @@ class Supplier(Role):
         responder = Responder(terms, self.desk.keys.signing, row["module_public"], self.desk.rng)
         proof = responder.receive(call.opening)
         assert proof is not None, "the first message is answered"
-        exchange = self.desk.exchange
-        assert exchange is not None, "a supplier has a number"
         message = encode(Prove(tar=use.tar, proof=proof))
-        responder.receive(await exchange.manage(use.ua, message, trace=use.trace))
+        try:
+            answer = await self._exchange.manage(use.ua, message, trace=use.trace, bearer=use.bearers[0])
+        except DeliveryFailed:
+            # The call is the module's, and so is the next one, over this bearer or another.
+            if use.bearers[0] in CHANNEL_BEARERS:
+                await self._wait_for_call((use.ua, use.tar))
+            raise
+        responder.receive(answer)
         await self._resources.put(self._row(use).but(session=responder.keys.dump(), counter=0))
+        self._answered[use.ua, use.tar] = call.opening
         self.log.info("session.opened", ua=use.ua, service=row["service"])
+
+    async def _wait_for_call(self, key: tuple[str, bytes]) -> None:
+        """Wait until a module whose channel was lost calls again, or for as long as it would try."""
+        again = self._again[key] = asyncio.Event()
+        try:
+            async with self.desk.clock.timeout(CALL_AGAIN_S):
+                await again.wait()
+        except TimeoutError:
+            self.log.info("call.lost", ua=key[0])
+        finally:
+            del self._again[key]
 
     async def _load(self, use: _Use) -> None:
         row = self._row(use)
@@ -260,7 +321,7 @@ class Supplier(Role):
         known = self._find(ordered.order.ua, ordered.order.service)
         if known is None:
             raise Refusal("unknown-resource")
-        async with self._turns.of((known["ua"], known["tar"])):
+        async with self._line(known["ua"]), self._turns.of((known["ua"], known["tar"])):
             use = self._use(known["ua"], known["tar"], ordered.trace)
             row = self._row(use)
             if row["state"] != READY:
@@ -273,22 +334,50 @@ class Supplier(Role):
         return result.output
 
     async def _command(self, use: _Use, message: LoadApplication | LoadData | Invoke) -> Result:
-        """Send one command under the session; return its result. Raises Refusal with the module's reason."""
+        """Send one command under the session over the first bearer that serves; return its result.
+
+        Raises Refusal with the module's reason, or what the last bearer failed with.
+        """
+        failure: DeliveryFailed | Unanswered = DeliveryFailed("no-bearer", use.ua, 1, 1)
+        for bearer in use.bearers:
+            try:
+                await self._reach(use, bearer)
+                return await self._send(use, message, bearer)
+            except (DeliveryFailed, Unanswered) as failed:
+                failure = failed
+                self.log.warning("bearer.failed", ua=use.ua, bearer=bearer, reason=failed.reason)
+        raise failure
+
+    async def _reach(self, use: _Use, bearer: str) -> None:
+        """Have the module open a channel, if that is what *bearer* takes and there is none: ask it by SMS."""
+        if bearer == SMS:
+            return
+        # One at a time: a second push would have the module give up what the first one opened.
+        async with self._turns.of((use.ua, bearer)):
+            if self._exchange.has_link(use.ua, bearer):
+                return
+            await self._send(use, Push(bearer=bearer), SMS)
+            if not await self._exchange.wait_link(use.ua, bearer):
+                raise DeliveryFailed("no-link", use.ua, 1, 1)
+
+    async def _send(
+        self, use: _Use, message: LoadApplication | LoadData | Invoke | Push, bearer: str
+    ) -> Result:
         row = self._row(use)
         if row["session"] is None:
             raise Refusal("no-session")
+        # Every attempt has a counter of its own: whether the one before was taken, nobody knows.
         counter = row["counter"] + 1
         await self._resources.put(row.but(counter=counter))
-        exchange = self.desk.exchange
-        assert exchange is not None, "a supplier has a number"
         try:
-            response = await exchange.command(
+            response = await self._exchange.command(
                 use.ua,
                 use.tar,
                 encode(message),
                 keys=SessionKeys.load(row["session"]),
                 counter=counter,
                 trace=use.trace,
+                bearer=bearer,
             )
         except (PacketRefused, PacketRejected):
             # The module has another session, or none: this one is of no more use.
@@ -299,14 +388,36 @@ class Supplier(Role):
             raise Refusal(result.reason)
         return result
 
+    @asynccontextmanager
+    async def _line(self, ua: str) -> AsyncIterator[None]:
+        """Hang up on module *ua* afterwards, unless another of its resources is in use meanwhile."""
+        self._busy[ua] += 1
+        try:
+            yield
+        finally:
+            self._busy[ua] -= 1
+            if not self._busy[ua]:
+                del self._busy[ua]
+                for bearer in CHANNEL_BEARERS:
+                    await self._exchange.hang_up(ua, bearer)
+
+    @property
+    def _exchange(self) -> Exchange:
+        exchange = self.desk.exchange
+        assert exchange is not None, "a supplier has a number"
+        return exchange
+
     # -------------------------------------------------------------------------------------------------------
 
-    def _use(self, ua: str, tar: bytes, trace: TraceContext) -> _Use:
+    def _use(self, ua: str, tar: bytes, trace: TraceContext, *, came_over: str = "") -> _Use:
         """Begin to use a resource. Raises Refusal for one that is not, or no longer, to be used."""
         row = self._resources.get(ua, tar)
         if row is None:
             raise Refusal("unknown-resource")
-        use = _Use(ua, tar, row["reserved_turn"], trace)
+        agreed = self._offer(row["service"]).bearers
+        # What the module calls over works now; it comes first.
+        bearers = tuple(sorted(agreed, key=lambda bearer: bearer != came_over))
+        use = _Use(ua, tar, row["reserved_turn"], trace, bearers)
         self._row(use)
         return use
 

@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 MAX_CONFIG: Final = 1 << 20
+ABOUT_MODULES: Final = frozenset({Verb.PERSONALISE, Verb.ANNOUNCE})
+"""Steps that are about modules and no service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +137,13 @@ class FleetConfig(Table):
     def targets(self, step: Step) -> list[tuple[str, str]]:
         """Return ``(ua, service)`` of everything that *step* is about.
 
-        A step that is about modules alone (personalise) has no service: ``(ua, "")``; one that is about
-        services alone (agree) has no module: ``("", service)``.
+        A step that is about modules alone (personalise, announce) has no service: ``(ua, "")``; one that is
+        about services alone (agree) has no module: ``("", service)``.
         """
         if step.do is Verb.AGREE:
             return [("", name) for name in self.offers if step.service in (None, name)]
         groups = [group for group in self.handsets if step.handsets is None or group.name in step.handsets]
-        if step.do is Verb.PERSONALISE:
+        if step.do in ABOUT_MODULES:
             return [(ua, "") for group in groups for ua in self.group_addresses(group.name)]
         return [
             (ua, service)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import wasmtime
 
+from agents.fleet.addresses import MAX_SERVERS
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.memory import PAGE, Memory
 from agents.handset.security_module.run_unit import check_application
@@ -44,6 +45,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
     return [
         *_check_broker(config),
         *_check_names(config),
+        *_check_air(config),
         *_check_references(config),
         *_check_applications(config, programmes),
         *_check_groups(config),
@@ -147,6 +149,14 @@ def _check_tls(config: FleetConfig) -> Iterator[str]:
         yield "broker.certificate_file: goes together with 'key_file'"
 
 
+def _check_air(config: FleetConfig) -> Iterator[str]:
+    if config.air.speed != "max":
+        return
+    for name in ("sms", "cell_broadcast", "bip"):
+        if getattr(config.air, name).outages:
+            yield f'air.{name}.outages: need a speed in air.speed; with "max" the air takes no time'
+
+
 def _check_names(config: FleetConfig) -> Iterator[str]:
     tables: Mapping[str, Sequence[Named]] = {
         "authority": config.authorities,
@@ -167,6 +177,14 @@ def _check_names(config: FleetConfig) -> Iterator[str]:
     operators = [(f"operator[{index}].number", one.number) for index, one in enumerate(config.operators)]
     suppliers = [(f"supplier[{index}].number", one.number) for index, one in enumerate(config.suppliers)]
     yield from _repeated(operators + suppliers, "the number")
+    addresses = [
+        (f"supplier[{index}].address", str(one.address))
+        for index, one in enumerate(config.suppliers)
+        if one.address is not None
+    ]
+    yield from _repeated(addresses, "the address")
+    if len(config.suppliers) > MAX_SERVERS:
+        yield f"supplier: there are addresses for {MAX_SERVERS} servers, not for {len(config.suppliers)}"
 
 
 def _check_references(config: FleetConfig) -> Iterator[str]:
@@ -256,8 +274,8 @@ def _misplaced_keys(step: Step) -> Iterator[tuple[str, str]]:
     """Yield each key that does not belong to this kind of step, given or not, and why."""
     if step.do == "agree":
         yield "handsets", "agree is between suppliers and operators; it has no handsets"
-    if step.do == "personalise":
-        yield "service", "personalise is about modules; it has no service"
+    if step.do in ("personalise", "announce"):
+        yield "service", f"{step.do} is about modules; it has no service"
     if step.do != "invoke":
         yield "by", f"belongs to invoke, not to {step.do}"
         yield "input", f"belongs to invoke, not to {step.do}"

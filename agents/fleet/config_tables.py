@@ -7,20 +7,35 @@ from __future__ import annotations
 
 from datetime import date  # noqa: TC003 -- pydantic reads the annotations when it runs
 from enum import StrEnum
-from typing import Annotated, Final
+from ipaddress import IPv4Address  # noqa: TC003 -- likewise
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from agents.fleet.addresses import MAX_HANDSETS
 from agents.fleet.expectations import Expect  # noqa: TC001 -- pydantic reads the annotations when it runs
 from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE
 from agents.handset.security_module.rights import RIGHTS
+from agents.messages.bearers import BEARERS, BIP_TCP, SMS
+from transport.security.keyset import DEFAULT_PROTECTION, PROTECTIONS
 from transport.security.suites import SUITES
 from transport.toolkit import MAX_TEXT
 
 MAX_INPUT: Final = MAX_TEXT // 2
 """Octets of an input: the subscriber types it as hexadecimal digits."""
 MAX_RESERVED: Final = 4 << 20
+MAX_SECONDS: Final = 31_536_000.0
+ALIASES: Final = MappingProxyType({"bip": BIP_TCP})
+"""Other names of bearers that a config may use."""
 
 
 def _suite(name: str) -> str:
@@ -38,12 +53,30 @@ def _rights(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _bearer(name: str) -> str:
+    name = ALIASES.get(name, name)
+    if name not in BEARERS:
+        raise ValueError(f"unknown bearer {name!r} (known: {', '.join(sorted({*BEARERS, *ALIASES}))})")
+    return name
+
+
+def _protection(name: str) -> str:
+    if name not in PROTECTIONS:
+        raise ValueError(f"unknown protection {name!r} (known: {', '.join(PROTECTIONS)})")
+    return name
+
+
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
 # No dots: the fleet makes names of its own from these with them, such as city.1 for a cell.
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 FleetName = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9-]{1,32}$")]
 Digits = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{3,20}$")]
 SuiteName = Annotated[str, Field(strict=True), AfterValidator(_suite)]
+BearerName = Annotated[str, Field(strict=True), AfterValidator(_bearer)]
+ProtectionName = Annotated[str, Field(strict=True), AfterValidator(_protection)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Delay = Annotated[float, Field(strict=True, ge=0, le=3600)]
+Rate = Annotated[float, Field(strict=True, gt=0, le=1e9)] | None
 Rights = Annotated[tuple[str, ...], AfterValidator(_rights)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_HANDSETS)]
 Octets = Annotated[int, Field(strict=True, ge=1, le=MAX_RESERVED)]
@@ -63,6 +96,7 @@ class Verb(StrEnum):
     BLOCK = "block"
     UNBLOCK = "unblock"
     RELEASE = "release"
+    ANNOUNCE = "announce"
 
 
 class By(StrEnum):
@@ -115,18 +149,78 @@ class BrokerTable(Table):
     key_file: Text | None = None
 
 
-class SmsTable(Table):
+class OutageTable(Table):
+    """An entry of ``outages``: nothing passes for *lasts_s* seconds, every *every_s*, from *first_s* on."""
+
+    every_s: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)]
+    lasts_s: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)]
+    first_s: Annotated[float, Field(strict=True, ge=0, le=MAX_SECONDS)] = 0.0
+
+
+class BearerTable(Table):
+    """What the air does to every message of a bearer, towards the handset and from it."""
+
+    loss: Share = 0.0
+    duplication: Share = 0.0
+    reordering: Share = 0.0
+    delay_s: Delay = 0.0
+    """The median; delays are spread around it."""
+    spread: Annotated[float, Field(strict=True, ge=0, le=3)] = 0.3
+    """The standard deviation of a delay's logarithm (lognormal); 0: every delay is the same."""
+    octets_per_s: Rate = None
+    messages_per_s: Rate = None
+    outages: Annotated[tuple[OutageTable, ...], Field(max_length=16)] = ()
+
+    @model_validator(mode="after")
+    def _outages_end(self) -> Self:
+        for outage in self.outages:
+            if outage.lasts_s >= outage.every_s:
+                raise ValueError("outages: an outage must end before the next begins")
+        return self
+
+
+class SmsTable(BearerTable):
     """``[air.sms]``."""
 
+    delay_s: Delay = 2.0
+    messages_per_s: Rate = 1.0
     report_timeout_s: Annotated[float, Field(strict=True, gt=0, le=3600)] = 30.0
     """How long a part waits for its delivery report before it is sent again."""
     attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = 4
+    validity_s: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)] = 86400.0
+    """How long a service centre keeps what it cannot deliver."""
+
+
+class CellBroadcastTable(BearerTable):
+    """``[air.cell_broadcast]``."""
+
+    delay_s: Delay = 1.0
+    messages_per_s: Rate = 0.531
+    """A page takes a period of the channel, 1.883 s (TS 44.012)."""
+    period: Annotated[int, Field(strict=True, ge=1, le=4095)] = 32
+    """Between two repetitions of a message, in units of 1.883 s (TS 23.041)."""
+    repetitions: Annotated[int, Field(strict=True, ge=1, le=65535)] = 1
+
+
+class BipTable(BearerTable):
+    """``[air.bip]``: both kinds of channel."""
+
+    delay_s: Delay = 0.15
+    octets_per_s: Rate = 5000.0
+    response_timeout_s: Annotated[float, Field(strict=True, gt=0, le=3600)] = 60.0
+    """How long a server waits for the response to a packet before it gives the link up."""
+    retransmission_s: Annotated[float, Field(strict=True, gt=0, le=600)] = 3.0
+    """How long CAT_TP waits for an acknowledgement."""
 
 
 class AirTable(Table):
-    """``[air.*]``: the bearers."""
+    """``[air]`` and its bearers."""
 
+    speed: Annotated[float, Field(strict=True, gt=0, le=100_000)] | Literal["max"] = "max"
+    """Simulated seconds in a second; ``max``: nothing waits for the air, but what it took is counted."""
     sms: SmsTable = SmsTable()
+    cell_broadcast: CellBroadcastTable = CellBroadcastTable()
+    bip: BipTable = BipTable()
 
 
 class Authority(Named):
@@ -153,6 +247,17 @@ class Service(Named):
     rights: Rights = ()
     expires: Annotated[date, Field(strict=True)] | None = None
     executions: Annotated[int, Field(strict=True, ge=1, lt=1 << 31)] | None = None
+    bearers: Annotated[tuple[BearerName, ...], Field(min_length=1, max_length=3)] = (SMS,)
+    """How supplier and module reach each other, the first choice first."""
+    protection: ProtectionName = DEFAULT_PROTECTION
+    """Of the packets of a session; ``des`` and ``3des-…`` are legacy, and off unless they stand here."""
+
+    @field_validator("bearers")
+    @classmethod
+    def _no_bearer_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("a bearer is named twice")
+        return names
 
 
 class Supplier(Named):
@@ -161,6 +266,8 @@ class Supplier(Named):
     number: Digits
     operator: Name
     suite: SuiteName
+    address: IPv4Address | None = None
+    """Of its server on the packet network; by default one of those kept for documentation (RFC 5737)."""
     services: Annotated[tuple[Service, ...], Field(alias="service", min_length=1)]
 
 
@@ -174,6 +281,15 @@ class Handsets(Named):
     services: tuple[Name, ...] = ()
     cells: Count = 1
     """Handsets of a cell share one connection to the broker."""
+    on_s: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)] = 3600.0
+    """How long a handset stays on, about, before it goes off; only with ``off_s``."""
+    off_s: Annotated[float, Field(strict=True, ge=0, le=MAX_SECONDS)] = 0.0
+    """How long it stays off, about; 0: it never goes off."""
+
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        """The names of the group's cells."""
+        return tuple(f"{self.name}.{number}" for number in range(1, self.cells + 1))
 
 
 class Step(Table):

@@ -11,9 +11,11 @@ import asyncio
 import json
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import FleetError
+from agents.fleet.captures import part_of
 from agents.fleet.radio import DATABASE, HandsetSummary
 from agents.fleet.resources import cores
 from agents.fleet.worker import Assignment
@@ -104,8 +106,12 @@ class Crew:
 
 
 @asynccontextmanager
-async def open_crew(around: Surroundings, processes: int, *, log_level: str) -> AsyncIterator[Crew]:
+async def open_crew(
+    around: Surroundings, processes: int, *, log_level: str, capture: str | None = None
+) -> AsyncIterator[Crew]:
     """Start *processes* workers and yield them once all their handsets are on; end them afterwards.
+
+    Each writes its part of *capture*.
 
     Raises FleetError when one cannot begin.
     """
@@ -115,7 +121,8 @@ async def open_crew(around: Surroundings, processes: int, *, log_level: str) -> 
         pass
     try:
         for share in range(processes):
-            worker = await _start(around, share, processes, log_level)
+            part = str(part_of(Path(capture), share + 1)) if capture else None
+            worker = await _start(around, share, processes, log_level=log_level, capture=part)
             workers.append(worker)  # one by one: what was started is ended, whatever comes after
         for worker in workers:
             await worker.hear()
@@ -130,7 +137,9 @@ async def open_crew(around: Surroundings, processes: int, *, log_level: str) -> 
         await asyncio.gather(*(worker.end() for worker in workers))
 
 
-async def _start(around: Surroundings, share: int, processes: int, log_level: str) -> _Worker:
+async def _start(
+    around: Surroundings, share: int, processes: int, *, log_level: str, capture: str | None
+) -> _Worker:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -148,6 +157,7 @@ async def _start(around: Surroundings, share: int, processes: int, log_level: st
         share=share,
         processes=processes,
         log_level=log_level,
+        capture=capture,
     )
     await worker.tell(assignment.encode())
     return worker

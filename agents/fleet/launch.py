@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import FleetError
+from agents.fleet.captures import claim, gather, open_capture
 from agents.fleet.crew import Crew, open_crew, workers_for
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.market import Market
@@ -22,6 +23,7 @@ from agents.fleet.resources import peak_mib, quiet_collector
 from agents.fleet.state import open_log, open_state
 from agents.fleet.steps import Runner
 from agents.fleet.surroundings import Surroundings
+from agents.fleet.weather import clock_of
 from bus import tracing
 from bus.actor import ActorGroup
 from bus.address import BrokerAddress, TlsSettings
@@ -55,13 +57,18 @@ async def run(config: FleetConfig, options: UpOptions, progress: Progress) -> Re
 
 
 async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stack: AsyncExitStack) -> Report:
-    clock = SystemClock()
-    begun = clock.now()
+    ground = SystemClock()
+    begun = ground.now()
     state = await stack.enter_async_context(open_state(config, fresh=options.fresh))
     resumed = state.resumed
     stack.enter_context(open_log(state.launch, _PROCESS, options.log_level))
     log = tracing.get_logger()
+    clock = clock_of(config.air, state.launch.origin)
     counters = Counters()
+    workers = workers_for(config, options.workers)
+    # Handsets write what is captured; with processes of their own, a part each.
+    capture = open_capture(stack, None if workers else options.capture, log)
+    simulated_from = clock.now()
     broker = await stack.enter_async_context(_broker(config.broker, options, state, log))
     progress.note(f"broker: {broker.kind} at {broker.host}:{broker.port}")
     group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
@@ -71,6 +78,8 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
         broker=broker,
         companions=Companions(),
         clock=clock,
+        ground=ground,
+        capture=capture,
         counters=counters,
         log=log,
         group=group,
@@ -78,7 +87,7 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     market = Market(around, stack)
     await market.open()
     base_mib = peak_mib()
-    handsets = await _switch_on(around, stack, options)
+    handsets = await _switch_on(around, stack, options, workers)
     # The console's session is of this launch alone: what was said to an earlier one is nobody's business.
     console = await stack.enter_async_context(around.client("console", persistent=False))
     runner = Runner(around, console, state.ledger, progress)
@@ -93,13 +102,13 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
         "fleet.launched", fleet=config.fleet.name, launch=state.launch.number, handsets=config.handset_count
     )
     ended = [await runner.play(index) for index in range(len(config.steps))]
-    wall_s = clock.now() - begun
     report = make_report(
         around,
         market,
         await handsets.summaries(),
         ended,
-        wall_s=wall_s,
+        wall_s=ground.now() - begun,
+        simulated_s=clock.now() - simulated_from,
         base_mib=base_mib,
         resumed=resumed,
     )
@@ -111,11 +120,16 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     return report
 
 
-async def _switch_on(around: Surroundings, stack: AsyncExitStack, options: UpOptions) -> Crew | Radio:
-    """Switch the handsets on: in processes of their own, or in ours."""
-    processes = workers_for(around.config, options.workers)
+async def _switch_on(
+    around: Surroundings, stack: AsyncExitStack, options: UpOptions, processes: int
+) -> Crew | Radio:
+    """Switch the handsets on: in *processes* of their own, or in ours."""
     if processes:
-        return await stack.enter_async_context(open_crew(around, processes, log_level=options.log_level))
+        if options.capture is not None:
+            claim(Path(options.capture))
+            stack.callback(gather, Path(options.capture), processes)
+        crew = open_crew(around, processes, log_level=options.log_level, capture=options.capture)
+        return await stack.enter_async_context(crew)
     radio = Radio(around, stack)
     await radio.open()
     return radio

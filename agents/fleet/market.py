@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Final
 
+from agents.announcer import Announcer
 from agents.authority import Authority, Registrar
 from agents.exchange import Exchange
+from agents.fleet.addresses import server_addresses
+from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
 from agents.identity import Directory, RoleKeys
 from agents.link import Link
@@ -23,7 +26,12 @@ from agents.store import tables
 from agents.store.database import open_store
 from agents.store.registry import Registry
 from agents.supplier import Offer, Supplier
-from bus.bearers.sms import SmsReceiver, SmsSender, SmsSettings
+from bus.bearers.bip import BipServer, BipSettings
+from bus.bearers.cell_broadcast import CellBroadcaster
+from bus.bearers.sms import SmsSender, SmsSettings
+from bus.bearers.sms_receiver import SmsReceiver
+from transport.cat_tp import CatTpSettings
+from transport.cell_broadcast import Schedule
 from transport.concatenation import Reassembler
 from transport.security.certificates import Role as Certified
 
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 
     from agents.fleet import config as configs
     from agents.fleet.surroundings import Surroundings
+    from agents.messages.bearers import ServerAddress
     from agents.role import Role
     from agents.store.group_commit import GroupCommit
     from bus.client import BusClient
@@ -61,6 +70,7 @@ class Market:
     def __init__(self, around: Surroundings, stack: AsyncExitStack) -> None:
         self._around = around
         self._stack = stack
+        self._servers = server_addresses(around.config)
         self.roles: dict[str, Role] = {}
         self.operators: list[Operator] = []
 
@@ -109,11 +119,13 @@ class Market:
         )
         for operator, opened in zip(operators, opened_operators, strict=True):
             desk = await self._desk(opened, directory, number=operator.number)
-            role = await Operator.open(desk, opened.store, authority=authority.name)
+            announcer = self._announcer(operator.name, desk)
+            role = await Operator.open(desk, opened.store, authority=authority.name, announcer=announcer)
             self.operators.append(role)
             await self._listen(role)
         for supplier, opened in zip(suppliers, opened_suppliers, strict=True):
-            desk = await self._desk(opened, directory, number=supplier.number)
+            server = self._servers[supplier.name]
+            desk = await self._desk(opened, directory, number=supplier.number, server=server)
             await self._listen(
                 await Supplier.open(
                     desk,
@@ -121,6 +133,7 @@ class Market:
                     operator=supplier.operator,
                     number=supplier.number,
                     offers=[self._offer(service) for service in supplier.services],
+                    server=server.encode(),
                 )
             )
 
@@ -155,7 +168,14 @@ class Market:
         certificates: list[Certificate] = [await registrar.enrol(other.keys) for other in others]
         return Directory(own, certificates, now=now)
 
-    async def _desk(self, opened: _Opened, directory: Directory, *, number: str | None = None) -> Desk:
+    async def _desk(
+        self,
+        opened: _Opened,
+        directory: Directory,
+        *,
+        number: str | None = None,
+        server: ServerAddress | None = None,
+    ) -> Desk:
         around, keys = self._around, opened.keys
         client = await self._stack.enter_async_context(around.client(keys.name))
         rng = around.rng(f"role/{keys.name}")
@@ -165,12 +185,12 @@ class Market:
             fleet=around.config.fleet.name,
             keys=keys,
             directory=directory,
-            clock=around.clock,
+            clock=around.ground,
             rng=rng,
             counters=around.counters,
             log=log,
         )
-        exchange = self._exchange(client, number, rng, log) if number else None
+        exchange = self._exchange(client, number, server, rng, log) if number else None
         return Desk(
             fleet=around.config.fleet.name,
             keys=keys,
@@ -186,14 +206,23 @@ class Market:
             exchange=exchange,
         )
 
-    def _exchange(self, client: BusClient, number: str, rng: Rng, log: FilteringBoundLogger) -> Exchange:
+    def _exchange(
+        self,
+        client: BusClient,
+        number: str,
+        server: ServerAddress | None,
+        rng: Rng,
+        log: FilteringBoundLogger,
+    ) -> Exchange:
         around = self._around
         sms = around.config.air.sms
         sender = SmsSender(
             client,
             fleet=around.config.fleet.name,
             address=number,
-            settings=SmsSettings(report_timeout_s=sms.report_timeout_s, attempts=sms.attempts),
+            settings=SmsSettings(
+                report_timeout_s=sms.report_timeout_s, attempts=sms.attempts, validity_s=sms.validity_s
+            ),
             clock=around.clock,
             rng=rng,
             counters=around.counters,
@@ -210,11 +239,55 @@ class Market:
             clock=around.clock,
             counters=around.counters,
             log=log,
+            server=self._server(client, server, rng, log) if server else None,
         )
+
+    def _server(
+        self, client: BusClient, address: ServerAddress, rng: Rng, log: FilteringBoundLogger
+    ) -> BipServer:
+        around = self._around
+        bip = around.config.air.bip
+        server = BipServer(
+            client,
+            fleet=around.config.fleet.name,
+            address=str(address.host),
+            tcp_port=address.tcp_port,
+            udp_port=address.udp_port,
+            settings=BipSettings(
+                response_timeout_s=bip.response_timeout_s,
+                cat_tp=CatTpSettings(retransmission_timeout_s=bip.retransmission_s),
+            ),
+            clock=around.clock,
+            rng=rng,
+            counters=around.counters,
+            log=log,
+        )
+        self._stack.push_async_callback(server.close)
+        return server
 
     async def _listen(self, role: Role) -> None:
         self.roles[role.name] = role
         await role.start()
+
+    def _announcer(self, operator: str, desk: Desk) -> Announcer:
+        around = self._around
+        table = around.config.air.cell_broadcast
+        return Announcer(
+            desk=desk,
+            broadcaster=CellBroadcaster(
+                desk.client,
+                fleet=desk.fleet,
+                source=operator,
+                clock=broadcast_clock(around),
+                counters=around.counters,
+                rng=around.rng(f"broadcast/{operator}"),
+                log=desk.log,
+            ),
+            cells={
+                group.name: group.cell_names for group in around.config.handsets if group.operator == operator
+            },
+            schedule=Schedule(period=table.period, count=table.repetitions),
+        )
 
     def _work(self, operators: list[configs.Operator]) -> Mapping[str, WorkOrder]:
         config = self._around.config
@@ -241,6 +314,8 @@ class Market:
             rights=rights_mask(service.rights),
             expires_at=_end_of(service),
             executions=service.executions or NO_LIMIT,
+            bearers=service.bearers,
+            protection=service.protection,
         )
 
 

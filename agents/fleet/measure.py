@@ -33,6 +33,7 @@ def make_report(
     ended: Sequence[tuple[StepReport, Outcomes]],
     *,
     wall_s: float,
+    simulated_s: float,
     base_mib: float,
     resumed: bool,
 ) -> Report:
@@ -56,6 +57,7 @@ def make_report(
         handsets=count,
         modules_served=_served([outcomes for _, outcomes in ended]),
         wall_s=wall_s,
+        simulated_s=simulated_s,
         steps=tuple(report for report, _ in ended),
         bearers=_bearers(counts),
         resources=_resources(market, handsets),
@@ -84,6 +86,8 @@ def _bearers(counts: Snapshot) -> dict[str, BearerReport]:
             messages=bearer["sent"]["messages"],
             octets=bearer["sent"]["octets"],
             retries=bearer["retries"],
+            lost=bearer["lost"],
+            air_s=round(bearer["air_s"], 3),
         )
         for name, bearer in counts["bearers"].items()
         if name not in _CONSOLE

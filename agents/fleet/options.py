@@ -34,5 +34,8 @@ class UpOptions:
     log_level: str = "info"
     """The least level that is written to the log files: ``debug``, ``info`` or ``warning``."""
 
+    capture: str | None = None
+    """Write what goes over the air, and what the modules are told, to this pcapng file."""
+
     on_report: Callable[[Report], None] = field(default=_nobody, repr=False)
     """Called once, as soon as the last step has ended: with ``stay`` long before the run returns."""

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from agents.fleet.addresses import ua_of
 from agents.fleet.resources import peak_mib
+from agents.fleet.weather import gate_of, presence_of
+from agents.handset.antenna import Antenna
 from agents.handset.cell import Cell
-from agents.handset.phone import Phone, Site
+from agents.handset.phone import Phone
 from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.module import SecurityModule
+from agents.handset.site import Site
 from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.store.tables import MODULES
@@ -59,10 +62,8 @@ class _CellPlan:
 def _cells(config: FleetConfig) -> Iterable[_CellPlan]:
     for number, group in enumerate(config.handsets, 1):
         addresses = [ua_of(config.fleet.name, number, index) for index in range(1, group.count + 1)]
-        for cell in range(group.cells):
-            yield _CellPlan(
-                name=f"{group.name}.{cell + 1}", group=group, addresses=addresses[cell :: group.cells]
-            )
+        for cell, name in enumerate(group.cell_names):
+            yield _CellPlan(name=name, group=group, addresses=addresses[cell :: group.cells])
 
 
 class Radio:
@@ -90,12 +91,21 @@ class Radio:
         store = await self._stack.enter_async_context(open_store(database, MODULES))
         self._pages = PageStore(store)
         images = await self._pages.load_all()
+        gate = await self._stack.enter_async_context(gate_of(self._around))
         for plan in self._plans:
             client = await self._stack.enter_async_context(self._around.client(f"cell.{plan.name}"))
-            cell = Cell(client, fleet=self._around.config.fleet.name)
+            log = self._around.log.bind(cell=plan.name)
+            antenna = await self._stack.enter_async_context(
+                Antenna(client, gate, name=plan.name, counters=self._around.counters, log=log)
+            )
+            site = self._site(plan.name, client, antenna)
+            cell = Cell(plan.name, site)
             self.cells.append(cell)
-            site = self._site(plan.name, client)
-            await cell.attach(Phone(ua, self._power(ua, images.pop(ua, [])), site) for ua in plan.addresses)
+            phones = [Phone(ua, self._power(ua, images.pop(ua, [])), site) for ua in plan.addresses]
+            presences = {
+                ua: presence_of(self._around, plan.group, ua) for ua in plan.addresses if plan.group.off_s
+            }
+            await cell.attach(phones, presences)
 
     async def summaries(self) -> list[HandsetSummary]:
         """Return the one summary that there is when our own process hosts the handsets."""
@@ -115,11 +125,12 @@ class Radio:
             counts=counts,
         )
 
-    def _site(self, name: str, client: BusClient) -> Site:
+    def _site(self, name: str, client: BusClient, antenna: Antenna) -> Site:
         around = self._around
         return Site(
             fleet=around.config.fleet.name,
             client=client,
+            antenna=antenna,
             console=around.console(f"cell.{name}"),
             pages=self._pages,
             boot=self._boot,
@@ -127,6 +138,7 @@ class Radio:
             counters=around.counters,
             log=around.log.bind(cell=name),
             group=around.group,
+            capture=around.capture,
         )
 
     async def _boot(self, ua: str) -> SecurityModule:

@@ -101,11 +101,17 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BearerReport:
-    """The traffic of one bearer: each message counted once, where it was sent; octets of its PDU."""
+    """The traffic of one bearer: each message counted once, where it was sent; octets of its PDU.
+
+    *lost* is what the air did not deliver, *air_s* the simulated seconds that messages were on the air, those
+    of different handsets added up.
+    """
 
     messages: int
     octets: int
     retries: int
+    lost: int = 0
+    air_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +155,8 @@ class Report:
     broker: BrokerReport
     resumed: bool = False
     """Whether the run went on from an earlier one's state."""
+    simulated_s: float = 0.0
+    """The run's length in simulated seconds, which latencies are counted in."""
     faults: tuple[str, ...] = field(default=())
     """Sentences for what went wrong beside the steps' expectations."""
 
@@ -171,6 +179,7 @@ class Report:
             "handsets": self.handsets,
             "modules_served": self.modules_served,
             "wall_s": round(self.wall_s, 3),
+            "simulated_s": round(self.simulated_s, 3),
             "steps": [step.to_json() for step in self.steps],
             "bearers": {name: asdict(bearer) for name, bearer in self.bearers.items()},
             "resources": dict(self.resources),
@@ -242,12 +251,11 @@ def _verdict(step: StepReport) -> Text:
 def _bearers_table(report: Report) -> Table:
     table = _table("\nBearers")
     table.add_column("bearer")
-    for heading in ("messages", "octets", "retries"):
+    for heading in ("messages", "octets", "retries", "lost", "air s"):
         table.add_column(heading, justify="right")
     for name, bearer in report.bearers.items():
-        table.add_row(
-            escape(name), *(f"{value:,}" for value in (bearer.messages, bearer.octets, bearer.retries))
-        )
+        counts = (bearer.messages, bearer.octets, bearer.retries, bearer.lost)
+        table.add_row(escape(name), *(f"{value:,}" for value in counts), f"{bearer.air_s:,.1f}")
     return table
 
 

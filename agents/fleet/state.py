@@ -15,8 +15,10 @@ section.
 from __future__ import annotations
 
 import fcntl
+import json
 import secrets
 import shutil
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -27,6 +29,7 @@ from agents.store.database import open_store
 from agents.store.registry import Registry
 from agents.store.tables import FLEET, SETTINGS, STEP_RESULTS
 from bus import tracing
+from bus.clock import Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 KEY_OCTETS: Final = 16
 _FLEET_DB: Final = "fleet.db"
+_CLOCK: Final = "clock"
 _MARK: Final = "lock"
 _ASIDE: Final = ".previous"
 """Where a fresh start keeps what was there, until the new fleet is up."""
@@ -100,6 +104,10 @@ class Launch:
     number: int
     """From 1: no two launches of a state directory draw the same randomness."""
     console_key: bytes = field(repr=False)
+    begun_s: float = 0.0
+    """When the first launch began, in simulated seconds since 1970: what the air counts from."""
+    origin: Origin | None = None
+    """What the clocks of this launch's processes set out from."""
 
     def database(self, name: str) -> Path:
         """Return where the database of *name* lies."""
@@ -150,14 +158,15 @@ async def open_state(config: FleetConfig, *, fresh: bool) -> AsyncIterator[Fleet
         _put_back(directory)
         if fresh:
             _put_aside(directory)
+        # Before we write anything ourselves.
+        last_s = _last_written_s(directory)
         async with open_store(directory / _FLEET_DB, FLEET) as store:
             settings = Registry(store, SETTINGS)
             await settings.load()
             ledger = Ledger(store)
             await ledger.load()
             await _claim(config, settings, ledger)
-            number, console_key = await _begin(settings)
-            launch = Launch(directory=directory, number=number, console_key=console_key)
+            launch = await _begin(directory, settings, config.air.speed, last_s)
             yield FleetState(launch=launch, ledger=ledger)
     finally:
         _put_back(directory)
@@ -233,12 +242,40 @@ async def _claim(config: FleetConfig, settings: Registry, ledger: Ledger) -> Non
         await settings.put({"key": key, "value": digest.encode()})
 
 
-async def _begin(settings: Registry) -> tuple[int, bytes]:
+async def _begin(directory: Path, settings: Registry, speed: float | str, last_s: float) -> Launch:
     row = settings.get("launches")
-    launch = int.from_bytes(row["value"], "big") + 1 if row else 1
-    await settings.put({"key": "launches", "value": launch.to_bytes(4, "big")})
+    number = int.from_bytes(row["value"], "big") + 1 if row else 1
+    await settings.put({"key": "launches", "value": number.to_bytes(4, "big")})
     # Never seeded: whoever knows the seed of a fleet must still not be able to give it orders.
     key_row = settings.get("console-key")
     key: bytes = key_row["value"] if key_row else secrets.token_bytes(KEY_OCTETS)
     await settings.put({"key": "console-key", "value": key})
-    return launch, key
+    begun_s, origin = await _set_out(settings, speed, last_s)
+    return Launch(directory=directory, number=number, console_key=key, begun_s=begun_s, origin=origin)
+
+
+async def _set_out(settings: Registry, speed: float | str, last_s: float) -> tuple[float, Origin]:
+    """Return when the fleet first began, and what this launch's clocks set out from.
+
+    Simulated time may be ahead of the world's. It never goes back, or what an earlier launch made would not
+    be valid yet: it goes on from where that launch can have been at *last_s*, when it last wrote anything.
+    """
+    now = time.time()
+    row = settings.get(_CLOCK)
+    known: dict[str, float] = json.loads(row["value"]) if row else {}
+    reached = now
+    if known:
+        ran_s = max(0.0, min(last_s, now) - known["real_s"])
+        reached = known["simulated_s"] + ran_s * known["speed"]
+    origin = Origin(real_s=now, simulated_s=max(now, reached))
+    begun_s = known.get("begun_s", origin.simulated_s)
+    pace = float(speed) if not isinstance(speed, str) else 1.0
+    value = {"begun_s": begun_s, "real_s": now, "simulated_s": origin.simulated_s, "speed": pace}
+    await settings.put({"key": _CLOCK, "value": json.dumps(value).encode()})
+    return begun_s, origin
+
+
+def _last_written_s(directory: Path) -> float:
+    """Return when any file of the fleet was last written; the log of a run is written all the time."""
+    files = (*directory.iterdir(), *(directory / "logs").glob("*"))
+    return max(entry.stat().st_mtime for entry in files)

@@ -9,7 +9,8 @@ which every agent bears (see ``agents``); then the target has failed.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agents.console import CONSOLE
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
 WINDOW: Final = 128
 """Targets under way at once."""
 ORDER_TIMEOUT_S: Final = 30.0
+"""How long an order may go unanswered before it is given again, when nothing waits for the air."""
+AIR_PATIENCE_S: Final = 3600.0
+MAX_PATIENCE_S: Final = 600.0
+"""Else so many simulated seconds, but no more than so many of ours."""
 ATTEMPTS: Final = 4
+LISTEN_S: Final = 5.0
+"""How long the console listens, after a broadcast has ended, to handsets that have yet to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,22 @@ class _Target:
     ua: str
     service: str
     argument: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class _Audience:
+    """The handsets that a broadcast is for, and when each of them told that it heard."""
+
+    addresses: frozenset[str]
+    heard: dict[str, float] = field(default_factory=dict)
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hears(self, ua: str, now: float) -> None:
+        """Note that a handset heard."""
+        if ua in self.addresses:
+            self.heard.setdefault(ua, now)
+        if len(self.heard) == len(self.addresses):
+            self.complete.set()
 
 
 class Runner:
@@ -67,6 +90,7 @@ class Runner:
         self._window = window
         self._console: Console = around.console("console")
         self._waiting: dict[bytes, tuple[asyncio.Future[Event], _Target]] = {}
+        self._audiences: dict[bytes, _Audience] = {}
         self._agents = _Agents(around.config)
 
     async def start(self) -> None:
@@ -79,11 +103,11 @@ class Runner:
         targets = self._around.config.targets(step)
         self._progress.step_started(index, step, len(targets))
         begun = self._around.clock.now()
-        left = iter(targets)
         outcomes: list[Outcome] = []
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(min(self._window, len(targets))):
-                tasks.create_task(self._work(index, step, left, outcomes), name=f"step[{index + 1}].{number}")
+        if step.do is Verb.ANNOUNCE:
+            await self._broadcast(index, step, [ua for ua, _ in targets], outcomes)
+        else:
+            await self._one_by_one(index, step, targets, outcomes)
         ended = Outcomes(number=index + 1, do=step.do.value, outcomes=outcomes, service=step.service or "")
         report = StepReport.of(
             ended,
@@ -94,6 +118,46 @@ class Runner:
         )
         self._progress.step_finished(index, report)
         return report, ended
+
+    async def _one_by_one(
+        self, index: int, step: Step, targets: list[tuple[str, str]], outcomes: list[Outcome]
+    ) -> None:
+        left = iter(targets)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(min(self._window, len(targets))):
+                tasks.create_task(self._work(index, step, left, outcomes), name=f"step[{index + 1}].{number}")
+
+    async def _broadcast(self, index: int, step: Step, addresses: list[str], outcomes: list[Outcome]) -> None:
+        """Give each operator one order for all its handsets; a target has ended well when it tells so.
+
+        A broadcast is answered by nobody: who tells is the handset, whose module took what it heard.
+        """
+        audiences: dict[str, set[str]] = {}
+        for ua in addresses:
+            known = self._ledger.outcome(index + 1, ua, "")
+            if known is None:
+                audiences.setdefault(self._agents.operator(ua, ""), set()).add(ua)
+            else:
+                outcomes.append(known)
+                self._progress.advance(index)
+        for operator, listening in audiences.items():
+            audience = _Audience(addresses=frozenset(listening))
+            started = self._around.clock.now()
+            groups = " ".join(step.handsets or ()).encode()
+            target = _Target(agent=operator, do=step.do.value, ua="", service="", argument=groups)
+            await self._ask(target, audience)
+            for ua in sorted(listening):
+                at = audience.heard.get(ua)
+                outcome = Outcome(
+                    ua=ua,
+                    service="",
+                    result=Result.FAILED if at is None else Result.OK,
+                    reason="not-heard" if at is None else "",
+                    latency_s=(self._around.clock.now() if at is None else at) - started,
+                )
+                await self._ledger.keep(index + 1, outcome, started=started)
+                outcomes.append(outcome)
+                self._progress.advance(index)
 
     async def _work(
         self, index: int, step: Step, left: Iterator[tuple[str, str]], outcomes: list[Outcome]
@@ -131,7 +195,7 @@ class Runner:
             output=event.output,
         )
 
-    async def _ask(self, target: _Target) -> Event | None:
+    async def _ask(self, target: _Target, audience: _Audience | None = None) -> Event | None:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         traces: list[bytes] = []
         try:
@@ -141,6 +205,8 @@ class Runner:
                 trace = new_trace(self._console.rng)
                 traces.append(trace.trace_id)
                 self._waiting[trace.trace_id] = (future, target)
+                if audience is not None:
+                    self._audiences[trace.trace_id] = audience
                 await self._console.order(
                     self._client,
                     target.agent,
@@ -150,13 +216,28 @@ class Runner:
                     argument=target.argument,
                     trace=trace,
                 )
-                done, _ = await asyncio.wait([future], timeout=ORDER_TIMEOUT_S)
+                done, _ = await asyncio.wait([future], timeout=self._patience_s())
                 if done:
+                    await self._hear_out(audience)
                     return future.result()
         finally:
             for trace_id in traces:
                 del self._waiting[trace_id]
+                self._audiences.pop(trace_id, None)
         return None
+
+    async def _hear_out(self, audience: _Audience | None) -> None:
+        """Wait for those who are still to tell: a page takes its time to a module, and its word back."""
+        if audience is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LISTEN_S):
+                    await audience.complete.wait()
+
+    def _patience_s(self) -> float:
+        speed = self._around.config.air.speed
+        if isinstance(speed, str):
+            return ORDER_TIMEOUT_S
+        return max(ORDER_TIMEOUT_S, min(MAX_PATIENCE_S, AIR_PATIENCE_S / speed))
 
     def _received(self, frame: Frame, topic: str) -> None:
         try:
@@ -167,6 +248,9 @@ class Runner:
                 "event.dropped", topic=topic, source=frame.source, reason=rejection.reason
             )
             return
+        audience = self._audiences.get(frame.trace.trace_id)
+        if audience is not None and event.result == Result.OK:
+            audience.hears(event.ua, self._around.clock.now())
         future, target = self._waiting.get(frame.trace.trace_id, (None, None))
         if target is None or (event.do, event.ua, event.service) != (target.do, target.ua, target.service):
             return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agents.fleet.state import Launch
     from bus.actor import ActorGroup
     from bus.address import BrokerAddress
+    from bus.capture import Capture
     from bus.client import Companions
     from bus.clock import Clock
     from bus.counters import Counters
@@ -31,9 +32,13 @@ class Surroundings:
     broker: BrokerAddress
     companions: Companions
     clock: Clock
+    """Simulated time: of the air, of modules, and of what waits for them."""
+    ground: Clock
+    """The world's time: of what passes between roles, which goes over no air."""
     counters: Counters
     log: FilteringBoundLogger
     group: ActorGroup
+    capture: Capture | None = None
 
     def rng(self, label: str) -> Rng:
         """Return *label*'s own randomness for this launch."""
@@ -56,6 +61,6 @@ class Surroundings:
             fleet=self.config.fleet.name,
             run=self.launch.number,
             key=self.launch.console_key,
-            clock=self.clock,
+            clock=self.ground,
             rng=self.rng(f"console/{name}"),
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.errors import AgentError, FleetError
+from agents.fleet.captures import open_capture
 from agents.fleet.config import load_config
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.loop import loop_factory
@@ -25,11 +26,12 @@ from agents.fleet.radio import Radio
 from agents.fleet.resources import quiet_collector
 from agents.fleet.state import Launch, open_log
 from agents.fleet.surroundings import Surroundings
+from agents.fleet.weather import clock_of
 from bus import tracing
 from bus.actor import ActorGroup
 from bus.address import BrokerAddress, TlsSettings
 from bus.client import Companions
-from bus.clock import SystemClock
+from bus.clock import Origin, SystemClock
 from bus.counters import Counters
 
 
@@ -45,6 +47,8 @@ class Assignment:
     share: int
     processes: int
     log_level: str
+    capture: str | None = None
+    """The file to capture into: a part of the run's."""
 
     def encode(self) -> str:
         """Return this as one line of JSON."""
@@ -57,6 +61,7 @@ class Assignment:
         """Read what ``encode`` wrote."""
         values: dict[str, Any] = json.loads(line)
         broker, launch = values.pop("broker"), values.pop("launch")
+        origin = launch["origin"]
         tls = broker.pop("tls")
         files = {name: Path(value) if value else None for name, value in (tls or {}).items()}
         return cls(
@@ -65,6 +70,8 @@ class Assignment:
                 directory=Path(launch["directory"]),
                 number=launch["number"],
                 console_key=bytes.fromhex(launch["console_key"]),
+                begun_s=launch["begun_s"],
+                origin=Origin(**origin) if origin else None,
             ),
             **values,
         )
@@ -86,10 +93,12 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
             launch=assignment.launch,
             broker=assignment.broker,
             companions=Companions(),
-            clock=SystemClock(),
+            clock=clock_of(config.air, assignment.launch.origin),
+            ground=SystemClock(),
             counters=counters,
             log=log,
             group=group,
+            capture=open_capture(stack, assignment.capture, log),
         )
         radio = Radio(around, stack, share=assignment.share, processes=assignment.processes)
         await radio.open()

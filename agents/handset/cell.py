@@ -1,53 +1,202 @@
 """A cell: the handsets that share one connection to the broker, as handsets share a base station.
 
-It knows nothing of what passes: the last level of the topic names the handset, whose mailbox takes the frame.
+It knows little of what passes: the last level of the topic names the handset, whose mailbox takes the frame
+once it is through the air. A page is for all of them, and goes to those whose module asked for its kind.
+
+It knows who is there. To a short message for a handset that is off the network says so at once ("absent
+subscriber"), and when the handset is back, to everybody whose messages it turned away ("alert"), so that a
+service centre need not guess (TS 23.040 clause 10). What a person wants of a handset that is off waits.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bus.errors import FrameRejected
+from agents.handset.phone import OrderKept, SwitchedOff, SwitchedOn
+from agents.messages.orders import Order
+from bus.bearers.notice import Notice
+from bus.errors import FrameRejected, MailboxFull
 from bus.frame import Bearer
-from bus.topics import Contact, Orders, ShortMessageTo
+from bus.topics import BipDown, Broadcast, Contact, Orders, ReportTo, ShortMessageTo
+from transport.cell_broadcast import Page
+from transport.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from agents.handset.phone import Phone
-    from bus.client import BusClient
+    from agents.handset.phone import Phone, Post
+    from agents.handset.site import Site
     from bus.frame import Frame
     from bus.topics import Topic
+    from transport.air import Presence
+
+MAX_WAITING: Final = 64
+"""Orders that wait for a handset to come back; the person has given up on more."""
+MAX_TURNED_AWAY: Final = 64
+"""Senders that are told of a handset's return; the first ones give way, and try again by themselves."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Subscriber:
+    """What the network knows of one handset: whether it is there, and what waits for that."""
+
+    phone: Phone
+    presence: Presence | None
+    turned_away: dict[str, Frame] = field(default_factory=dict)
+    """The last message of each sender that was told so."""
+    waiting: list[OrderKept] = field(default_factory=list)
+
+    def is_on(self, now: float) -> bool:
+        return self.presence is None or self.presence.is_on(now)
 
 
 class Cell:
     """One connection and the phones that listen on it."""
 
-    def __init__(self, client: BusClient, *, fleet: str) -> None:
-        self._client = client
-        self._fleet = fleet
+    def __init__(self, name: str, site: Site) -> None:
+        self._name = name
+        self._site = site
+        self._subscribers: dict[str, _Subscriber] = {}
         self.phones: dict[str, Phone] = {}
 
-    async def attach(self, phones: Iterable[Phone]) -> None:
-        """Switch the phones on: from now on the network reaches them."""
+    async def attach(self, phones: Iterable[Phone], presences: Mapping[str, Presence] | None = None) -> None:
+        """Switch the phones on: from now on the network reaches them, as *presences* (by UA) have it."""
         new = {phone.name: phone for phone in phones}
         self.phones |= new
-        for bearer, topic_of in _TOPICS.items():
-            topics = [topic_of(self._fleet, ua) for ua in new]
-            await self._client.subscribe(topics, partial(self._received, bearer))
+        for ua, phone in new.items():
+            presence = (presences or {}).get(ua)
+            self._subscribers[ua] = _Subscriber(phone=phone, presence=presence)
+            if presence is not None:
+                self._site.antenna.cover(ua, presence)
+                self._watch(ua, presence)
+        client, fleet = self._site.client, self._site.fleet
+        for bearers, topic_of in _TOPICS:
+            topics = [topic_of(fleet, ua) for ua in new]
+            await client.subscribe(topics, partial(self._received, bearers))
+        await client.subscribe([Broadcast(fleet=fleet, cell=self._name)], self._broadcast)
 
-    def _received(self, bearer: Bearer, frame: Frame, topic: str) -> None:
-        if frame.bearer is not bearer:
-            raise FrameRejected("wrong-bearer", f"{frame.bearer} where {bearer} belongs")
-        # A full mailbox is refused to the bus, which counts it; the sender gets no report and sends again, as
-        # it would to a handset that is busy.
-        self.phones[topic.rpartition("/")[2]].deliver(frame)
+    # what comes in ---------------------------------------------------------------------------------------
+
+    def _received(self, bearers: frozenset[Bearer], frame: Frame, topic: str) -> None:
+        if frame.bearer not in bearers:
+            raise FrameRejected(
+                "wrong-bearer", f"{frame.bearer} where {' or '.join(sorted(bearers))} belongs"
+            )
+        subscriber = self._subscribers[topic.rpartition("/")[2]]
+        _ARRIVALS[frame.bearer](self, subscriber, frame)
+
+    def _broadcast(self, frame: Frame, _topic: str) -> None:
+        if frame.bearer is not Bearer.CELL_BROADCAST:
+            raise FrameRejected("wrong-bearer", f"{frame.bearer} where {Bearer.CELL_BROADCAST} belongs")
+        try:
+            page = Page.parse(frame.pdu)
+        except Rejected as rejection:
+            raise FrameRejected(rejection.reason) from None
+        now = self._site.clock.now()
+        for subscriber in self._subscribers.values():
+            if subscriber.is_on(now) and subscriber.phone.wants(page):
+                self._by_air(subscriber, frame)
+
+    def _by_air(self, subscriber: _Subscriber, frame: Frame) -> None:
+        self._site.antenna.down(subscriber.phone.name, frame, partial(self._arrive, subscriber, frame))
+
+    def _arrive(self, subscriber: _Subscriber, frame: Frame) -> None:
+        if subscriber.is_on(self._site.clock.now()):
+            subscriber.phone.deliver(frame)
+        else:
+            self._site.counters.lost(frame.bearer)
+
+    def _short_message(self, subscriber: _Subscriber, frame: Frame) -> None:
+        if subscriber.is_on(self._site.clock.now()):
+            self._by_air(subscriber, frame)
+            return
+        subscriber.turned_away[frame.source] = frame
+        while len(subscriber.turned_away) > MAX_TURNED_AWAY:
+            del subscriber.turned_away[next(iter(subscriber.turned_away))]
+        self._notify(subscriber, frame, Notice.ABSENT)
+
+    def _packet(self, subscriber: _Subscriber, frame: Frame) -> None:
+        self._site.antenna.down(subscriber.phone.name, frame, partial(self._arrive_packet, subscriber, frame))
+
+    def _arrive_packet(self, subscriber: _Subscriber, frame: Frame) -> None:
+        if not subscriber.is_on(self._site.clock.now()):
+            self._site.counters.lost(frame.bearer)
+        elif not subscriber.phone.hear(frame):
+            subscriber.phone.deliver(frame)
+
+    def _by_wire(self, subscriber: _Subscriber, frame: Frame) -> None:
+        # The factory's contacts have no air between them, and a module in the factory is powered. A full
+        # mailbox is refused to the bus, which counts it; the sender gets no answer and sends again.
+        subscriber.phone.deliver(frame)
+
+    def _by_hand(self, subscriber: _Subscriber, frame: Frame) -> None:
+        if subscriber.is_on(self._site.clock.now()):
+            subscriber.phone.deliver(frame)
+        elif len(subscriber.waiting) < MAX_WAITING:
+            self._keep(subscriber, frame)
+        else:
+            raise FrameRejected("handset-off")
+
+    def _keep(self, subscriber: _Subscriber, frame: Frame) -> None:
+        """Keep an order for later. It is taken now: its reference may be too old by then."""
+        try:
+            order = self._site.console.take(frame, Order, to=subscriber.phone.name)
+        except Rejected as rejection:
+            raise FrameRejected(rejection.reason) from None
+        subscriber.waiting.append(OrderKept(frame=frame, order=order))
+
+    # who is there ----------------------------------------------------------------------------------------
+
+    def _watch(self, ua: str, presence: Presence) -> None:
+        now = self._site.clock.now()
+        self._site.antenna.after(presence.next_change(now) - now, partial(self._changed, ua))
+
+    def _changed(self, ua: str) -> None:
+        subscriber = self._subscribers[ua]
+        assert subscriber.presence is not None, "only what changes is watched"
+        self._watch(ua, subscriber.presence)
+        if not subscriber.is_on(self._site.clock.now()):
+            self._site.log.info("phone.off", ua=ua)
+            subscriber.phone.deliver(SwitchedOff())
+            return
+        self._site.log.info("phone.on", ua=ua)
+        turned_away, subscriber.turned_away = subscriber.turned_away, {}
+        for frame in turned_away.values():
+            self._notify(subscriber, frame, Notice.ALERT)
+        waiting, subscriber.waiting = subscriber.waiting, []
+        posts: tuple[Post, ...] = (SwitchedOn(), *waiting)
+        for post in posts:
+            try:
+                subscriber.phone.deliver(post)
+            except MailboxFull:
+                self._site.counters.dropped("mailbox-full")
+
+    def _notify(self, subscriber: _Subscriber, frame: Frame, notice: Notice) -> None:
+        """Tell the sender of *frame* how things stand with its addressee: the network's own word."""
+        word = replace(
+            frame,
+            bearer=Bearer.NOTICE,
+            source=subscriber.phone.name,
+            destination=frame.source,
+            pdu=notice.encode(),
+            sent_at=self._site.clock.now(),
+        )
+        self._site.antenna.say(ReportTo(fleet=self._site.fleet, address=word.destination), word)
 
 
-_TOPICS: Final[Mapping[Bearer, Callable[[str, str], Topic]]] = {
-    Bearer.SMS: lambda fleet, ua: ShortMessageTo(fleet=fleet, ua=ua),
-    Bearer.CONTACT: lambda fleet, ua: Contact(fleet=fleet, ua=ua),
-    Bearer.ORDER: lambda fleet, ua: Orders(fleet=fleet, agent=ua),
+_ARRIVALS: Final[Mapping[Bearer, Callable[[Cell, _Subscriber, Frame], None]]] = {
+    Bearer.SMS: Cell._short_message,  # noqa: SLF001 -- the class's own table
+    Bearer.BIP_TCP: Cell._packet,  # noqa: SLF001
+    Bearer.BIP_UDP: Cell._packet,  # noqa: SLF001
+    Bearer.CONTACT: Cell._by_wire,  # noqa: SLF001
+    Bearer.ORDER: Cell._by_hand,  # noqa: SLF001
 }
-"""What a handset listens to, and the one bearer that belongs on each topic."""
+_TOPICS: Final[tuple[tuple[frozenset[Bearer], Callable[[str, str], Topic]], ...]] = (
+    (frozenset({Bearer.SMS}), lambda fleet, ua: ShortMessageTo(fleet=fleet, ua=ua)),
+    (frozenset({Bearer.BIP_TCP, Bearer.BIP_UDP}), lambda fleet, ua: BipDown(fleet=fleet, ua=ua)),
+    (frozenset({Bearer.CONTACT}), lambda fleet, ua: Contact(fleet=fleet, ua=ua)),
+    (frozenset({Bearer.ORDER}), lambda fleet, ua: Orders(fleet=fleet, agent=ua)),
+)
+"""What a handset listens to, and the bearers that belong on each topic."""

@@ -1,9 +1,10 @@
 """The phone: an actor that stands between the network, the subscriber and the security module.
 
-It takes one thing at a time: a short message, an APDU over the contacts, an order of its subscriber. Each
-becomes APDUs to the module; what the module changed is stored; then the answer leaves, and then whatever the
-module asks for with proactive commands is done. A frame that comes again (QoS 1, or a sender that missed the
-report) gets the report it got before, without troubling the module.
+It takes one thing at a time: a short message, a page, what a channel brought, an APDU over the contacts, an
+order of its subscriber, the end of a timer. Each becomes APDUs to the module; what the module changed is
+stored; then the answer leaves, and then whatever the module asks for with proactive commands is done. A short
+message that comes again (QoS 1, or a sender that missed the report) gets the report it got before, without
+troubling the module.
 """
 
 from __future__ import annotations
@@ -13,91 +14,133 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agents.console import COMMAND, RESPONSE
+from agents.handset.channels import Channels
+from agents.handset.security_module.links import GIVEN_UP
+from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.menu import REFUSED, RESULT, Item
-from agents.handset.security_module.module import (
-    INS_ENVELOPE,
-    INS_FETCH,
-    INS_TERMINAL_RESPONSE,
-    PROPRIETARY,
-)
 from agents.handset.security_module.outgoing import GOES_ON
-from agents.handset.terminal import Subscriber, answer
+from agents.handset.serving import Serving
+from agents.handset.slot import Slot
+from agents.handset.terminal import Subscriber
 from agents.messages.orders import Event, Order
 from bus import tracing
 from bus.actor import Actor
-from bus.errors import BrokerLost
+from bus.capture import Layer
 from bus.frame import Bearer, Frame
-from bus.topics import ContactReply, ReportTo, ShortMessageFrom
-from transport import apdu
-from transport.apdu import CommandApdu, ResponseApdu
+from bus.topics import ContactReply, ReportTo
+from bus.tracing import new_trace
+from transport.cell_broadcast import Page
 from transport.errors import Rejected
 from transport.sms.report import FailureCause, SmsDeliverReport
-from transport.sms.tpdu import SmsSubmit
 from transport.sms.user_data import UserData
-from transport.toolkit import CommandType, Envelope, ProactiveCommand, Tag
+from transport.toolkit import Envelope, Tag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from structlog.typing import FilteringBoundLogger
-
-    from agents.console import Console
     from agents.handset.security_module.module import SecurityModule
-    from agents.store.pages import PageStore
-    from bus.actor import ActorGroup
-    from bus.client import BusClient
-    from bus.clock import Clock
-    from bus.counters import Counters
+    from agents.handset.site import Site
     from bus.frame import TraceContext
+    from transport.apdu import ResponseApdu
 
-CAPACITY: Final = 32
+CAPACITY: Final = 64
 MAX_TPDU: Final = 200
 """More than any SMS-DELIVER has, and less than an ENVELOPE can hold."""
-REMEMBERED: Final = 8
-"""Reports that a phone keeps for frames that come again."""
-MAX_PROACTIVE: Final = 256
-"""Proactive commands that one event may lead to; a module that never stops asking is told so no longer."""
+REMEMBERED: Final = 48
+"""Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What the handsets of one cell share; *boot* powers a module from the store again, after a crash."""
+class TimerEnded:
+    """A timer of the module's has ended, under the trace that it was started under."""
 
-    fleet: str
-    client: BusClient
-    console: Console
-    pages: PageStore
-    boot: Callable[[str], Awaitable[SecurityModule]]
-    clock: Clock
-    counters: Counters
-    log: FilteringBoundLogger
-    group: ActorGroup
+    number: int
+    trace: TraceContext
 
 
-class Phone(Actor[Frame]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchedOff:
+    """The handset went off or out of reach: its channels are gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchedOn:
+    """The handset is back: its module is told what became of its channels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderKept:
+    """An *order* that waited for the handset to come back, taken out of its *frame* when it came."""
+
+    frame: Frame
+    order: Order
+
+
+Post = Frame | TimerEnded | SwitchedOff | SwitchedOn | OrderKept
+
+
+class Phone(Actor[Post]):
     """One handset with its module, which is powered."""
 
     def __init__(self, ua: str, module: SecurityModule, site: Site) -> None:
         super().__init__(ua, site.group, capacity=CAPACITY)
-        self.module = module
         self._site = site
         self._reports: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
-        self._subscriber = Subscriber()
+        self._slot = Slot(ua, module, site, new_trace(site.console.rng))
+        self._channels = Channels(ua, site, self._slot)
+        self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
         self._order_taken: tuple[Frame, Order] | None = None
+        self._filter_read = False
+        self._calls: dict[str, Order] = {}
+        """The last order to call each service's supplier."""
 
-    async def handle(self, message: Frame) -> None:
-        """Take one frame, of a bearer that the cell lets through, under its trace."""
-        tracing.bind(message.trace, ua=self.name)
-        await _HANDLERS[message.bearer](self, message)
+    @property
+    def module(self) -> SecurityModule:
+        """The module in the slot."""
+        return self._slot.module
+
+    @module.setter
+    def module(self, module: SecurityModule) -> None:
+        self._slot.module = module
+
+    def hear(self, frame: Frame) -> bool:
+        """Take what is heard while the handset is busy: the answer to its own call. False: nothing such."""
+        return self._channels.hear(frame)
+
+    def wants(self, page: Page) -> bool:
+        """Whether the module asked for such pages; until its file is read, nobody knows, and it is asked."""
+        return not self._filter_read or self._serving.filter.passes(page.message_identifier)
+
+    async def handle(self, message: Post) -> None:
+        """Take one thing, under its trace."""
+        if isinstance(message, SwitchedOff):
+            self._channels.lose_all()
+            return
+        if isinstance(message, OrderKept):
+            self._order_taken = (message.frame, message.order)
+            message = message.frame
+        trace = self._slot.trace if isinstance(message, SwitchedOn) else message.trace
+        tracing.bind(trace, ua=self.name)
+        self._slot.trace = trace
+        self._slot.notes.clear()
+        if isinstance(message, TimerEnded):
+            await self._tell_module(Envelope(tag=Tag.TIMER_EXPIRATION, timer=message.number))
+        elif isinstance(message, Frame):
+            await _HANDLERS[message.bearer](self, message)
+        await self._tell_events()
+        await self._tell_given_up(trace)
 
     async def restart(self, cause: Exception) -> None:  # noqa: ARG002 -- whatever it was, power off and on
         """Power the module off and on: it comes back as it was last stored."""
-        self.module = await self._site.boot(self.name)
-        self._subscriber = Subscriber()
+        await self._slot.reboot()
+        self._channels = Channels(self.name, self._site, self._slot)
+        self._serving = Serving(self.name, self._site, self._slot, self._channels, self._set_timer)
+        self._filter_read = False
 
     # what comes in ---------------------------------------------------------------------------------------
 
     async def _short_message(self, frame: Frame) -> None:
+        self._slot.record(Layer.SMS, frame.pdu, uplink=False, peer=frame.source)
         known = self._reports.get((frame.source, frame.reference))
         if known is not None:
             await self._report(frame, known)
@@ -105,14 +148,31 @@ class Phone(Actor[Frame]):
         if len(frame.pdu) > MAX_TPDU:
             self._drop("too-large", frame)
             return
-        envelope = Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=frame.pdu)
-        response = await self._envelope(envelope)
+        response = await self._slot.envelope(Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=frame.pdu))
         report = _report(response).encode()
         self._reports[frame.source, frame.reference] = report
         while len(self._reports) > REMEMBERED:
             self._reports.popitem(last=False)
         await self._report(frame, report)
-        await self._serve_module(response, frame.trace)
+        await self._serving.serve(response)
+
+    async def _page(self, frame: Frame) -> None:
+        if not self._filter_read:
+            await self._serving.read_filter()
+            self._filter_read = True
+        if not self.wants(Page.parse(frame.pdu)):
+            return
+        self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
+        await self._tell_module(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=frame.pdu))
+        if any(note.name == ANNOUNCED for note in self._slot.notes):
+            heard = Order(run=self._site.console.run, do="announce", ua=self.name, service="", argument=b"")
+            await self._event(heard, frame.trace, result="ok")
+
+    async def _packet(self, frame: Frame) -> None:
+        try:
+            self._channels.take(frame)
+        except Rejected as rejection:
+            self._drop(rejection.reason, frame)
 
     async def _contact(self, frame: Frame) -> None:
         console = self._site.console
@@ -121,7 +181,7 @@ class Phone(Actor[Frame]):
         except Rejected as rejection:
             self._drop(rejection.reason, frame)
             return
-        response = await self._transmit(command)
+        response = await self._slot.transmit(command)
         sealed = console.wrap(
             console.contact(RESPONSE),
             response.encode(),
@@ -131,6 +191,7 @@ class Phone(Actor[Frame]):
         )
         topic = ContactReply(fleet=self._site.fleet, agent=frame.source)
         await self._site.client.publish(topic, self._answer(frame, Bearer.CONTACT, sealed))
+        await self._serving.serve(response)
 
     async def _order(self, frame: Frame) -> None:
         try:
@@ -142,12 +203,14 @@ class Phone(Actor[Frame]):
         if item is None:
             self._drop("unknown-order", frame)
             return
+        if item is Item.SERVE:
+            self._calls[order.service] = order
         typed = [order.service.encode()]
         if item is Item.USE:
             typed.append(order.argument.hex().encode())
-        self._subscriber = Subscriber(types=deque(typed))
-        response = await self._envelope(Envelope(tag=Tag.MENU_SELECTION, item=item))
-        if not await self._serve_module(response, frame.trace):
+        self._serving.subscriber = Subscriber(types=deque(typed))
+        response = await self._slot.envelope(Envelope(tag=Tag.MENU_SELECTION, item=item))
+        if not await self._serving.serve(response):
             await self._event(order, frame.trace, result="failed", reason="not-sent")
             return
         await self._tell(order, frame.trace)
@@ -160,7 +223,7 @@ class Phone(Actor[Frame]):
 
     async def _tell(self, order: Order, trace: TraceContext) -> None:
         """Report what the display says, if that is the end: a refusal, or the result of a use."""
-        for text in _whole(self._subscriber.shown):
+        for text in _whole(self._serving.subscriber.shown):
             if text.startswith(REFUSED):
                 await self._event(order, trace, result="refused", reason=text.removeprefix(REFUSED))
                 return
@@ -168,6 +231,14 @@ class Phone(Actor[Frame]):
                 output = bytes.fromhex(text.removeprefix(RESULT))
                 await self._event(order, trace, result="ok", output=output)
                 return
+
+    async def _tell_given_up(self, trace: TraceContext) -> None:
+        """Report the calls that no bearer is left for: nobody else knows of them."""
+        for note in tuple(self._slot.notes):
+            definition = self.module.definitions.by_tar(note.tar) if note.name == GIVEN_UP else None
+            order = self._calls.pop(definition.service, None) if definition else None
+            if order is not None:
+                await self._event(order, trace, result="failed", reason="no-link")
 
     async def _event(
         self, order: Order, trace: TraceContext, *, result: str, reason: str = "", output: bytes = b""
@@ -186,64 +257,25 @@ class Phone(Actor[Frame]):
 
     # the module --------------------------------------------------------------------------------------------
 
-    async def _envelope(self, envelope: Envelope) -> ResponseApdu:
-        command = CommandApdu(cla=PROPRIETARY, ins=INS_ENVELOPE, data=envelope.encode())
-        return await self._transmit(command.encode())
+    async def _tell_module(self, envelope: Envelope) -> None:
+        await self._serving.serve(await self._slot.envelope(envelope))
 
-    async def _transmit(self, command: bytes) -> ResponseApdu:
-        """Give the module one APDU; return its response once what it changed is durable."""
-        response = self.module.process(command, self._site.clock.now())
-        for note in self.module.take_notes():
-            self._site.log.info(note.name, reason=note.reason, tar=note.tar.hex())
-        changes = self.module.take_changes()
-        if changes:
-            await self._site.pages.save(self.name, changes)
-        return ResponseApdu.parse(response)
+    async def _tell_events(self) -> None:
+        """Tell the module what its channels brought; what it then asks for may bring more."""
+        while events := self._channels.events():
+            for event in events:
+                await self._tell_module(event)
 
-    async def _serve_module(self, response: ResponseApdu, trace: TraceContext) -> bool:
-        """Do what the module asks for, until it asks for nothing more; say whether all of it was sent."""
-        all_sent = True
-        for _ in range(MAX_PROACTIVE):
-            length = response.proactive_length
-            if length is None:
-                return all_sent
-            fetch = CommandApdu(cla=PROPRIETARY, ins=INS_FETCH, expected=length or 256)
-            fetched = await self._transmit(fetch.encode())
-            command = ProactiveCommand.parse(fetched.data)
-            sent = command.type is not CommandType.SEND_SHORT_MESSAGE or await self._send(command, trace)
-            all_sent = all_sent and sent
-            data = answer(command, self._subscriber, sent=sent).encode()
-            told = CommandApdu(cla=PROPRIETARY, ins=INS_TERMINAL_RESPONSE, data=data)
-            response = await self._transmit(told.encode())
-        self._site.log.warning("phone.stopped_serving", reason="too-many-proactive-commands")
-        return all_sent
-
-    async def _send(self, command: ProactiveCommand, trace: TraceContext) -> bool:
-        """Give the module's short message to the network; say whether it took it."""
-        try:
-            to = SmsSubmit.parse(command.tpdu).destination.digits
-            frame = Frame(
-                bearer=Bearer.SMS,
-                source=self.name,
-                destination=to,
-                pdu=command.tpdu,
-                reference=self._site.console.rng(8),
-                trace=trace,
-                sent_at=self._site.clock.now(),
-            )
-            await self._site.client.publish(ShortMessageFrom(fleet=self._site.fleet, address=to), frame)
-        except (Rejected, BrokerLost, ValueError) as failure:
-            self._site.log.warning(
-                "phone.not_sent", reason=getattr(failure, "reason", type(failure).__name__)
-            )
-            return False
-        return True
+    def _set_timer(self, number: int, delay_s: float) -> None:
+        ended = TimerEnded(number=number, trace=self._slot.trace)
+        self._site.antenna.after(delay_s, lambda: self.deliver(ended))
 
     # what goes out ---------------------------------------------------------------------------------------
 
     async def _report(self, frame: Frame, report: bytes) -> None:
+        self._slot.record(Layer.SMS, report, uplink=True, peer=frame.source)
         topic = ReportTo(fleet=self._site.fleet, address=frame.source)
-        await self._site.client.publish(topic, self._answer(frame, Bearer.REPORT, report))
+        await self._site.antenna.up(self.name, topic, self._answer(frame, Bearer.REPORT, report))
 
     def _answer(self, frame: Frame, bearer: Bearer, pdu: bytes) -> Frame:
         return Frame(
@@ -275,8 +307,7 @@ def _whole(shown: Iterable[str]) -> list[str]:
 
 def _report(response: ResponseApdu) -> SmsDeliverReport:
     """Return the delivery report for what the module said of a short message (TS 31.111 clause 7.1.1.2)."""
-    good = response.status == apdu.SW_OK or response.proactive_length is not None
-    if not good:
+    if not response.is_good:
         return SmsDeliverReport(failure_cause=FailureCause.DATA_DOWNLOAD_ERROR)
     if not response.data:
         return SmsDeliverReport()
@@ -286,6 +317,9 @@ def _report(response: ResponseApdu) -> SmsDeliverReport:
 _ITEMS: Final[Mapping[str, Item]] = {"subscribe": Item.SUBSCRIBE, "serve": Item.SERVE, "invoke": Item.USE}
 _HANDLERS: Final[Mapping[Bearer, Callable[[Phone, Frame], Awaitable[None]]]] = {
     Bearer.SMS: Phone._short_message,  # noqa: SLF001 -- the class's own table
+    Bearer.CELL_BROADCAST: Phone._page,  # noqa: SLF001
+    Bearer.BIP_TCP: Phone._packet,  # noqa: SLF001
+    Bearer.BIP_UDP: Phone._packet,  # noqa: SLF001
     Bearer.CONTACT: Phone._contact,  # noqa: SLF001
     Bearer.ORDER: Phone._order,  # noqa: SLF001
 }

@@ -34,10 +34,10 @@ def answer(command: ProactiveCommand, subscriber: Subscriber, *, sent: bool = Tr
     """
     if command.type is CommandType.DISPLAY_TEXT:
         subscriber.shown.append(command.text.decode("utf-8", errors="replace"))
-        return TerminalResponse(type=command.type)
+        return TerminalResponse.to(command)
     if command.type is CommandType.GET_INPUT:
         if not subscriber.types or len(subscriber.types[0]) > MAX_TEXT:
-            return TerminalResponse(type=command.type, result=TerminalResult.TERMINAL_UNABLE)
-        return TerminalResponse(type=command.type, text=subscriber.types.popleft())
+            return TerminalResponse.to(command, TerminalResult.TERMINAL_UNABLE)
+        return TerminalResponse.to(command, text=subscriber.types.popleft())
     result = TerminalResult.OK if sent else TerminalResult.NETWORK_UNABLE
-    return TerminalResponse(type=command.type, result=result)
+    return TerminalResponse.to(command, result)

@@ -88,6 +88,9 @@ AGREEMENTS = Table(
     _column("rights", NUMBER),
     _column("expires_at", NUMBER),
     _column("executions", NUMBER),
+    _column("bearers", WORDS),
+    _column("server", OCTETS),
+    _column("protection", NAME),
     _column("agreed_at", SECONDS),
 )
 OPERATOR_MODULES = Table(
@@ -99,6 +102,7 @@ OPERATOR_MODULES = Table(
     _column("suites", WORDS),
     _column("command_counter", NUMBER),
     _column("request_counter", NUMBER),
+    _column("request_window", NUMBER),
 )
 SUBSCRIPTIONS = Table(
     "subscriptions",

@@ -97,6 +97,7 @@ def surroundings(kit: Kit, config: FleetConfig) -> Surroundings:
         broker=kit.broker,
         companions=Companions(),
         clock=kit.clock,
+        ground=kit.clock,
         counters=kit.counters,
         log=kit.log,
         group=kit.group,

@@ -23,11 +23,13 @@ from agents.errors import FleetError
 from agents.exchange import Exchange
 from agents.fleet.addresses import ua_of
 from agents.freshness import References
+from agents.handset.antenna import Antenna
 from agents.handset.cell import Cell
-from agents.handset.phone import Phone, Site
+from agents.handset.phone import Phone
 from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.module import SecurityModule
 from agents.handset.security_module.rights import rights_mask
+from agents.handset.site import Site
 from agents.identity import Directory, RoleKeys
 from agents.link import Link, Question
 from agents.messages.codec import encode
@@ -42,7 +44,10 @@ from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.supplier import Offer, Supplier
 from bus.actor import Actor, ActorGroup
-from bus.bearers.sms import SmsReceiver, SmsSender, SmsSettings
+from bus.air import AirGate
+from bus.bearers.bip import BipServer, BipSettings
+from bus.bearers.sms import SmsSender, SmsSettings
+from bus.bearers.sms_receiver import SmsReceiver
 from bus.client import BusClient
 from bus.clock import SystemClock
 from bus.counters import Counters
@@ -53,16 +58,20 @@ from transport.concatenation import Reassembler
 from transport.security.certificates import Role as Certified
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from sqlalchemy import MetaData, Table
     from structlog.typing import FilteringBoundLogger
 
+    from agents.announcer import Announcer
+    from agents.messages.bearers import ServerAddress
     from agents.role import Role
     from agents.store.group_commit import GroupCommit
     from bus.address import BrokerAddress
     from bus.client import Handler
+    from bus.clock import Clock
     from bus.topics import Topic
+    from transport.air import Conditions, Presence
     from transport.security.suites import Rng
 
 PATIENCE_S: Final = 20.0
@@ -266,13 +275,14 @@ class Kit:
         directory: Path,
         log: FilteringBoundLogger,
         run: int,
+        clock: Clock | None = None,
     ) -> None:
         self.broker = broker
         self.fleet = fleet
         self.run = run
         self.log = log
         self.directory = directory
-        self.clock = SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.counters = WatchedCounters()
         self.group = ActorGroup(log=log, counters=self.counters)
         self.console = Console(
@@ -286,11 +296,24 @@ class Kit:
         self.events: list[Event] = []
         self.told = asyncio.Condition()
         self.clients: dict[str, WatchedClient] = {}
+        self.gate: AirGate
+        self.antenna: Antenna
         self.cell: Cell
+        self._cell_client: WatchedClient
         self.pages: PageStore
         self.directory_of_roles: Directory
         self.work: dict[str, WorkOrder] = {}
         self.roles: dict[str, Role] = {}
+        self.offers: dict[str, list[Offer]] = {}
+        """What a supplier offers in the place of ``offers_of``, from its start on."""
+        self.servers: dict[str, ServerAddress] = {}
+        """Where modules are told that a supplier's server is."""
+        self.listening: dict[str, BipSettings] = {}
+        """Whose server is there, and how patient it is."""
+        self.bip: dict[str, BipServer] = {}
+        self.sms = SmsSettings(report_timeout_s=PATIENCE_S, attempts=1)
+        self.announcer: Callable[[Desk], Announcer | None] = lambda _desk: None
+        """What an operator broadcasts with."""
         self._references = References(self.clock, self.rng("references"))
         self._stack = stack
         self._stores: dict[str, GroupCommit] = {}
@@ -311,8 +334,34 @@ class Kit:
         await tap.subscribe([everything(self.fleet)], self._tapped)
         await self.client("console", persistent=False)
         self.pages = PageStore(await self.store("handsets", tables.MODULES))
-        cell = await self.client("cell")
-        self.cell = Cell(cell, fleet=self.fleet)
+        await self.put_up_cell("cell")
+
+    async def put_up_cell(
+        self,
+        name: str,
+        conditions: Mapping[Bearer, Conditions] | None = None,
+        *,
+        seed: bytes = b"role kit",
+        wait: bool = False,
+    ) -> Cell:
+        """Put up a cell with an air of its own; handsets that are switched on from now on are in it."""
+        cell = await self.client(name)
+        self.gate = await self._stack.enter_async_context(
+            AirGate(
+                clock=self.clock,
+                seed=seed,
+                conditions=conditions or {},
+                counters=self.counters,
+                log=self.log,
+                wait=wait,
+            )
+        )
+        self.antenna = await self._stack.enter_async_context(
+            Antenna(cell, self.gate, name=name, counters=self.counters, log=self.log)
+        )
+        self.cell = Cell(name, self.site(cell))
+        self._cell_client = cell
+        return self.cell
 
     def fresh(self) -> bytes:
         """Return a reference of now that nobody has used."""
@@ -368,16 +417,16 @@ class Kit:
             counters=self.counters,
             log=self.log,
             group=self.group,
-            exchange=self.exchange(client, number) if number else None,
+            exchange=self.exchange(client, number, self._server(name, client)) if number else None,
         )
 
-    def exchange(self, client: WatchedClient, number: str) -> Exchange:
-        """Return a number on the network."""
+    def exchange(self, client: WatchedClient, number: str, server: BipServer | None = None) -> Exchange:
+        """Return a number on the network, and a server on the packet network."""
         sender = SmsSender(
             client,
             fleet=self.fleet,
             address=number,
-            settings=SmsSettings(report_timeout_s=PATIENCE_S, attempts=1),
+            settings=self.sms,
             clock=self.clock,
             rng=self.rng(f"sms/{number}"),
             counters=self.counters,
@@ -393,7 +442,29 @@ class Kit:
             clock=self.clock,
             counters=self.counters,
             log=self.log,
+            server=server,
         )
+
+    def _server(self, name: str, client: WatchedClient) -> BipServer | None:
+        settings = self.listening.get(name)
+        if settings is None:
+            return None
+        address = self.servers[name]
+        server = BipServer(
+            client,
+            fleet=self.fleet,
+            address=str(address.host),
+            tcp_port=address.tcp_port,
+            udp_port=address.udp_port,
+            settings=settings,
+            clock=self.clock,
+            rng=self.rng(f"bip/{name}"),
+            counters=self.counters,
+            log=self.log,
+        )
+        self._stack.push_async_callback(server.close)
+        self.bip[name] = server
+        return server
 
     # ---- roles -------------------------------------------------------------------------------------------
 
@@ -410,10 +481,19 @@ class Kit:
         if role is Certified.PERSONALISER:
             return Personalizer(desk, authority="root", directory=self.directory_of_roles, work=self.work)
         if role is Certified.OPERATOR:
-            return await Operator.open(desk, await self.store(name, tables.OPERATOR), authority="root")
+            operators = await self.store(name, tables.OPERATOR)
+            return await Operator.open(desk, operators, authority="root", announcer=self.announcer(desk))
         store = await self.store(name, tables.SUPPLIER)
         number = SUBJECTS[name][2]
-        return await Supplier.open(desk, store, operator="mno", number=number, offers=offers_of(name))
+        address = self.servers.get(name)
+        return await Supplier.open(
+            desk,
+            store,
+            operator="mno",
+            number=number,
+            offers=self.offers.get(name) or offers_of(name),
+            server=address.encode() if address else b"",
+        )
 
     def operator(self) -> Operator:
         """Return the operator ``mno``."""
@@ -451,6 +531,7 @@ class Kit:
         shared: dict[str, Any] = {
             "fleet": self.fleet,
             "client": client,
+            "antenna": self.antenna,
             "console": self.console,
             "pages": self.pages,
             "boot": self.boot,
@@ -470,14 +551,20 @@ class Kit:
         return SecurityModule.blank(32_768, rng=rng)
 
     async def handset(
-        self, ua: str = "", *, operator: str = "mno", suite: str = "x25519", **changes: Any
+        self,
+        ua: str = "",
+        *,
+        operator: str = "mno",
+        suite: str = "x25519",
+        presence: Presence | None = None,
+        **changes: Any,
     ) -> Phone:
         """Switch a handset on: by default the first, of the operator ``mno``."""
         ua = ua or self.ua()
         number = SUBJECTS[operator][2]
         self.work[ua] = WorkOrder(operator=operator, operator_number=number, suite=suite, memory=32_768)
-        phone = Phone(ua, await self.boot(ua), self.site(self.clients["cell"], **changes))
-        await self.cell.attach([phone])
+        phone = Phone(ua, await self.boot(ua), self.site(self._cell_client, **changes))
+        await self.cell.attach([phone], {} if presence is None else {ua: presence})
         return phone
 
     # ---- the person at the console -----------------------------------------------------------------------
@@ -594,11 +681,17 @@ class Kit:
 
 @asynccontextmanager
 async def open_kit(
-    broker: BrokerAddress, fleet: str, directory: Path, log: FilteringBoundLogger, *, run: int = 1
+    broker: BrokerAddress,
+    fleet: str,
+    directory: Path,
+    log: FilteringBoundLogger,
+    *,
+    run: int = 1,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Kit]:
     """Open the surroundings of launch *run* of *fleet* in *directory*; leaving ends everything at once."""
     async with AsyncExitStack() as stack:
-        kit = Kit(stack, broker=broker, fleet=fleet, directory=directory, log=log, run=run)
+        kit = Kit(stack, broker=broker, fleet=fleet, directory=directory, log=log, run=run, clock=clock)
         await kit.open()
         async with kit.group:
             try:

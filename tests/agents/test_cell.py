@@ -8,7 +8,7 @@ import pytest
 
 from agents.handset.phone import CAPACITY
 from bus.errors import MailboxFull
-from bus.topics import Contact, ContactReply, Orders, ShortMessageTo
+from bus.topics import BipDown, Broadcast, Contact, ContactReply, Orders, ShortMessageTo
 
 if TYPE_CHECKING:
     from bus.frame import Frame
@@ -33,12 +33,14 @@ async def test_each_handset_gets_what_is_for_it(kit: Kit) -> None:
 
 
 async def test_a_handset_listens_to_network_contacts_and_keys(kit: Kit) -> None:
-    """Three topics each, on the cell's one connection."""
+    """Four topics each, and one of the whole cell's, on the cell's one connection."""
     await kit.handset()
     assert set(kit.clients["cell"].handlers) == {
         ShortMessageTo(fleet=kit.fleet, ua=kit.ua()).path,
+        BipDown(fleet=kit.fleet, ua=kit.ua()).path,
         Contact(fleet=kit.fleet, ua=kit.ua()).path,
         Orders(fleet=kit.fleet, agent=kit.ua()).path,
+        Broadcast(fleet=kit.fleet, cell="cell").path,
     }
 
 

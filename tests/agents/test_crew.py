@@ -17,6 +17,7 @@ from agents.fleet.progress import Progress
 from agents.fleet.state import Launch
 from agents.fleet.worker import Assignment
 from bus.address import BrokerAddress, TlsSettings
+from bus.clock import Origin
 from bus.counters import Counters
 
 if TYPE_CHECKING:
@@ -107,7 +108,13 @@ def test_an_assignment_survives_the_pipe(tmp_path: Path) -> None:
             tls=TlsSettings(ca_file=tmp_path / "ca.pem"),
             kind="external",
         ),
-        launch=Launch(directory=tmp_path, number=3, console_key=bytes(range(16))),
+        launch=Launch(
+            directory=tmp_path,
+            number=3,
+            console_key=bytes(range(16)),
+            begun_s=1.5,
+            origin=Origin(real_s=2.5, simulated_s=3.5),
+        ),
         share=0,
         processes=2,
         log_level="debug",
@@ -201,6 +208,8 @@ def test_counts_of_another_process_are_added() -> None:
         "sent": {"messages": 2, "octets": 200},
         "received": {"messages": 0, "octets": 0},
         "retries": 2,
+        "lost": 0,
+        "air_s": 0.0,
     }
     assert counts["bearers"]["role"]["sent"] == {"messages": 1, "octets": 7}
     assert counts["bearers"]["report"]["received"] == {"messages": 2, "octets": 20}

@@ -83,6 +83,7 @@ class Run:
             broker=BrokerAddress(host="localhost", port=1883, kind="mosquitto"),
             companions=Companions(),
             clock=SystemClock(),
+            ground=SystemClock(),
             counters=self.counters,
             log=log,
             group=ActorGroup(log=log, counters=self.counters),
@@ -96,7 +97,16 @@ class Run:
         base: float = 1.0,
     ) -> Report:
         """Return the report."""
-        return make_report(self.around, self.market, handsets, steps, wall_s=2.5, base_mib=base, resumed=True)
+        return make_report(
+            self.around,
+            self.market,
+            handsets,
+            steps,
+            wall_s=2.5,
+            simulated_s=25.0,
+            base_mib=base,
+            resumed=True,
+        )
 
 
 @pytest.fixture
@@ -116,6 +126,7 @@ def test_a_report_says_which_fleet_on_which_broker(run: Run) -> None:
         True,
     )
     assert (report.broker.kind, report.broker.address) == ("mosquitto", "localhost:1883")
+    assert report.simulated_s == 25.0
     assert report.steps == ()
     assert report.latency == Latency.of([])
 
@@ -145,10 +156,11 @@ def test_the_console_is_no_traffic_of_the_market(run: Run) -> None:
         run.counters.sent(bearer, octets)
     run.counters.sent(Bearer.EVENT, 9)
     run.counters.retried(Bearer.SMS)
+    run.counters.lost(Bearer.SMS)
     report = run.report()
     assert set(report.bearers) == {"sms", "role"}
     sms = report.bearers["sms"]
-    assert (sms.messages, sms.octets, sms.retries) == (2, 140, 1)
+    assert (sms.messages, sms.octets, sms.retries, sms.lost) == (2, 140, 1, 1)
     assert report.messages_per_handset == 1.0
 
 

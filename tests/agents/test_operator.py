@@ -27,6 +27,7 @@ from tests.agents.role_kit import SUBJECTS, TRACE, Kit, Puppet, open_kit
 from transport.apdu import CommandApdu, ResponseApdu
 from transport.concatenation import Reassembler, split
 from transport.secured_packet import SecurityParameters, decode_command, encode_command
+from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN
 from transport.sms import (
@@ -67,6 +68,9 @@ def agree(service: str = "account", **changes: Any) -> Agree:
         "rights": 0,
         "expires_at": 0,
         "executions": -1,
+        "bearers": ["sms"],
+        "server": b"",
+        "protection": DEFAULT_PROTECTION,
     }
     return Agree(**(asked | changes))
 

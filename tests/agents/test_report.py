@@ -40,9 +40,10 @@ REPORT = Report(
     handsets=100,
     modules_served=100,
     wall_s=6.54321,
+    simulated_s=65.43210,
     steps=(step(), step(2, "serve")),
     bearers={
-        "sms": BearerReport(messages=12_345, octets=1_234_567, retries=2),
+        "sms": BearerReport(messages=12_345, octets=1_234_567, retries=2, lost=1, air_s=34.5),
         "role": BearerReport(messages=9, octets=9, retries=0),
     },
     resources={"loaded": 80, "released": 40},
@@ -103,11 +104,18 @@ def test_json_has_every_promised_key() -> None:
     assert set(values) == {
         "ok", "fleet", "seed", "handsets", "modules_served", "wall_s", "steps", "bearers", "resources",
         "latency_ms", "memory", "messages_per_handset", "dropped", "crashes", "dead_letters", "broker",
-        "resumed", "faults",
+        "resumed", "faults", "simulated_s",
     }  # fmt: skip
     assert values["ok"] is True
     assert values["wall_s"] == 6.543
-    assert values["bearers"]["sms"] == {"messages": 12345, "octets": 1234567, "retries": 2}
+    assert values["simulated_s"] == 65.432
+    assert values["bearers"]["sms"] == {
+        "messages": 12345,
+        "octets": 1234567,
+        "retries": 2,
+        "lost": 1,
+        "air_s": 34.5,
+    }
     assert values["latency_ms"] == {"p50": 12.3, "p95": 45.6, "p99": 78.9}
     assert values["memory"] == {"peak_mib": 123.4, "base_mib": 100.1, "kib_per_handset": 98.7}
     assert values["broker"] == {"kind": "mosquitto", "address": "127.0.0.1:18830"}
@@ -150,6 +158,7 @@ def test_screen_says_everything() -> None:
         "0.42",
         "12,345",
         "1,234,567",
+        "34.5",
         "80 loaded, 40 released",
         "p50 12.3 ms, p95 45.6 ms, p99 78.9 ms",
         "123.5 a handset",

@@ -1,0 +1,74 @@
+"""What an operator tells all its modules at once: announcements, signed, by cell broadcast.
+
+Nobody answers a broadcast. A module takes an announcement that its operator signed for everybody and that is
+newer than the last one it took; the others are repetitions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agents.errors import Refusal
+from agents.messages.air import MANAGER_TAR, Announce
+from agents.messages.bearers import ANNOUNCEMENTS
+from agents.messages.codec import encode
+from agents.messages.signed import EVERYBODY, Purpose, sign
+from transport.cell_broadcast import GeographicScope
+from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agents.role import Desk
+    from bus.bearers.cell_broadcast import CellBroadcaster
+    from bus.frame import TraceContext
+    from transport.cell_broadcast import Schedule
+
+TICKS_PER_S: Final = 100
+MESSAGE_CODES: Final = 1 << 10
+_UNANSWERED: Final = SecurityParameters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcer:
+    """What an operator broadcasts with: its cells by group of subscribers, and how often it repeats."""
+
+    desk: Desk
+    broadcaster: CellBroadcaster
+    cells: Mapping[str, tuple[str, ...]]
+    schedule: Schedule
+
+    async def announce(self, groups: Iterable[str], *, trace: TraceContext) -> None:
+        """Tell the modules of *groups*, or of all for none, the time; return after the last repetition.
+
+        Raises Refusal when none of them has a cell of ours.
+        """
+        cells = self._cells_of(groups)
+        if not cells:
+            raise Refusal("unknown-group")
+        now = self.desk.clock.now()
+        signed = sign(
+            encode(Announce(time=int(now))),
+            purpose=Purpose.ANNOUNCEMENT,
+            target=EVERYBODY,
+            # Time never goes back, so neither does this, and it need not be stored.
+            counter=int(now * TICKS_PER_S),
+            signer=self.desk.keys.name,
+            key=self.desk.keys.signing,
+        )
+        packet = encode_command(spi=_UNANSWERED, tar=MANAGER_TAR, data=encode(signed), dialect=CELL_BROADCAST)
+        receipt = await self.broadcaster.broadcast(
+            packet,
+            message_identifier=ANNOUNCEMENTS,
+            code=int.from_bytes(self.desk.rng(2), "big") % MESSAGE_CODES,
+            cells=cells,
+            scope=GeographicScope.CELL,
+            schedule=self.schedule,
+            trace=trace,
+        )
+        self.desk.log.info("announcement.broadcast", pages=receipt.pages, publishes=receipt.publishes)
+
+    def _cells_of(self, groups: Iterable[str]) -> list[str]:
+        chosen = dict.fromkeys(groups) or self.cells
+        return [cell for group in chosen for cell in self.cells.get(group, ())]

@@ -1,0 +1,122 @@
+"""A cell's antenna: what goes through the air to and from its handsets, and what the air does to it.
+
+Between the antenna and the roles is the network, which is MQTT and loses nothing. Between the antenna and a
+handset is the air (:mod:`bus.air`), which loses, delays, repeats and reorders as the config says. What comes
+through to the network later than it was sent leaves in that order, by one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from bus.errors import BusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from structlog.typing import FilteringBoundLogger
+
+    from bus.air import AirGate
+    from bus.client import BusClient
+    from bus.counters import Counters
+    from bus.frame import Frame
+    from bus.topics import Topic
+    from transport.air import Presence
+
+OUTBOX: Final = 4096
+"""Messages that came through and wait for the network; one more is lost, as on a link that is overloaded."""
+
+
+class Antenna:
+    """One cell's; an async context manager, around which its tasks run."""
+
+    def __init__(
+        self,
+        client: BusClient,
+        gate: AirGate,
+        *,
+        name: str,
+        counters: Counters,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._client = client
+        self._counters = counters
+        self._gate = gate
+        self._name = name
+        self._log = log
+        self._outbox: asyncio.Queue[tuple[Topic, Frame]] = asyncio.Queue(OUTBOX)
+        self._sender: asyncio.Task[None] | None = None
+        self._presences: dict[str, Presence] = {}
+
+    def cover(self, ua: str, presence: Presence) -> None:
+        """Let handset *ua* be heard only while it is on."""
+        self._presences[ua] = presence
+
+    async def __aenter__(self) -> Self:
+        self._sender = asyncio.create_task(self._send(), name=f"antenna[{self._name}]")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.cancel()
+            await asyncio.wait([sender])
+
+    async def up(self, ua: str, topic: Topic, frame: Frame) -> bool:
+        """Send what handset *ua* says; return whether it comes through, now or later.
+
+        What comes through at once has reached the network when this returns. What a handset that is off has
+        to say waits until it is on. Raises BrokerLost.
+        """
+        if ua in self._presences:
+            await self._until_on(self._presences[ua])
+        arrived = 0
+        waited = False
+
+        def arrive() -> None:
+            nonlocal arrived
+            if waited:
+                self._later(topic, frame)
+            else:
+                arrived += 1
+
+        through = self._gate.carry(frame.bearer, f"{ua}/up", len(frame.pdu), arrive)
+        waited = True
+        for _ in range(arrived):
+            await self._client.publish(topic, frame)
+        if not through:
+            self._counters.sent(frame.bearer, len(frame.pdu))  # what is lost was sent all the same
+        return through
+
+    async def _until_on(self, presence: Presence) -> None:
+        clock = self._gate.clock
+        while not presence.is_on(now := clock.now()):
+            await clock.sleep(presence.next_change(now) - now)
+
+    def down(self, ua: str, frame: Frame, deliver: Callable[[], None]) -> None:
+        """Let what the network has for handset *ua* through the air; *deliver* takes each copy that comes."""
+        self._gate.carry(frame.bearer, f"{ua}/down", len(frame.pdu), deliver)
+
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call *call* in *delay_s* seconds of the fleet's clock; one that finds a mailbox full is lost."""
+        self._gate.after(delay_s, call)
+
+    def say(self, topic: Topic, frame: Frame) -> None:
+        """Send a word of the network's own: it goes over no air, and nobody waits for it."""
+        self._later(topic, frame)
+
+    def _later(self, topic: Topic, frame: Frame) -> None:
+        try:
+            self._outbox.put_nowait((topic, frame))
+        except asyncio.QueueFull:
+            self._log.warning("antenna.dropped", reason="outbox-full", bearer=str(frame.bearer))
+
+    async def _send(self) -> None:
+        while True:
+            topic, frame = await self._outbox.get()
+            try:
+                await self._client.publish(topic, frame)
+            except BusError as error:
+                self._log.warning("antenna.dropped", reason=type(error).__name__, bearer=str(frame.bearer))

@@ -1,0 +1,65 @@
+"""The slot that the module is in: APDUs to it, and what it changed made durable before it is answered."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agents.handset.security_module.core import MAX_NOTES
+from agents.handset.security_module.module import INS_ENVELOPE, PROPRIETARY
+from bus.capture import Layer
+from transport.apdu import CommandApdu, ResponseApdu
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.core import Note
+    from agents.handset.security_module.module import SecurityModule
+    from agents.handset.site import Site
+    from bus.frame import TraceContext
+    from transport.toolkit import Envelope
+
+
+class Slot:
+    """One powered module; *trace* is the transaction that what is transmitted belongs to."""
+
+    def __init__(self, ua: str, module: SecurityModule, site: Site, trace: TraceContext) -> None:
+        self.module = module
+        self.trace = trace
+        self.notes: deque[Note] = deque(maxlen=MAX_NOTES)
+        """What happened in the module since somebody cleared them; the oldest give way."""
+        self._ua = ua
+        self._site = site
+
+    async def reboot(self) -> None:
+        """Power the module off and on: it comes back as it was last stored."""
+        self.module = await self._site.boot(self._ua)
+
+    async def envelope(self, envelope: Envelope) -> ResponseApdu:
+        """Tell the module of an event."""
+        command = CommandApdu(cla=PROPRIETARY, ins=INS_ENVELOPE, data=envelope.encode())
+        return await self.transmit(command.encode())
+
+    async def transmit(self, command: bytes) -> ResponseApdu:
+        """Give the module one APDU; return its response once what it changed is durable."""
+        site = self._site
+        response = self.module.process(command, site.clock.now())
+        for note in self.module.take_notes():
+            self.notes.append(note)
+            site.log.info(note.name, reason=note.reason, tar=note.tar.hex())
+        changes = self.module.take_changes()
+        if changes:
+            await site.pages.save(self._ua, changes)
+        self.record(Layer.APDU, command + response, uplink=False)
+        return ResponseApdu.parse(response)
+
+    def record(self, layer: Layer, octets: bytes, *, uplink: bool, peer: str = "") -> None:
+        """Write *octets* to the capture, if there is one."""
+        if self._site.capture is not None:
+            self._site.capture.write(
+                layer,
+                octets,
+                uplink=uplink,
+                handset=self._ua,
+                peer=peer,
+                trace=self.trace,
+                at=self._site.clock.now(),
+            )

@@ -115,6 +115,11 @@ class AirGate:
         self._tracks.clear()
 
     @property
+    def clock(self) -> Clock:
+        """The clock that all times here are of."""
+        return self._clock
+
+    @property
     def pending(self) -> int:
         """How many deliveries are still to come."""
         return sum(entry.call is not None for _, _, entry in self._pending)

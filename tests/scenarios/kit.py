@@ -10,12 +10,16 @@ import asyncio
 import base64
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
+import struct
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pcapng import FileScanner
+from pcapng.blocks import EnhancedPacket
 from typer.testing import CliRunner
 
 from agents.cli import app
@@ -144,6 +148,103 @@ def write_fleet(
         assert old in text, "the edit replaces nothing"
         text = text.replace(old, new)
     path = directory / "fleet.toml"
+    path.write_text(text)
+    return path
+
+
+# ---- fleets for the bearers ------------------------------------------------------------------------------
+
+LOSSY_STEPS: Final = 10
+"""Steps of ``configs/lossy.toml``."""
+_SINGLE: Final = """\
+[fleet]
+name = "single"
+seed = 7
+state = "{state}"
+
+[air]
+{air}
+
+[[authority]]
+name = "root"
+suite = "x25519"
+
+[[operator]]
+name = "mno"
+number = "15550100"
+authority = "root"
+suite = "x25519"
+
+[[supplier]]
+name = "bank"
+number = "15550200"
+operator = "mno"
+suite = "p256"
+
+[[supplier.service]]
+name = "account"
+application = "apps/account.wat"
+backend = "account"
+code = 1024
+data = 256
+rights = ["hmac"]
+{service}
+
+[[handsets]]
+name = "city"
+count = {count}
+operator = "mno"
+suite = "x25519"
+memory = 32768
+services = ["account"]
+{handsets}
+"""
+_SINGLE_STEPS: Final = ("personalise", "agree", "subscribe", "reserve", "activate", "serve", "invoke")
+
+
+def write_lossy(
+    directory: Path, *, handsets: int = 4, speed: int = 100, edits: Iterable[tuple[str, str]] = ()
+) -> Path:
+    """Write a copy of ``configs/lossy.toml`` for so many handsets into *directory*, with state beside it.
+
+    The broadcast is repeated as often but sooner; each edit replaces what must be there.
+    """
+    shutil.copytree(CONFIGS / "apps", directory / "apps", dirs_exist_ok=True)
+    text = (CONFIGS / "lossy.toml").read_text()
+    # The handsets' count first: expectations that are numbers follow it.
+    count = int(re.findall(r"^count = (\d+)$", text, re.MULTILINE)[0])
+    for old, new in (
+        (r"^seed = .*$", rf'\g<0>\nstate = "{directory / "state"}"'),
+        (r"^speed = .*$", f"speed = {speed}"),
+        (r"^period = .*$", "period = 8"),
+        # A busy machine must not look like a network that is gone: at this speed it is soon late.
+        (r"^\[air.bip\]$", "[air.bip]\nresponse_timeout_s = 600.0\nretransmission_s = 10.0"),
+        (rf"^count = {count}$", f"count = {handsets}"),
+        (rf"ok = {count} ", f"ok = {handsets} "),
+        (rf"ok = {3 * count} ", f"ok = {3 * handsets} "),
+    ):
+        text, replaced = re.subn(old, new, text, flags=re.MULTILINE)
+        assert replaced, f"nothing in lossy.toml is {old}"
+    for old, new in edits:
+        assert old in text, "the edit replaces nothing"
+        text = text.replace(old, new)
+    path = directory / "lossy.toml"
+    path.write_text(text)
+    return path
+
+
+def write_single(
+    directory: Path, *, air: str = "", service: str = "", handsets: str = "", count: int = 2
+) -> Path:
+    """Write a fleet with one service that is served and invoked; the strings are added to its tables.
+
+    *air* may open tables of its own, such as ``[air.bip]``.
+    """
+    shutil.copytree(CONFIGS / "apps", directory / "apps", dirs_exist_ok=True)
+    state = directory / "state"
+    text = _SINGLE.format(state=state, air=air, service=service, handsets=handsets, count=count)
+    text += "".join(f'\n[[step]]\ndo = "{do}"\nexpect = {{ ok = "all" }}\n' for do in _SINGLE_STEPS)
+    path = directory / "single.toml"
     path.write_text(text)
     return path
 
@@ -319,3 +420,35 @@ def targets_of(report: Report) -> list[tuple[int, int, int]]:
 def fleet_of(config: Path) -> FleetConfig:
     """Return the config as the launcher reads it."""
     return load_config(config)
+
+
+class Captured(NamedTuple):
+    """A packet of a capture: what dissects it, which way it went, its octets, the trace in its comment."""
+
+    dissector: str
+    uplink: bool
+    pdu: bytes
+    trace_id: str
+
+
+def captured(path: Path) -> list[Captured]:
+    """Return the packets of a capture, as python-pcapng and the tags before each PDU tell them."""
+    with path.open("rb") as file:
+        blocks = [block for block in FileScanner(file) if isinstance(block, EnhancedPacket)]
+        return [_captured(block.packet_data, str(block.options["opt_comment"])) for block in blocks]
+
+
+def _captured(octets: bytes, comment: str) -> Captured:
+    """Take the tags off: type (2 octets), length (2), value; type 0 ends them (epan/exported_pdu.h)."""
+    tags: dict[int, bytes] = {}
+    at = 0
+    while True:
+        tag, length = struct.unpack_from(">HH", octets, at)
+        at += 4
+        if not tag:
+            break
+        tags[tag] = octets[at : at + length]
+        at += length
+    name = (tags.get(12) or tags[13]).rstrip(b"\0").decode()
+    trace_id = comment.split(maxsplit=1)[0].removeprefix("trace=")
+    return Captured(name, bool(int.from_bytes(tags[35], "big")), octets[at:], trace_id)

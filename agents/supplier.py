@@ -9,31 +9,30 @@ twice. Packets go over the bearers that the service names, in their order: when 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agents.backends import BACKENDS
-from agents.errors import PacketRefused, Refusal, Unanswered
-from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove, Push, Result
+from agents.errors import Refusal, Unanswered
+from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove
 from agents.messages.bearers import CHANNEL_BEARERS, SMS
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
+from agents.usage import ACTIVE, BLOCKED, LOADED, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
-from transport.errors import PacketRejected, Rejected
+from transport.errors import Rejected
 from transport.security import certificates
 from transport.security.handshake import Responder
-from transport.security.keyset import DEFAULT_PROTECTION, SessionKeys
+from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.terms import AGREE_THEN_SIGN, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
-    from agents.exchange import Exchange, FromModule
+    from agents.exchange import FromModule
     from agents.link import Question
     from agents.role import Desk, Ordered
     from agents.store.group_commit import GroupCommit
@@ -43,11 +42,8 @@ if TYPE_CHECKING:
 PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
 
-CALL_AGAIN_S: Final = 120.0
+CALL_AGAIN_S: Final = 600.0
 """How long a module may take to call again when its channel was lost: it opens another, more than once."""
-
-# How far a resource has come; each state includes what the ones before it have.
-ACTIVE, LOADED, READY, BLOCKED, RELEASED = "active", "loaded", "ready", "blocked", "released"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +61,6 @@ class Offer:
     bearers: tuple[str, ...] = (SMS,)
     protection: str = DEFAULT_PROTECTION
     version: int = 1
-
-
-class _Use(NamedTuple):
-    """One resource in use: its row's key, which reservation it is, and the trace it is used under."""
-
-    ua: str
-    tar: bytes
-    reserved_turn: int
-    trace: TraceContext
-    bearers: tuple[str, ...]
-    """To reach the module over, the first choice first."""
 
 
 class _Superseded(Exception):  # noqa: N818 -- a condition, not an error
@@ -109,8 +94,7 @@ class Supplier(Role):
         self._answered: dict[tuple[str, bytes], bytes] = {}
         """The opening of each resource's session: the air may bring a call twice."""
         self._turns = Turns()
-        self._busy: Counter[str] = Counter()
-        """How many uses of a module's resources are under way, or wait for their turn."""
+        self._usage = Usage(desk, self._resources, self._turns)
 
     @classmethod
     async def open(
@@ -232,7 +216,7 @@ class Supplier(Role):
 
     async def _serve(self, packet: FromModule, call: Call) -> bytes:
         # The line first: what waits for its turn needs the link as well.
-        async with self._line(packet.ua), self._turns.of((packet.ua, call.tar)):
+        async with self._usage.line(packet.ua), self._turns.of((packet.ua, call.tar)):
             use = self._use(packet.ua, call.tar, packet.trace, came_over=packet.bearer)
             try:
                 await self._connect(use, call)
@@ -243,14 +227,14 @@ class Supplier(Role):
                 raise
         return b""
 
-    def _raise_if_superseded(self, use: _Use, call: Call) -> None:
+    def _raise_if_superseded(self, use: Use, call: Call) -> None:
         """Raise _Superseded once the handset called again: it has forgotten the call before."""
         if self._calls.get((use.ua, use.tar)) is not call:
             raise _Superseded
 
-    async def _connect(self, use: _Use, call: Call) -> None:
+    async def _connect(self, use: Use, call: Call) -> None:
         self._raise_if_superseded(use, call)
-        row = self._row(use)
+        row = self._usage.row(use)
         if self._answered.get((use.ua, use.tar)) == call.opening:
             if row["state"] == READY:
                 self.desk.counters.dropped("replayed")
@@ -271,14 +255,16 @@ class Supplier(Role):
         assert proof is not None, "the first message is answered"
         message = encode(Prove(tar=use.tar, proof=proof))
         try:
-            answer = await self._exchange.manage(use.ua, message, trace=use.trace, bearer=use.bearers[0])
+            answer = await self._usage.exchange.manage(
+                use.ua, message, trace=use.trace, bearer=use.bearers[0]
+            )
         except DeliveryFailed:
             # The call is the module's, and so is the next one, over this bearer or another.
             if use.bearers[0] in CHANNEL_BEARERS:
                 await self._wait_for_call((use.ua, use.tar))
             raise
         responder.receive(answer)
-        await self._resources.put(self._row(use).but(session=responder.keys.dump(), counter=0))
+        await self._resources.put(self._usage.row(use).but(session=responder.keys.dump(), counter=0))
         self._answered[use.ua, use.tar] = call.opening
         self.log.info("session.opened", ua=use.ua, service=row["service"])
 
@@ -293,27 +279,27 @@ class Supplier(Role):
         finally:
             del self._again[key]
 
-    async def _load(self, use: _Use) -> None:
-        row = self._row(use)
+    async def _load(self, use: Use) -> None:
+        row = self._usage.row(use)
         if row["state"] != ACTIVE:
             return
         offer = self._offer(row["service"])
         for offset in range(0, len(offer.code), PIECE_OCTETS):
             piece = offer.code[offset : offset + PIECE_OCTETS]
-            await self._command(
+            await self._usage.command(
                 use,
                 LoadApplication(version=offer.version, total=len(offer.code), offset=offset, octets=piece),
             )
-        await self._resources.put(self._row(use).but(state=LOADED))
+        await self._resources.put(self._usage.row(use).but(state=LOADED))
         self.log.info("application.loaded", ua=use.ua, service=row["service"], octets=len(offer.code))
 
-    async def _personalise(self, use: _Use) -> None:
-        row = self._row(use)
+    async def _personalise(self, use: Use) -> None:
+        row = self._usage.row(use)
         if row["state"] != LOADED:
             return
         if row["personal"]:
-            await self._command(use, LoadData(octets=row["personal"]))
-        await self._resources.put(self._row(use).but(state=READY))
+            await self._usage.command(use, LoadData(octets=row["personal"]))
+        await self._resources.put(self._usage.row(use).but(state=READY))
 
     # use ---------------------------------------------------------------------------------------------------
 
@@ -321,95 +307,21 @@ class Supplier(Role):
         known = self._find(ordered.order.ua, ordered.order.service)
         if known is None:
             raise Refusal("unknown-resource")
-        async with self._line(known["ua"]), self._turns.of((known["ua"], known["tar"])):
+        async with self._usage.line(known["ua"]), self._turns.of((known["ua"], known["tar"])):
             use = self._use(known["ua"], known["tar"], ordered.trace)
-            row = self._row(use)
+            row = self._usage.row(use)
             if row["state"] != READY:
                 raise Refusal("not-loaded")
             backend = BACKENDS[self._offer(row["service"]).backend]
             argument = ordered.order.argument or backend.argument(self.desk.rng)
-            result = await self._command(use, Invoke(argument=argument))
+            result = await self._usage.command(use, Invoke(argument=argument))
         if not backend.holds(row["personal"], argument, result.output):
             raise Refusal("wrong-answer")
         return result.output
 
-    async def _command(self, use: _Use, message: LoadApplication | LoadData | Invoke) -> Result:
-        """Send one command under the session over the first bearer that serves; return its result.
-
-        Raises Refusal with the module's reason, or what the last bearer failed with.
-        """
-        failure: DeliveryFailed | Unanswered = DeliveryFailed("no-bearer", use.ua, 1, 1)
-        for bearer in use.bearers:
-            try:
-                await self._reach(use, bearer)
-                return await self._send(use, message, bearer)
-            except (DeliveryFailed, Unanswered) as failed:
-                failure = failed
-                self.log.warning("bearer.failed", ua=use.ua, bearer=bearer, reason=failed.reason)
-        raise failure
-
-    async def _reach(self, use: _Use, bearer: str) -> None:
-        """Have the module open a channel, if that is what *bearer* takes and there is none: ask it by SMS."""
-        if bearer == SMS:
-            return
-        # One at a time: a second push would have the module give up what the first one opened.
-        async with self._turns.of((use.ua, bearer)):
-            if self._exchange.has_link(use.ua, bearer):
-                return
-            await self._send(use, Push(bearer=bearer), SMS)
-            if not await self._exchange.wait_link(use.ua, bearer):
-                raise DeliveryFailed("no-link", use.ua, 1, 1)
-
-    async def _send(
-        self, use: _Use, message: LoadApplication | LoadData | Invoke | Push, bearer: str
-    ) -> Result:
-        row = self._row(use)
-        if row["session"] is None:
-            raise Refusal("no-session")
-        # Every attempt has a counter of its own: whether the one before was taken, nobody knows.
-        counter = row["counter"] + 1
-        await self._resources.put(row.but(counter=counter))
-        try:
-            response = await self._exchange.command(
-                use.ua,
-                use.tar,
-                encode(message),
-                keys=SessionKeys.load(row["session"]),
-                counter=counter,
-                trace=use.trace,
-                bearer=bearer,
-            )
-        except (PacketRefused, PacketRejected):
-            # The module has another session, or none: this one is of no more use.
-            await self._resources.put(self._row(use).but(session=None))
-            raise
-        result = decode(response, Result)
-        if result.reason:
-            raise Refusal(result.reason)
-        return result
-
-    @asynccontextmanager
-    async def _line(self, ua: str) -> AsyncIterator[None]:
-        """Hang up on module *ua* afterwards, unless another of its resources is in use meanwhile."""
-        self._busy[ua] += 1
-        try:
-            yield
-        finally:
-            self._busy[ua] -= 1
-            if not self._busy[ua]:
-                del self._busy[ua]
-                for bearer in CHANNEL_BEARERS:
-                    await self._exchange.hang_up(ua, bearer)
-
-    @property
-    def _exchange(self) -> Exchange:
-        exchange = self.desk.exchange
-        assert exchange is not None, "a supplier has a number"
-        return exchange
-
     # -------------------------------------------------------------------------------------------------------
 
-    def _use(self, ua: str, tar: bytes, trace: TraceContext, *, came_over: str = "") -> _Use:
+    def _use(self, ua: str, tar: bytes, trace: TraceContext, *, came_over: str = "") -> Use:
         """Begin to use a resource. Raises Refusal for one that is not, or no longer, to be used."""
         row = self._resources.get(ua, tar)
         if row is None:
@@ -417,18 +329,9 @@ class Supplier(Role):
         agreed = self._offer(row["service"]).bearers
         # What the module calls over works now; it comes first.
         bearers = tuple(sorted(agreed, key=lambda bearer: bearer != came_over))
-        use = _Use(ua, tar, row["reserved_turn"], trace, bearers)
-        self._row(use)
+        use = Use(ua, tar, row["reserved_turn"], trace, bearers)
+        self._usage.row(use)
         return use
-
-    def _row(self, use: _Use) -> Row:
-        """Return the resource as it is now: what was waited for may have changed it. Raises Refusal."""
-        row = self._resources.get(use.ua, use.tar)
-        if row is None or row["reserved_turn"] != use.reserved_turn or row["state"] == RELEASED:
-            raise Refusal("released")
-        if row["blocked"]:
-            raise Refusal("blocked")
-        return row
 
     def _offer(self, service: str) -> Offer:
         offer = self._offers.get(service)

@@ -26,8 +26,9 @@ def iccid_digits(octets: bytes) -> str:
     halves = octets.hex().upper()
     digits = "".join(halves[at + 1] + halves[at] for at in range(0, len(halves), 2)).rstrip(_FILLER)
     try:
-        if iccid_octets(digits) == octets:
-            return digits
+        again = iccid_octets(digits)
     except ValueError:
-        pass
-    raise Rejected("iccid", f"{len(octets)} octets are no ICCID")
+        again = b""
+    if again != octets:
+        raise Rejected("iccid", f"{len(octets)} octets are no ICCID")
+    return digits

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from transport.security.certificates import Certificate
     from transport.security.suites import Rng
 
+RETRANSMISSIONS: Final = 20
+"""How often a server sends a CAT_TP PDU again; what waits for a response is less patient."""
 NO_LIMIT: Final = -1
 _MESSAGES_AT_ONCE: Final = 4096
 _BUFFERED_OCTETS: Final = 4 * 1024 * 1024
@@ -255,7 +257,9 @@ class Market:
             udp_port=address.udp_port,
             settings=BipSettings(
                 response_timeout_s=bip.response_timeout_s,
-                cat_tp=CatTpSettings(retransmission_timeout_s=bip.retransmission_s),
+                cat_tp=CatTpSettings(
+                    retransmission_timeout_s=bip.retransmission_s, max_retransmissions=RETRANSMISSIONS
+                ),
             ),
             clock=around.clock,
             rng=rng,

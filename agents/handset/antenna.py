@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bus.topics import Topic
     from transport.air import Presence
 
-OUTBOX: Final = 4096
+OUTBOX: Final = 1024
 """Messages that came through and wait for the network; one more is lost, as on a link that is overloaded."""
 
 

@@ -203,7 +203,7 @@ _SINGLE_STEPS: Final = ("personalise", "agree", "subscribe", "reserve", "activat
 
 
 def write_lossy(
-    directory: Path, *, handsets: int = 4, speed: int = 100, edits: Iterable[tuple[str, str]] = ()
+    directory: Path, *, handsets: int = 4, speed: int = 80, edits: Iterable[tuple[str, str]] = ()
 ) -> Path:
     """Write a copy of ``configs/lossy.toml`` for so many handsets into *directory*, with state beside it.
 

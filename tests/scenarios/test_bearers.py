@@ -39,7 +39,7 @@ FOREVER: Final = "outages = [{ every_s = 31536000.0, lasts_s = 31535999.0 }]"
 ANNOUNCE: Final = '[[step]]\ndo = "announce"\nexpect = { ok = 5 }\n'
 LOSSY_AIR: Final = """\
 [air]
-speed = 300
+speed = 100
 
 [air.sms]
 loss = 0.2
@@ -89,7 +89,7 @@ def well(report: Report) -> Mapping[str, BearerReport]:
 def _lossy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory in which a small copy of ``lossy.toml`` was run, with its report ``r.json``."""
     directory = tmp_path_factory.mktemp("lossy")
-    config = write_lossy(directory, handsets=HANDSETS, speed=150)
+    config = write_lossy(directory, handsets=HANDSETS, speed=80)
     code, said, complained = otafleet("up", config, "--report", "r.json", directory=directory)
     assert (code, complained) == (0, ""), said
     return directory
@@ -156,7 +156,7 @@ def fates(directory: Path, monkeypatch: pytest.MonkeyPatch) -> dict[bytes, list[
     directory.mkdir()
     monkeypatch.setattr("bus.air.Lane", RecordedLane)
     RecordedLane.fates = {}
-    well(play(write_lossy(directory, handsets=2, speed=300)))
+    well(play(write_lossy(directory, handsets=2, speed=100)))
     return RecordedLane.fates
 
 
@@ -206,7 +206,7 @@ def test_lossy_with_handsets_in_processes_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after", [4, 7], ids=["in-reserve", "in-serve-over-tcp"])
 def test_lossy_killed_in_mid_run(after: int, tmp_path: Path) -> None:
     """A fleet on bad air that was killed ends well when it is launched again, and does nothing twice."""
-    config = write_lossy(tmp_path, handsets=2, speed=300)
+    config = write_lossy(tmp_path, handsets=2, speed=100)
     with Running(("up", str(config)), tmp_path) as process:
         process.until(f"[{after}/{LOSSY_STEPS}]")
         process.send(signal.SIGKILL)
@@ -225,7 +225,7 @@ def test_lossy_killed_in_mid_run(after: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("bearers", [["bip-tcp"], ["bip-udp"], ["bip-udp", "bip-tcp"]], ids="-".join)
 def test_next_bearer(bearers: list[str], tmp_path: Path) -> None:
     """Where no packet network is, service goes over SMS: the module finds out, and so does the supplier."""
-    air = f"speed = 300\n\n[air.bip]\n{FOREVER}\nresponse_timeout_s = 20.0"
+    air = f"speed = 100\n\n[air.bip]\n{FOREVER}\nresponse_timeout_s = 20.0"
     config = write_single(tmp_path, air=air, service=f"bearers = {json.dumps([*bearers, 'sms'])}")
     state, traffic = tmp_path / "state", well(play(config))
     everybody = {ua for ua, _ in loaded(state)}
@@ -251,7 +251,7 @@ def test_handsets_that_go_off(bearer: str, tmp_path: Path) -> None:
     """Handsets are off half of the time: what is for them waits until they are back, and all is done."""
     config = write_single(
         tmp_path,
-        air="speed = 150",
+        air="speed = 80",
         service=f"bearers = {json.dumps(list(dict.fromkeys([bearer, 'sms'])))}",
         handsets="on_s = 30.0\noff_s = 30.0",
         count=4,

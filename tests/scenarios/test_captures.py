@@ -51,7 +51,7 @@ def _lossy(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a run of the lossy fleet, whose two cells are in a process each."""
     directory = tmp_path_factory.mktemp("lossy")
     config = write_lossy(
-        directory, handsets=3, speed=250, edits=[("memory = 32768", "memory = 32768\ncells = 2")]
+        directory, handsets=3, speed=80, edits=[("memory = 32768", "memory = 32768\ncells = 2")]
     )
     capture = directory / "run.pcapng"
     code, said, complained = otafleet(

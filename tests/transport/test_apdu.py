@@ -131,6 +131,7 @@ def test_response_cut(octets: bytes) -> None:
 def test_proactive_length(status: int, length: int | None) -> None:
     """Only 91xx says that a proactive command waits, and how long it is (TS 102 221 clause 7.4.2.1)."""
     assert ResponseApdu(status=status).proactive_length == length
+    assert ResponseApdu(status=status).is_good is (length is not None or status == SW_OK)
 
 
 def test_data_stays_out_of_repr() -> None:

@@ -167,8 +167,8 @@ def test_lost_for_good() -> None:
     server.probe(network.now)
     network.settle()
     assert network.told(UP)[-1] == network.told(DOWN)[-1] == Closed(reason=ResetReason.MAX_RETRIES)
-    ends = [Pdu.parse(octets) for _, octets in network.wire[-2:]]
-    assert [end.reason for end in ends] == [ResetReason.MAX_RETRIES] * 2
+    ends = {way: Pdu.parse(octets) for way, octets in network.wire}  # the last of each way
+    assert [ends[way].reason for way in (UP, DOWN)] == [ResetReason.MAX_RETRIES] * 2
     assert module.state is server.state is State.CLOSED
     tries = [Pdu.parse(octets).payload for way, octets in network.wire if way == UP].count(
         b"is there anybody"

@@ -243,10 +243,11 @@ def test_keys_that_do_not_fit_the_terms() -> None:
         {"tar": b"\0\0"},
         {"key_index": 0},
         {"key_index": 16},
+        {"protection": "rot13"},
     ],
 )
 def test_terms_refuse_to_exist_out_of_bounds(changes: dict[str, Any]) -> None:
-    """Unknown suites and forms, missing or equal identities, and TARs and indexes that are none raise."""
+    """Unknown names, missing or equal identities, and TARs and indexes that are none raise."""
     with pytest.raises(ValueError, match=r"."):
         replace(Parties("x25519").terms, **changes)
 

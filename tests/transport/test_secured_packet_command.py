@@ -35,6 +35,7 @@ from transport.secured_packet import (
     SecurityParameters,
     decode_command,
     encode_command,
+    parse_beginning,
     parse_header,
 )
 
@@ -402,3 +403,15 @@ def test_nothing_secret_in_words() -> None:
     with pytest.raises(PacketRejected) as caught:
         decode_command(octets, values.OTHER_MAC)
     assert str(caught.value) == "checksum: the RC or CC does not verify"
+
+
+@given(st.binary(max_size=24))
+def test_the_beginning_of_a_packet(data: bytes) -> None:
+    """The first part of a packet tells its header and its length, once it holds the clear octets."""
+    octets = command(data)
+    for length in range(10, len(octets) + 1):
+        assert parse_beginning(octets[:length]) == (parse_header(octets), len(octets))
+    for length in range(10):
+        with pytest.raises(PacketRejected) as caught:
+            parse_beginning(octets[:length])
+        assert caught.value.reason == "short"

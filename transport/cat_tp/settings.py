@@ -55,5 +55,8 @@ class CatTpSettings:
             raise ValueError("less than no retransmission, or no room for a single SDU")
 
 
-# For a module: a PDU fits one RECEIVE DATA (236 octets) and one SEND DATA, and few wait in its memory.
-CARD_SETTINGS: Final = CatTpSettings(max_pdu=236, max_sdu=4096, window=4, max_queued_sdus=4)
+# For a module: a PDU fits one RECEIVE DATA (236 octets) and one SEND DATA, and few wait in its memory. It is
+# patient, as the handset may be out of reach for a minute.
+CARD_SETTINGS: Final = CatTpSettings(
+    max_pdu=236, max_sdu=4096, window=4, max_retransmissions=20, max_queued_sdus=4
+)

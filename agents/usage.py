@@ -1,0 +1,139 @@
+"""A supplier's resources in use: its commands to them, over the bearers of their service in order.
+
+A command takes the first bearer that serves, and the next when that fails. A channel is the module's to open;
+when it has none, it is asked to, in a short message under the session's keys. A packet's counter is stored
+before the packet leaves, so that no counter is used twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from agents.errors import PacketRefused, Refusal, Unanswered
+from agents.messages.air import Push, Result
+from agents.messages.bearers import CHANNEL_BEARERS, SMS
+from agents.messages.codec import decode, encode
+from bus.errors import DeliveryFailed
+from transport.errors import PacketRejected
+from transport.security.keyset import SessionKeys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agents.exchange import Exchange
+    from agents.messages.air import Invoke, LoadApplication, LoadData
+    from agents.role import Desk, Turns
+    from agents.store.registry import Registry, Row
+    from bus.frame import TraceContext
+
+# How far a resource has come; each state includes what the ones before it have.
+ACTIVE, LOADED, READY, BLOCKED, RELEASED = "active", "loaded", "ready", "blocked", "released"
+
+
+class Use(NamedTuple):
+    """One resource in use: its row's key, which reservation it is, and the trace it is used under."""
+
+    ua: str
+    tar: bytes
+    reserved_turn: int
+    trace: TraceContext
+    bearers: tuple[str, ...]
+    """To reach the module over, the first choice first."""
+
+
+class Usage:
+    """What one supplier does with its *resources*; *turns* are the supplier's own."""
+
+    def __init__(self, desk: Desk, resources: Registry, turns: Turns) -> None:
+        self._desk = desk
+        self._resources = resources
+        self._turns = turns
+        self._log = desk.log.bind(agent=desk.keys.name)
+        self._busy: Counter[str] = Counter()
+        """How many uses of a module's resources are under way, or wait for their turn."""
+
+    def row(self, use: Use) -> Row:
+        """Return the resource as it is now: what was waited for may have changed it. Raises Refusal."""
+        row = self._resources.get(use.ua, use.tar)
+        if row is None or row["reserved_turn"] != use.reserved_turn or row["state"] == RELEASED:
+            raise Refusal("released")
+        if row["blocked"]:
+            raise Refusal("blocked")
+        return row
+
+    async def command(self, use: Use, message: LoadApplication | LoadData | Invoke) -> Result:
+        """Send one command under the session over the first bearer that serves; return its result.
+
+        Raises Refusal with the module's reason, or what the last bearer failed with.
+        """
+        failure: DeliveryFailed | Unanswered = DeliveryFailed("no-bearer", use.ua, 1, 1)
+        for bearer in use.bearers:
+            try:
+                await self._reach(use, bearer)
+                return await self._send(use, message, bearer)
+            except (DeliveryFailed, Unanswered) as failed:
+                failure = failed
+                self._log.warning("bearer.failed", ua=use.ua, bearer=bearer, reason=failed.reason)
+        raise failure
+
+    async def _reach(self, use: Use, bearer: str) -> None:
+        """Have the module open a channel, if that is what *bearer* takes and there is none: ask it by SMS."""
+        if bearer == SMS:
+            return
+        # One at a time: a second push would have the module give up what the first one opened.
+        async with self._turns.of((use.ua, bearer)):
+            if self.exchange.has_link(use.ua, bearer):
+                return
+            await self._send(use, Push(bearer=bearer), SMS)
+            if not await self.exchange.wait_link(use.ua, bearer):
+                raise DeliveryFailed("no-link", use.ua, 1, 1)
+
+    async def _send(
+        self, use: Use, message: LoadApplication | LoadData | Invoke | Push, bearer: str
+    ) -> Result:
+        row = self.row(use)
+        if row["session"] is None:
+            raise Refusal("no-session")
+        # Every attempt has a counter of its own: whether the one before was taken, nobody knows.
+        counter = row["counter"] + 1
+        await self._resources.put(row.but(counter=counter))
+        try:
+            response = await self.exchange.command(
+                use.ua,
+                use.tar,
+                encode(message),
+                keys=SessionKeys.load(row["session"]),
+                counter=counter,
+                trace=use.trace,
+                bearer=bearer,
+            )
+        except (PacketRefused, PacketRejected):
+            # The module has another session, or none: this one is of no more use.
+            await self._resources.put(self.row(use).but(session=None))
+            raise
+        result = decode(response, Result)
+        if result.reason:
+            raise Refusal(result.reason)
+        return result
+
+    @asynccontextmanager
+    async def line(self, ua: str) -> AsyncIterator[None]:
+        """Hang up on module *ua* afterwards, unless another of its resources is in use meanwhile."""
+        self._busy[ua] += 1
+        try:
+            yield
+        finally:
+            self._busy[ua] -= 1
+            if not self._busy[ua]:
+                del self._busy[ua]
+                for bearer in CHANNEL_BEARERS:
+                    await self.exchange.hang_up(ua, bearer)
+
+    @property
+    def exchange(self) -> Exchange:
+        """The supplier's number and server."""
+        exchange = self._desk.exchange
+        assert exchange is not None, "a supplier has a number"
+        return exchange

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from tests.scenarios.kit import (
     write_fleet,
 )
 from tests.scenarios.processes import brokers_of, otafleet
+from tests.transport.captures import complaints, dissect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +37,10 @@ REFUSED_STEPS = (10, 15)
 
 @pytest.fixture(scope="module", name="demo")
 def _demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory in which the demo was run, with its report ``r.json``."""
+    """Return the directory in which the demo was run, with its report ``r.json`` and its capture."""
     directory = tmp_path_factory.mktemp("demo")
-    code, said, complained = otafleet("up", DEMO, "--report", "r.json", directory=directory)
+    options = ("--report", "r.json", "--capture", "r.pcapng")
+    code, said, complained = otafleet("up", DEMO, *options, directory=directory)
     assert (code, complained) == (0, ""), said
     assert "OK  fleet demo: 100 of 100 modules served, 15 of 15 steps as expected" in said
     return directory
@@ -63,9 +66,20 @@ def test_demo(demo: Path) -> None:
     assert (report["resumed"], report["faults"]) == (False, [])
 
 
+def test_demo_captured(demo: Path) -> None:
+    """Every TPDU and APDU of the demo is dissected: nothing is malformed, no expert warns, parts join."""
+    need("tshark")
+    packets = dissect(demo / "r.pcapng", ("frame.protocols", "gsm_sms.reassembled.length"))
+    protocols = Counter(packet["frame.protocols"].rpartition(":")[2] for packet in packets)
+    report = json.loads((demo / "r.json").read_text())["bearers"]
+    assert protocols["gsm_sms"] >= report["sms"]["messages"] + report["report"]["messages"]
+    assert any(packet["gsm_sms.reassembled.length"] for packet in packets)
+    assert complaints(demo / "r.pcapng") == []
+
+
 def test_demo_leaves_only_its_state(demo: Path) -> None:
-    """A run leaves its report and its state directory, and no broker."""
-    assert sorted(path.name for path in demo.iterdir()) == ["r.json", "state"]
+    """A run leaves its report, its capture and its state directory, and no broker."""
+    assert sorted(path.name for path in demo.iterdir()) == ["r.json", "r.pcapng", "state"]
     assert [path.name for path in (demo / "state").iterdir()] == ["demo"]
     assert brokers_of(demo / "state/demo") == []
 

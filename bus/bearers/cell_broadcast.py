@@ -1,8 +1,7 @@
 """Secured packets by cell broadcast: cut into pages, publish to cells again and again, hope.
 
 :class:`CellBroadcaster` sends from a role to cells; one publish reaches all handsets of a cell, however many
-they are. :class:`PageDispatcher` is the cell's end: it takes pages out of frames, for the phones whose filter
-passes them. Nothing comes back, so there is no proof of receipt and a receipt only says what was sent. Each
+they are. Nothing comes back, so there is no proof of receipt and a receipt only says what was sent. Each
 frame has a reference of its own: a repetition is a broadcast that is meant, not a retry of one that failed.
 """
 
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bus.frame import Bearer, Frame
 from bus.topics import Broadcast
-from transport.cell_broadcast import GeographicScope, Page, SerialNumber, split
-from transport.errors import CellBroadcastRejected
+from transport.cell_broadcast import SerialNumber, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from bus.clock import Clock
     from bus.counters import Counters
     from bus.frame import TraceContext
-    from transport.cell_broadcast import Schedule
+    from transport.cell_broadcast import GeographicScope, Schedule
 
 _REFERENCE_LENGTH: Final = 8
 _LAST_ATTEMPT: Final = 255  # all that a frame can say
@@ -183,38 +181,4 @@ class CellBroadcaster:
             update=message.serial.update,
             bearer="cell-broadcast",
             **numbers,
-        )
-
-
-class PageDispatcher:
-    """Takes pages out of frames for a cell; what is no page is counted and dropped. It knows no phones.
-
-    Whoever has the phones gives each page to those whose :class:`~transport.cell_broadcast.MessageFilter`
-    passes its message identifier.
-    """
-
-    def __init__(self, *, counters: Counters, log: FilteringBoundLogger) -> None:
-        self._counters = counters
-        self._log = log
-
-    def receive(self, frame: Frame) -> Page | None:
-        """Return the page in *frame*, or None for what is none."""
-        if frame.bearer is not Bearer.CELL_BROADCAST:
-            self._drop("wrong-bearer", frame)
-            return None
-        try:
-            return Page.parse(frame.pdu)
-        except CellBroadcastRejected as rejection:
-            self._drop(rejection.reason, frame)
-            return None
-
-    def _drop(self, reason: str, frame: Frame) -> None:
-        self._counters.dropped(reason)
-        self._log.warning(
-            "cell_broadcast.dropped",
-            reason=reason,
-            source=frame.source,
-            cell=frame.destination,
-            octets=len(frame.pdu),
-            bearer="cell-broadcast",
         )

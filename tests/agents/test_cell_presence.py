@@ -366,6 +366,10 @@ async def test_a_handset_that_is_off_hears_no_broadcast(kit: Kit, times: Times) 
         pytest.param(broadcast_frame(page().encode(), Bearer.SMS), "wrong-bearer", id="bearer"),
         pytest.param(broadcast_frame(b""), "length", id="empty"),
         pytest.param(broadcast_frame(page().encode() + b"\0"), "length", id="trailing"),
+        pytest.param(broadcast_frame(page().encode()[:-1]), "length", id="cut-short"),
+        pytest.param(
+            broadcast_frame(bytes.fromhex("40101080f621") + bytes(82)), "page-parameter", id="page-2-of-1"
+        ),
     ],
 )
 async def test_what_is_no_page_is_refused_to_the_bus(kit: Kit, frame: Frame, reason: str) -> None:

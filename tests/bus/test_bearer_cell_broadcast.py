@@ -11,7 +11,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from bus.bearers.cell_broadcast import BroadcastReceipt, CellBroadcaster, PageDispatcher
+from bus.bearers.cell_broadcast import BroadcastReceipt, CellBroadcaster
 from bus.counters import Counters
 from bus.frame import Bearer, Frame, TraceContext
 from bus.topics import Broadcast
@@ -21,6 +21,7 @@ from transport.cell_broadcast import (
     PERIOD_UNIT_S,
     GeographicScope,
     MessageFilter,
+    Page,
     PageAssembler,
     Schedule,
     SerialNumber,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from bus.client import BrokerAddress
     from bus.counters import Snapshot
-    from transport.cell_broadcast import Page
 
 OPERATOR = "5000"
 IDENTIFIER = 0x1080
@@ -66,7 +66,6 @@ class _Cell:
         self.frames: list[Frame] = []
         self.heard = Tally()
         self.counters = Counters()
-        self._dispatcher = PageDispatcher(counters=self.counters, log=structlog.get_logger())
 
     def __call__(self, frame: Frame, _topic: str) -> None:
         """Keep *frame*."""
@@ -76,8 +75,7 @@ class _Cell:
     @property
     def pages(self) -> list[Page]:
         """Every page that came, repetitions too."""
-        pages = [self._dispatcher.receive(frame) for frame in self.frames]
-        return [page for page in pages if page is not None]
+        return [Page.parse(frame.pdu) for frame in self.frames]
 
     def packets(self, wanted: MessageFilter) -> list[bytes]:
         """Return what a card with *wanted* in EF.CBMID gets of it."""
@@ -347,31 +345,3 @@ async def test_what_is_logged_never_holds_the_packet(network: _Network) -> None:
     assert [log["event"] for log in ours] == ["cell_broadcast.begun", "cell_broadcast.ended"]
     assert {(log["message_identifier"], log["code"], log["update"]) for log in ours} == {(IDENTIFIER, 7, 0)}
     assert not any(isinstance(value, bytes) for log in ours for value in log.values())
-
-
-@pytest.mark.parametrize(
-    ("pdu", "bearer", "reason"),
-    [
-        (b"", Bearer.CELL_BROADCAST, "length"),
-        (bytes(87), Bearer.CELL_BROADCAST, "length"),
-        (b"\x40\x10\x10\x80\xf6\x21" + bytes(82), Bearer.CELL_BROADCAST, "page-parameter"),
-        (b"\x40\x10\x10\x80\xf6\x11" + bytes(82), Bearer.SMS, "wrong-bearer"),
-    ],
-    ids=["empty", "cut short", "page 2 of 1", "another bearer"],
-)
-def test_what_is_no_page_is_dropped(pdu: bytes, bearer: Bearer, reason: str) -> None:
-    """Octets that are no page are counted and logged once by reason, and nothing is received."""
-    counters = Counters()
-    frame = Frame(
-        bearer=bearer,
-        source=OPERATOR,
-        destination="north",
-        pdu=pdu,
-        reference=b"R" * 8,
-        trace=TRACE,
-        sent_at=0.0,
-    )
-    with capture_logs() as logs:
-        assert PageDispatcher(counters=counters, log=structlog.get_logger()).receive(frame) is None
-    assert counters.snapshot()["dropped"] == {reason: 1}
-    assert [(log["event"], log["reason"]) for log in logs] == [("cell_broadcast.dropped", reason)]

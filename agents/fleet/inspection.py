@@ -122,7 +122,7 @@ def _definition_json(definition: Definition) -> dict[str, Any]:
         "state": definition.state.value,
         "supplier": definition.supplier,
         "suite": definition.suite,
-        "form": definition.form,
+        "forms": list(definition.forms),
         "start": definition.start,
         "end": definition.end,
         "code_size": definition.code_size,

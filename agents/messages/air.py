@@ -1,15 +1,16 @@
 """What travels to modules and from them, as the secured data of packets.
 
 Operator and module (TAR of the resource manager; signed, see ``signed``): Subscribe, Reserve, Block, Unblock,
-Release and the module's Answer. Supplier and module: Call, Prove (the secure connection); then, under the
-session's keyset and to the resource's own TAR: LoadApplication, LoadData, Invoke and the Result.
+Renew, Release, Compact with the module's Answer, Audit with its Audited, and Announce. Supplier and module:
+Call, Prove (the secure connection); then, under the session's keyset and to the resource's own TAR:
+LoadApplication, LoadData, Invoke and the Result.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from agents.messages.codec import (
     Bearers,
@@ -34,6 +35,14 @@ MANAGER_TAR: Final = bytes.fromhex("B00000")
 OK: Final = ""
 """The reason of an answer that refuses nothing."""
 
+Executions = Annotated[int, Field(ge=-1, lt=1 << 31)]
+"""How often the application may run; -1 = without limit."""
+Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
+DhNumber = Annotated[bytes, Field(max_length=512)]
+LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
+ResourceId = Annotated[int, Field(ge=0, lt=1 << 16)]
+Digest = Annotated[bytes, Field(max_length=32)]
+
 
 @message(10)
 class Subscribe:
@@ -51,20 +60,28 @@ class Reserve:
     supplier: Name
     supplier_number: Number
     suite: Name
-    form: Name
+    forms: Forms
+    """The forms of secure connection that it may be used with, the first choice first."""
     supplier_public: PublicKey
     code_size: Extent
     data_size: Size
     rights: Annotated[int, Field(ge=0, lt=1 << 32)]
     expires_at: Seconds
-    executions: Annotated[int, Field(ge=-1, lt=1 << 31)]
-    """How often the application may run; -1 = without limit."""
+    executions: Executions
+    at_end: Name
+    """What expiry and exhaustion do: deactivate or delete."""
     bearers: Bearers
     """The networks to reach the supplier over, the first choice first."""
     server: Server
     """Where the supplier's server is on the packet network; empty when it has none."""
     protection: Name
     """How the packets of a session are protected."""
+    dh_base: DhNumber = b""
+    """The Diffie-Hellman base b, big-endian; empty when the suite has its own."""
+    dh_modulus: DhNumber = b""
+    """The Diffie-Hellman modulus M."""
+    logic_name: LogicName = ""
+    """Of a global service: the name that all modules know it by."""
 
 
 @message(12)
@@ -94,7 +111,77 @@ class Answer:
     """The module's word on a command: *reason* is empty when it was done. Signed with KPrUS."""
 
     reason: Reason
-    rsc_id: Annotated[int, Field(ge=0, lt=1 << 16)]
+    rsc_id: ResourceId
+    """Of the resource that the command was about; 0 when it was about none."""
+
+
+@message(16)
+class Renew:
+    """Another date and another count for a resource, from now on. Signed with KPrOP.
+
+    One that had expired or was exhausted is of use again: the supplier's key comes back with it.
+    """
+
+    tar: Tar
+    supplier_public: PublicKey
+    expires_at: Seconds
+    executions: Executions
+
+
+@message(17)
+class Compact:
+    """Move the resources together, so that what is free is in one piece. Signed with KPrOP."""
+
+
+@message(18)
+class Audit:
+    """What is in your DEF? Signed with KPrOP. Answered by Audited, from the resource behind *after* on."""
+
+    after: ResourceId
+
+
+@message(19)
+class Audited:
+    """The module's word on its memory and DEF. Signed with KPrUS. Sizes in octets.
+
+    *definitions* holds as many Audited resources as the answer has room for, in the order of their ids;
+    *complete* says whether these were the last ones.
+    """
+
+    size: Size
+    free: Size
+    largest_free: Size
+    time: Seconds
+    """What the module takes for the time."""
+    signed_time: Seconds
+    """The latest time that its operator has told it, 0 if none."""
+    definitions: Annotated[list[Octets], Field(max_length=32)]
+    complete: bool
+
+
+@message(29)
+class AuditedResource:
+    """One resource as DEF has it; nothing secret. Digests are SHA-256, empty where there is nothing."""
+
+    rsc_id: ResourceId
+    tar: Tar
+    service: Name
+    state: Name
+    supplier: Name
+    supplier_digest: Digest
+    """Of the public key that the reservation named."""
+    usable: bool
+    """Whether that key is there, so that the supplier can be authenticated."""
+    start: Size
+    code_size: Size
+    data_size: Size
+    code_length: Size
+    code_digest: Digest
+    version: Annotated[int, Field(ge=0, lt=1 << 32)]
+    rights: Annotated[int, Field(ge=0, lt=1 << 32)]
+    expires_at: Seconds
+    executions_left: Executions
+    at_end: Name
 
 
 @message(20)
@@ -161,8 +248,8 @@ class Announce:
     time: Seconds
 
 
-OperatorCommand = Reserve | Block | Unblock | Release
-OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release)
+OperatorCommand = Reserve | Block | Unblock | Release | Renew | Compact | Audit
+OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit)
 SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push)
 
 __all__ = [
@@ -172,9 +259,15 @@ __all__ = [
     "SUPPLIER_COMMANDS",
     "Announce",
     "Answer",
+    "Audit",
+    "Audited",
+    "AuditedResource",
     "Block",
     "Call",
+    "Compact",
     "Counter",
+    "Executions",
+    "Forms",
     "Invoke",
     "LoadApplication",
     "LoadData",
@@ -182,6 +275,7 @@ __all__ = [
     "Prove",
     "Push",
     "Release",
+    "Renew",
     "Reserve",
     "Result",
     "Subscribe",

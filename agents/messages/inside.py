@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from agents.messages.air import Executions, Forms  # noqa: TC001 -- pydantic reads the annotations
 from agents.messages.codec import (
     UA,
     Bearers,
@@ -62,13 +63,17 @@ class Agree:
     service: Name
     number: Number
     suite: Name
-    form: Name
+    forms: Forms
     public: PublicKey
     code_size: Extent
     data_size: Size
     rights: Annotated[int, Field(ge=0, lt=1 << 32)]
     expires_at: Seconds
-    executions: Annotated[int, Field(ge=-1, lt=1 << 31)]
+    lifetime: Seconds
+    """Seconds from the reservation to its end, where the agreement names no date; 0 = it does not end so."""
+    executions: Executions
+    at_end: Name
+    """What expiry and exhaustion do: deactivate or delete."""
     bearers: Bearers
     server: Server
     protection: Name
@@ -100,7 +105,10 @@ class Activate:
 
 @message(46)
 class ResourceChanged:
-    """Operator to supplier: your resource in this module was blocked, unblocked or released."""
+    """Operator to supplier: what became of your resource in this module.
+
+    *state* is ``active`` (unblocked, renewed), ``blocked``, ``expired``, ``exhausted`` or ``released``.
+    """
 
     ua: UA
     service: Name

@@ -371,13 +371,14 @@ class Supplier:
             "supplier": self.name,
             "supplier_number": self.number,
             "suite": self.suite,
-            "form": AGREE_THEN_SIGN,
+            "forms": [AGREE_THEN_SIGN],
             "supplier_public": self.key.public,
             "code_size": 1024,
             "data_size": PROBE_DATA,
             "rights": rights_mask({"hmac"}),
             "expires_at": 0,
             "executions": -1,
+            "at_end": "deactivate",
             "bearers": ["sms"],
             "server": b"",
             "protection": self.protection,
@@ -413,6 +414,13 @@ class Supplier:
         """Send a packet; return the response packet that its delivery report brought."""
         octets = card.download(packet, sender=self.number)
         return decode_response(octets, spi=spi, keys=self.keys.from_module if self.keys else None)
+
+    def unheard(self, card: Card, message: object) -> str:
+        """Send one command to a resource that has no session any more; return why, as the module noted it."""
+        octets = card.download(self.packet(message), sender=self.number)
+        # Nothing can be protected without keys: the status goes in clear, and nothing with it.
+        assert octets[-1] == ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
+        return card.reasons[-1]
 
     def result(self, card: Card, message: object) -> Result:
         """Send one command; return the module's result, which must be proven and fit the report."""

@@ -38,7 +38,7 @@ def definition(rsc_id: int, service: str, start: int, **others: object) -> Defin
         "service": service,
         "supplier": "bank",
         "suite": "p256",
-        "form": "agree-then-sign",
+        "forms": ("agree-then-sign",),
         "supplier_public": b"P" * 33,
         "start": start,
         "code_size": 1024,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.handset.security_module.life_cycle import ResourceState
-from agents.messages.air import Block, Invoke, LoadApplication, Release, Result, Unblock
+from agents.messages.air import Block, Invoke, LoadApplication, LoadData, Release, Result, Unblock
 from tests.agents.module_kit import NOW, SECURED, SERVICE, TAR, Market, Supplier, probe
 from transport.secured_packet import ResponseStatus, decode_response
 from transport.toolkit import MAX_TEXT
@@ -268,7 +268,7 @@ def test_executions_are_counted() -> None:
     market.supplier.invoke(market.card, b"\x01")
     assert market.card.definition().executions_left == 0
     market.card.power_cycle()
-    assert _refused(market, Invoke(argument=b"\0")) == "exhausted"
+    assert market.supplier.unheard(market.card, Invoke(argument=b"\0")) == "exhausted"
     assert market.card.use_menu(3, SERVICE, "00") == ["Refused: exhausted"]
     assert _data(market)[0] == 2
 
@@ -312,7 +312,7 @@ def test_a_resource_expires() -> None:
     market.card.now = NOW + 59.9
     assert market.supplier.invoke(market.card).reason == ""
     market.card.now = NOW + 60
-    assert _refused(market, Invoke(argument=b"\0")) == "expired"
+    assert market.supplier.invoke(market.card).reason == "expired"
     assert _refused(market, _piece(2, 8, 0, bytes(8))) == "expired"
     assert market.supplier.personalise(market.card, b"x").reason == "expired"
     assert market.card.use_menu(3, SERVICE, "00") == ["Refused: expired"]
@@ -343,9 +343,10 @@ def test_an_exhausted_resource_is_closed_to_its_supplier() -> None:
     """An execution count that has run out does what a block does: no authentication, no update, no load."""
     market = Market().served(executions=1)
     assert market.supplier.invoke(market.card).reason == ""
-    assert market.supplier.load(market.card, probe(memory=1000), version=2).reason == "exhausted"
-    assert market.supplier.personalise(market.card, b"x").reason == "exhausted"
-    assert market.supplier.invoke(market.card).reason == "exhausted"
+    definition = market.card.definition()
+    assert (definition.state, definition.supplier_public, definition.session) == ("exhausted", b"", None)
+    for command in (_piece(2, 8, 0, bytes(8)), LoadData(octets=b"x"), Invoke(argument=b"\0")):
+        assert market.supplier.unheard(market.card, command) == "exhausted"
     assert market.card.use_menu(2, SERVICE) == ["Refused: exhausted"]
     assert market.card.take_sent() == []
 

@@ -332,7 +332,7 @@ def test_a_forged_command_does_not_use_up_a_counter(market: Market) -> None:
     ("changes", "reason"),
     [
         ({"suite": "pq-hybrid"}, "unknown-suite"),
-        ({"form": "key-transport"}, "unknown-form"),
+        ({"forms": ["key-transport"]}, "unknown-form"),
         ({"rights": 1 << 31}, "unknown-right"),
         ({"code_size": 1 << 20}, "zone-full"),
         ({"data_size": 1 << 20}, "zone-full"),
@@ -390,7 +390,7 @@ def test_the_life_cycle_refuses(market: Market) -> None:
     """What the table does not list is refused in its words, and changes nothing."""
     market.reserve()
     unblock = Unblock(tar=TAR, supplier_public=market.supplier.key.public)
-    assert _refused(market, unblock) == "unblock-empty-when-reserved"
+    assert _refused(market, unblock) == "unblock-when-reserved"
     market.command(Block(tar=TAR))
     assert _refused(market, Block(tar=TAR)) == "block-when-blocked"
     market.command(unblock)

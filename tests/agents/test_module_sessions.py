@@ -297,9 +297,9 @@ def test_a_blocked_resource_makes_no_session(served: Market, cut: bool) -> None:
         served.card.power_cycle()
     assert served.card.use_menu(2, SERVICE) == ["Refused: blocked"]
     assert served.card.take_sent() == []
-    assert _refused_proof(served, proof) == "no-open-call"
+    assert _refused_proof(served, proof) == "blocked"
     assert _refused_packet(served, served.supplier.packet(RUN)) is ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
-    assert served.card.reasons[-1] == "no-session"
+    assert served.card.reasons[-1] == "blocked"
 
 
 def test_unblocking_needs_a_new_session(served: Market) -> None:

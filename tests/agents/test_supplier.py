@@ -137,11 +137,11 @@ async def test_the_offer_is_what_the_operator_is_asked_for(kit: Kit) -> None:
     assert event.result == "ok"
     message = mno.questions[0].message
     assert isinstance(message, Agree)
-    assert (message.service, message.number, message.suite, message.form) == (
+    assert (message.service, message.number, message.suite, message.forms) == (
         "account",
         BANK,
         "p256",
-        AGREE_THEN_SIGN,
+        [AGREE_THEN_SIGN],
     )
     assert message.public == kit.keys["bank"].signing.public
     assert (message.code_size, message.data_size, message.executions) == (1024, 256, -1)

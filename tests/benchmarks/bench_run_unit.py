@@ -114,7 +114,7 @@ def _definition(table: DefinitionTable) -> Definition:
         service="loyalty",
         supplier="shop",
         suite="x25519",
-        form="agree-then-sign",
+        forms=("agree-then-sign",),
         supplier_public=bytes(32),
         start=table.allocate(764),
         code_size=700,

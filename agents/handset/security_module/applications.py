@@ -2,25 +2,21 @@
 
 Each is one transaction: programme, data, version, and the counter of the packet that brought the command
 change together or not at all. A programme comes in pieces that wait in volatile memory and is looked at only
-when it is whole, so a resource never holds half of one. A run is counted in a transaction of its own before
-it starts.
+when it is whole, so a resource never holds half of one. Only a run of the user's takes two: it is counted
+before it starts, and what it wrote is kept when it has ended, so that a power cut never gives a free run.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.handset.security_module import links, run_unit
+from agents.handset.security_module import limits, links, run_unit
 from agents.handset.security_module.core import Upload
-from agents.handset.security_module.errors import (
-    ApplicationRefused,
-    MemoryFull,
-    ModuleError,
-    TransitionRefused,
-)
-from agents.handset.security_module.life_cycle import ResourceEvent, ResourceState
+from agents.handset.security_module.errors import ApplicationRefused, MemoryFull, ModuleError
+from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import show
 from agents.messages.air import SUPPLIER_COMMANDS, Invoke, LoadApplication, LoadData, Push, Result
 from agents.messages.codec import decode
@@ -32,19 +28,9 @@ if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
     from agents.handset.security_module.definitions import Definition
 
+_TIME: Final = "time"
+"""The right to ask for the time."""
 DONE: Final = Result(reason="", status=0, output=b"")
-
-
-def check_usable(core: Core, definition: Definition, now: float) -> None:
-    """Raise TransitionRefused for a resource that is blocked expired at *now* (Unix seconds) or used up."""
-    if definition.state is ResourceState.BLOCKED:
-        raise TransitionRefused("blocked")
-    if definition.expires_at and now >= definition.expires_at:
-        with core.memory.transaction() as transaction:
-            core.keep_turns(transaction, replace(core.turns, seen=int(now)))
-        raise TransitionRefused("expired")
-    if definition.executions_left == 0:
-        raise TransitionRefused("exhausted")
 
 
 def execute(core: Core, definition: Definition, octets: bytes, now: float) -> Result:
@@ -52,15 +38,23 @@ def execute(core: Core, definition: Definition, octets: bytes, now: float) -> Re
 
     *definition* already holds the packet's counter; it is stored whatever becomes of the command.
     """
-    with core.memory.transaction() as transaction:
-        core.definitions.put(transaction, definition)
     try:
         command = decode(octets, *SUPPLIER_COMMANDS)
-        check_usable(core, definition, now)
-        return _COMMANDS[type(command)](core, definition, command, now)
+        result = _COMMANDS[type(command)](core, definition, command, now)
     except (ModuleError, Rejected) as refusal:
         core.note("application.refused", reason=refusal.reason, tar=definition.tar)
-        return Result(reason=refusal.reason, status=0, output=b"")
+        result = Result(reason=refusal.reason, status=0, output=b"")
+    _keep_counter(core, definition)
+    return result
+
+
+def _keep_counter(core: Core, definition: Definition) -> None:
+    """Store the packet's counter where the command did not: it was refused, or changed nothing else."""
+    kept = core.definitions.by_id(definition.rsc_id)
+    # A resource that has ended has no session to count for.
+    if kept is not None and kept.session is not None and kept.session != definition.session:
+        with core.memory.transaction() as transaction:
+            core.definitions.put(transaction, replace(kept, session=definition.session))
 
 
 def invoke(core: Core, definition: Definition, argument: bytes, now: float) -> Result:
@@ -68,18 +62,41 @@ def invoke(core: Core, definition: Definition, argument: bytes, now: float) -> R
 
     Raises ModuleError when it may not run, or did not end well; its data is then as before.
     """
-    check_usable(core, definition, now)
     counted = definition.after(ResourceEvent.INVOKE)
     if counted.executions_left > 0:
         counted = replace(counted, executions_left=counted.executions_left - 1)
-        with core.memory.transaction() as transaction:
-            core.definitions.put(transaction, counted)
-    result = _run(core, counted, "invoke", argument, now)
+    with core.memory.transaction() as transaction:
+        core.definitions.put(transaction, counted)
+        if _TIME in counted.rights:
+            core.claim_time(transaction, now)  # what an application was told of the time, stays so
+    data: bytes | None = None
+    try:
+        result, data = _run(core, counted, "invoke", argument, now)
+    finally:
+        _end_run(core, counted, data, now)
     core.note("application.invoked", tar=definition.tar)
     return result
 
 
-def _run(core: Core, definition: Definition, entry: run_unit.Entry, argument: bytes, now: float) -> Result:
+def _end_run(core: Core, definition: Definition, data: bytes | None, now: float) -> None:
+    """Keep what a run wrote, if it wrote, and end the resource if that was its last run: both at once."""
+    is_last = definition.executions_left == 0
+    if data is None and not is_last:
+        return
+    happened: list[limits.Happened] = []
+    with core.memory.transaction() as transaction:
+        if data is not None:
+            core.definitions.write_data(transaction, definition, data)
+        if is_last:
+            happened = limits.exhaust(core, transaction, definition)
+    if happened:
+        limits.tell(core, happened, now)
+
+
+def _run(
+    core: Core, definition: Definition, entry: run_unit.Entry, argument: bytes, now: float
+) -> tuple[Result, bytes | None]:
+    """Run *entry*; return what it said, and the data part to be kept, None when that is as before."""
     before = core.definitions.read_data(definition)
     ended = run_unit.call(
         core.definitions.read_code(definition),
@@ -87,18 +104,18 @@ def _run(core: Core, definition: Definition, entry: run_unit.Entry, argument: by
         before,
         argument,
         rights=definition.rights,
-        services=run_unit.HostServices(rng=core.rng, now=int(now)),
+        services=run_unit.HostServices(
+            rng=core.rng, now=int(now), sign=partial(core.sign_for_application, definition.tar)
+        ),
     )
     for text in ended.texts:
         # Under the service's name: an application cannot speak as the module does.
         show(core, f"{definition.service}: {text}")
-    # The programme's own "no" is no reason to keep what it wrote on the way there.
-    if not ended.status and ended.data != before:
-        with core.memory.transaction() as transaction:
-            core.definitions.write_data(transaction, definition, ended.data)
-    return Result(
+    result = Result(
         reason="" if not ended.status else "application-refused", status=ended.status, output=ended.output
     )
+    # The programme's own "no" is no reason to keep what it wrote on the way there.
+    return result, ended.data if not ended.status and ended.data != before else None
 
 
 def _invoke(core: Core, definition: Definition, command: Invoke, now: float) -> Result:
@@ -106,18 +123,24 @@ def _invoke(core: Core, definition: Definition, command: Invoke, now: float) -> 
 
 
 def _push(core: Core, definition: Definition, command: Push, now: float) -> Result:
+    definition.state_after(ResourceEvent.PUSH)
     links.push(core, definition, command.bearer, now)
     return DONE
 
 
 def _load_data(core: Core, definition: Definition, command: LoadData, now: float) -> Result:
-    definition.after(ResourceEvent.PERSONALISE)
-    result = _run(core, definition, "personalise", command.octets, now)
+    personalised = definition.after(ResourceEvent.PERSONALISE)
+    result, data = _run(core, definition, "personalise", command.octets, now)
+    with core.memory.transaction() as transaction:
+        core.definitions.put(transaction, personalised)
+        if data is not None:
+            core.definitions.write_data(transaction, personalised, data)
     core.note("application.personalised", tar=definition.tar)
     return result
 
 
 def _load_application(core: Core, definition: Definition, command: LoadApplication, _now: float) -> Result:
+    definition.state_after(_loading(definition))
     if _is_loaded(core, definition, command):
         return DONE  # the piece that completed it, said again because its answer was lost
     upload = _piece(core, definition, command)
@@ -126,6 +149,11 @@ def _load_application(core: Core, definition: Definition, command: LoadApplicati
     del core.uploads[definition.tar]
     _install(core, definition, command.version, bytes(upload.octets))
     return DONE
+
+
+def _loading(definition: Definition) -> ResourceEvent:
+    """Return what loading a programme is to this resource: the first one, or another."""
+    return ResourceEvent.UPDATE if definition.code_length else ResourceEvent.LOAD
 
 
 def _is_loaded(core: Core, definition: Definition, command: LoadApplication) -> bool:
@@ -158,8 +186,7 @@ def _install(core: Core, definition: Definition, version: int, code: bytes) -> N
     same = hashlib.sha256(code).digest() == definition.code_digest
     if same and version == definition.version:
         return  # said twice, done once: the data stays what it has become
-    event = ResourceEvent.UPDATE if definition.code_length else ResourceEvent.LOAD
-    definition.state_after(event)
+    event = _loading(definition)
     if version <= definition.version:
         raise ApplicationRefused("version-not-newer", f"{version} after {definition.version}")
     data = run_unit.load(code, rights=definition.rights, data_size=definition.data_size)

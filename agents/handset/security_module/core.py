@@ -6,14 +6,17 @@ or a power cut empties it, and nothing that was promised depends on it. Every pa
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
+import msgpack
 from pydantic import Field
 
 from agents.handset.security_module.definitions import DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
+from agents.handset.security_module.life_cycle import ModuleState
 from agents.handset.security_module.memory import Record
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import (
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from transport.security.suites import Rng, SigningKey
 
 T = TypeVar("T")
+
+_APPLICATION_CONTEXT: Final = b"otafleet application signature v1"
+MAX_SECONDS: Final = (1 << 40) - 1
 
 MAX_OPEN_CALLS: Final = 2
 """Handshakes that a module keeps open at once; the oldest gives way."""
@@ -90,11 +96,13 @@ class Turns:
     command: Counter = 0
     digest: Annotated[bytes, Field(max_length=32)] = b""
     request: Counter = 0
-    seen: Seconds = 0
-    """The latest time that the operator announced or a resource was found expired at: a clock that is set
-    back brings nothing to life."""
+    claimed: Seconds = 0
+    """The latest time of the handset's that anything came of, since the operator last told it: a clock that
+    is set back brings nothing to life."""
     announcement: Counter = 0
     """The counter of the operator's last announcement."""
+    signed: Seconds = 0
+    """The latest time that the operator announced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,7 @@ class Core:
         "_signing_key",
         "blocks",
         "calls",
+        "deadline",
         "definitions",
         "dialogue",
         "fetched",
@@ -162,6 +171,8 @@ class Core:
         self.dialogue: Dialogue | None = None
         self.blocks = b""
         self.reference = 0
+        self.deadline: float | None = None
+        """When ``limits`` has to look at DEF again; None: nobody knows."""
         self._latest = 0.0
         self._reassembler: Reassembler | None = None
         self._signing_key: SigningKey | None = None
@@ -182,19 +193,28 @@ class Core:
 
     def sign(self, body: bytes, *, purpose: Purpose, target: str, counter: int) -> bytes:
         """Return *body* signed with KPrUS, as octets to send. Only once ``identity`` is there."""
-        identity = self.owner()
+        ua = self.owner().ua
+        signed = sign(body, purpose=purpose, target=target, counter=counter, signer=ua, key=self._key())
+        return encode(signed)
+
+    def sign_for_application(self, tar: bytes, octets: bytes) -> bytes:
+        """Return KPrUS's signature over *octets*, as those of the resource *tar*'s application alone.
+
+        No message of ours begins as what is signed here does, and no other resource's application can have
+        the same signed: see ``application_statement``.
+        """
+        return self._key().sign(application_statement(self.owner().ua, tar, octets))
+
+    def _key(self) -> SigningKey:
         if self._signing_key is None:
+            identity = self.owner()
             self._signing_key = SUITES[identity.suite].load_signing_key(identity.private)
-        return encode(
-            sign(
-                body,
-                purpose=purpose,
-                target=target,
-                counter=counter,
-                signer=identity.ua,
-                key=self._signing_key,
-            )
-        )
+        return self._signing_key
+
+    @property
+    def state(self) -> ModuleState:
+        """Where the module is in its life."""
+        return ModuleState.PERSONALISED if self.identity else ModuleState.BLANK
 
     def owner(self) -> Identity:
         """Return the identity of a personalised module; ValueError for a blank one."""
@@ -214,8 +234,21 @@ class Core:
 
     def time(self, now: float) -> float:
         """Return the module's time: it has no clock, so the handset's, but never earlier than it was."""
-        self._latest = max(self._latest, now, float(self.turns.seen))
+        self._latest = max(self._latest, now, float(self.turns.claimed), float(self.turns.signed))
         return self._latest
+
+    def claim_time(self, transaction: Transaction, now: float) -> None:
+        """Remember that the handset said it was *now*, because something comes of it."""
+        claimed = min(int(now), MAX_SECONDS)
+        if claimed > self.turns.claimed:
+            self.keep_turns(transaction, replace(self.turns, claimed=claimed))
+
+    def trust_time(self, transaction: Transaction, signed: int, *, announcement: int) -> None:
+        """Go by the operator's time from now on, whatever the handset claimed; its own never goes back."""
+        signed = max(self.turns.signed, signed)
+        turns = replace(self.turns, signed=signed, claimed=0, announcement=announcement)
+        self.keep_turns(transaction, turns)
+        self._latest = float(signed)
 
     def note(self, name: str, *, reason: str = "", tar: bytes = b"") -> None:
         """Leave word for the shell to log."""
@@ -238,6 +271,13 @@ class Core:
             self.note("module.proactive_dropped", reason="queue-full")
             return
         self.proactive.append(command)
+
+
+def application_statement(ua: str, tar: bytes, octets: bytes) -> bytes:
+    """Return what a module signs for an application: who checks the signature builds the same."""
+    digest = hashlib.sha256(octets).digest()
+    packed: bytes = msgpack.packb([_APPLICATION_CONTEXT, ua, tar, digest])
+    return packed
 
 
 def _kept(memory: Memory, record: Record, kind: type[T]) -> T | None:

@@ -15,6 +15,7 @@ import msgpack
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import (
     KEY_REMOVERS,
+    AtEnd,
     ResourceEvent,
     ResourceState,
     transition,
@@ -25,10 +26,11 @@ from transport.security.keyset import DEFAULT_PROTECTION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_RECORD_VERSION: Final = 1
+_RECORD_VERSION: Final = 2
 _DIGEST_OCTETS: Final = 32
 _MAX_SESSION_KEYS: Final = 130  # two keys a direction of at most 32 octets, and what they are
-_MAX_BEARERS: Final = 4
+_MAX_NAMES: Final = 4
+_MAX_NAME: Final = 24
 MAX_COUNTER: Final = 0xFFFFFFFFFF  # CNTR has five octets (TS 102 225 §5.1.4)
 
 
@@ -66,12 +68,15 @@ _LENGTHS: Final[Mapping[str, tuple[type[bytes | str], int]]] = MappingProxyType(
         "supplier": (str, 64),
         "supplier_number": (str, 20),
         "suite": (str, 16),
-        "form": (str, 24),
         "supplier_public": (bytes, 2048),
         "code_digest": (bytes, _DIGEST_OCTETS),
         "supplier_digest": (bytes, _DIGEST_OCTETS),
         "server": (bytes, 8),
         "protection": (str, 16),
+        "dh_base": (bytes, 512),
+        "dh_modulus": (bytes, 512),
+        "logic_name": (str, 32),
+        "domain_key": (bytes, 64),
     },
 )
 
@@ -83,8 +88,10 @@ class Definition:
     ``supplier_number`` is where short messages to the supplier go; ``server`` is where it is on the packet
     network (IPv4 address 4, TCP port 2, UDP port 2), ``bearers`` the networks in the order of choice.
     ``supplier_public`` and ``code_digest`` (SHA-256) are empty when there is none; ``expires_at`` is in
-    seconds of the epoch, 0 = never; ``executions_left`` is -1 when unlimited. One that cannot be is a
-    ValueError.
+    seconds of the epoch, 0 = never; ``executions_left`` is -1 when unlimited; ``at_end`` says what expiry and
+    exhaustion do. ``suite`` and ``forms`` are what a secure connection may be made with, ``dh_base`` and
+    ``dh_modulus`` its Diffie-Hellman parameters b and M, big-endian, empty when the suite has its own;
+    ``domain_key`` and ``logic_name`` are a global service's. One that cannot be is a ValueError.
     """
 
     rsc_id: int
@@ -94,7 +101,7 @@ class Definition:
     supplier: str
     supplier_number: str = ""
     suite: str
-    form: str
+    forms: tuple[str, ...]
     supplier_public: bytes
     start: int
     code_size: int
@@ -106,9 +113,14 @@ class Definition:
     rights: frozenset[str] = frozenset()
     expires_at: int = 0
     executions_left: int = -1
+    at_end: AtEnd = AtEnd.DEACTIVATE
     bearers: tuple[str, ...] = ("sms",)
     server: bytes = b""
     protection: str = DEFAULT_PROTECTION
+    dh_base: bytes = b""
+    dh_modulus: bytes = b""
+    logic_name: str = ""
+    domain_key: bytes = field(default=b"", repr=False)
     session: SessionRecord | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -118,8 +130,13 @@ class Definition:
             value = getattr(self, name)
             if type(value) is not kind or len(value) > longest:
                 raise ValueError(f"{name} is {kind.__name__} of at most {longest}")
-        if not 1 <= len(self.bearers) <= _MAX_BEARERS or len(self.server) not in (0, 8):
-            raise ValueError("a resource has one to four bearers, and a server has an address and two ports")
+        for names in (self.bearers, self.forms):
+            if not 1 <= len(names) <= _MAX_NAMES or any(
+                type(name) is not str or len(name) > _MAX_NAME for name in names
+            ):
+                raise ValueError("a resource has one to four bearers and as many forms of secure connection")
+        if len(self.server) not in (0, 8):
+            raise ValueError("a server has an address and two ports")
         if len(self.tar) != 3:
             raise ValueError("a TAR has three octets")
         digest_octets = _DIGEST_OCTETS if self.code_length else 0
@@ -141,15 +158,13 @@ class Definition:
 
     def state_after(self, event: ResourceEvent) -> ResourceState:
         """Return the state after an event, FREE after a release; raise TransitionRefused."""
-        if event is ResourceEvent.UNBLOCK and not self.code_length:
-            event = ResourceEvent.UNBLOCK_EMPTY
-        return transition(self.state, event)
+        return transition(self.state, event, loaded=bool(self.code_length))
 
     def after(self, event: ResourceEvent, **changes: Any) -> Definition:
         """Return the definition after an event, with these fields changed too; raise TransitionRefused.
 
-        A block takes the supplier's key and the session with it. After a release there is no definition:
-        that is ``DefinitionTable.remove``, and here a ValueError.
+        A block, like expiry and exhaustion, takes the supplier's key and the session with it. After a release
+        there is no definition: that is ``DefinitionTable.remove``, and here a ValueError.
         """
         state = self.state_after(event)
         if event in KEY_REMOVERS:
@@ -161,7 +176,7 @@ class Definition:
         values = [getattr(self, name) for name in _FIELDS]
         values[_STATE] = self.state.value
         values[_RIGHTS] = rights_mask(self.rights)
-        values[_BEARERS] = list(self.bearers)
+        values[_AT_END] = _AT_ENDS.index(self.at_end)
         if self.session is not None:
             values[_SESSION] = [getattr(self.session, name) for name in _SESSION_FIELDS]
         octets: bytes = msgpack.packb([_RECORD_VERSION, *values])
@@ -176,7 +191,9 @@ class Definition:
                 raise ImageRejected("unknown-definition-version")
             values[_STATE] = ResourceState(values[_STATE])
             values[_RIGHTS] = rights_names(values[_RIGHTS])
-            values[_BEARERS] = tuple(values[_BEARERS])
+            values[_AT_END] = _AT_ENDS[values[_AT_END]]
+            for index in _TUPLES:
+                values[index] = tuple(values[index])
             if values[_SESSION] is not None:
                 values[_SESSION] = SessionRecord(**dict(zip(_SESSION_FIELDS, values[_SESSION], strict=True)))
             return cls(**dict(zip(_FIELDS, values, strict=True)))
@@ -189,7 +206,9 @@ _FIELDS: Final = tuple(each.name for each in fields(Definition))
 _SESSION_FIELDS: Final = tuple(each.name for each in fields(SessionRecord))
 _STATE: Final = _FIELDS.index("state")
 _RIGHTS: Final = _FIELDS.index("rights")
-_BEARERS: Final = _FIELDS.index("bearers")
+_AT_ENDS: Final = tuple(AtEnd)
+_AT_END: Final = _FIELDS.index("at_end")
+_TUPLES: Final = (_FIELDS.index("bearers"), _FIELDS.index("forms"))
 _SESSION: Final = _FIELDS.index("session")
 
 

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps
+from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps, moves
 from agents.handset.security_module.definition import Definition, SessionRecord
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, TransitionRefused
 from agents.handset.security_module.life_cycle import TRANSITIONS, ResourceEvent, ResourceState, transition
@@ -105,6 +105,24 @@ class DefinitionTable:
     def free_octets(self) -> int:
         """Return how many octets of the zone are free, in however many pieces."""
         return sum(end - start for start, end in self._gaps(self.all()))
+
+    def largest_free(self) -> int:
+        """Return the octets of the largest area that could be reserved now."""
+        return max((end - start for start, end in self._gaps(self.all())), default=0)
+
+    def compact(self, transaction: Transaction) -> int:
+        """Stage the resources moved together, so that what is free is in one piece; return octets moved.
+
+        Identity, content and state stay; the area left behind is zeros.
+        """
+        by_start = {each.start: each for each in self.all()}
+        steps = moves(self._memory.zone_start, ((each.start, each.end) for each in by_start.values()))
+        for source, target, octets in steps:
+            content = self._memory.read(source, octets)
+            transaction.write(source, bytes(octets))
+            transaction.write(target, content)
+            self.put(transaction, replace(by_start[source], start=target))
+        return sum(octets for _, _, octets in steps)
 
     def fragmentation(self) -> float:
         """Return the share of the free octets that lie outside the largest free area."""

@@ -120,9 +120,9 @@ def _manage(core: Core, incoming: Incoming) -> bytes:
 
 def _answer(core: Core, message: Signed | Prove, incoming: Incoming) -> bytes:
     if isinstance(message, Signed) and message.target == EVERYBODY:
-        return manager.hear(core, message)
+        return manager.hear(core, message, incoming.now)
     if incoming.dialect is CELL_BROADCAST:
         raise Unproven(_NOT_FOR_ALL)
     if isinstance(message, Prove):
-        return sessions.prove(core, message, incoming.now)
-    return manager.execute(core, message)
+        return sessions.prove(core, message)
+    return manager.execute(core, message, incoming.now)

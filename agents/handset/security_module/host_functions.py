@@ -57,6 +57,8 @@ class HostServices:
 
     rng: Callable[[int], bytes]
     now: int
+    sign: Callable[[bytes], bytes]
+    """Signs octets as this application's, with the module's private key."""
 
 
 class Run:

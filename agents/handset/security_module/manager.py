@@ -13,10 +13,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import links
+from agents.handset.security_module import audit, limits
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
-from agents.handset.security_module.life_cycle import ResourceEvent, ResourceState, transition
+from agents.handset.security_module.life_cycle import (
+    AtEnd,
+    ModuleEvent,
+    ResourceEvent,
+    ResourceState,
+    module_transition,
+    transition,
+)
 from agents.handset.security_module.memory import Record
 from agents.handset.security_module.rights import rights_names
 from agents.messages.air import (
@@ -24,9 +31,13 @@ from agents.messages.air import (
     OPERATOR_COMMANDS,
     Announce,
     Answer,
+    Audit,
+    Audited,
     Block,
+    Compact,
     OperatorCommand,
     Release,
+    Renew,
     Reserve,
     Unblock,
 )
@@ -49,8 +60,8 @@ ANNOUNCED: Final = "manager.announced"
 """The note that the module leaves when it has taken an announcement."""
 
 
-def execute(core: Core, signed: Signed) -> bytes:
-    """Check and carry out one operator command; return the module's signed answer.
+def execute(core: Core, signed: Signed, now: float) -> bytes:
+    """Check and carry out one operator command at *now*, the module's time; return its signed answer.
 
     Raises Unproven when the command does not prove that the operator meant it for this module.
     """
@@ -63,11 +74,11 @@ def execute(core: Core, signed: Signed) -> bytes:
         # repeated.
         core.note("manager.refused", reason="replayed")
         return _answer(core, signed, Answer(reason="replayed", rsc_id=0))
-    return _carry_out(core, signed, digest)
+    return _carry_out(core, signed, digest, now)
 
 
-def hear(core: Core, signed: Signed) -> bytes:
-    """Take what the operator says to all its modules: the time, which only ever moves on.
+def hear(core: Core, signed: Signed, now: float) -> bytes:
+    """Take what the operator says to all its modules: the time, which is trusted over the handset's.
 
     Raises Unproven, or Rejected for what is no announcement. Nobody is answered: who said it asks nobody.
     """
@@ -76,16 +87,19 @@ def hear(core: Core, signed: Signed) -> bytes:
     if signed.counter <= core.turns.announcement:
         raise Unproven("replayed")
     with core.memory.transaction() as transaction:
-        seen = max(core.turns.seen, announced)
-        core.keep_turns(transaction, replace(core.turns, announcement=signed.counter, seen=seen))
+        core.trust_time(transaction, announced, announcement=signed.counter)
+        happened = limits.trust(core, transaction)
+    limits.tell(core, happened, now)
     core.note(ANNOUNCED)
     return b""
 
 
 def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
-    identity = core.identity
-    if identity is None:
-        raise Unproven("not-personalised")
+    try:
+        module_transition(core.state, _MODULE_EVENTS[purpose])
+    except TransitionRefused as refusal:
+        raise Unproven(refusal.reason) from None
+    identity = core.owner()
     if signed.signer != identity.operator:
         raise Unproven("not-our-operator")
     if signed.target != (identity.ua if purpose is Purpose.COMMAND else EVERYBODY):
@@ -96,39 +110,46 @@ def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
         raise Unproven("signature") from None
 
 
-def _carry_out(core: Core, signed: Signed, digest: bytes) -> bytes:
+def _carry_out(core: Core, signed: Signed, digest: bytes, now: float) -> bytes:
     tar = b""
     try:
         command: OperatorCommand = decode(signed.body, *OPERATOR_COMMANDS)
-        tar = command.tar
+        tar = getattr(command, "tar", b"")
+        carry_out, event = _COMMANDS[type(command)]
+        module_transition(core.state, event)
         with core.memory.transaction() as transaction:
-            rsc_id = _COMMANDS[type(command)](core, transaction, command)
-            octets = _keep(core, transaction, signed, digest, Answer(reason="", rsc_id=rsc_id))
+            octets = _keep(core, transaction, signed, digest, carry_out(core, transaction, command))
     except (ModuleError, Rejected) as refusal:
         # The transaction is undone; the counter and the refusal are kept in one of their own.
         core.note("manager.refused", reason=refusal.reason, tar=tar)
         with core.memory.transaction() as transaction:
             return _keep(core, transaction, signed, digest, Answer(reason=refusal.reason, rsc_id=0))
+    core.deadline = None
+    if type(command) in _REVOCATIONS:
+        limits.forget(core, tar, now)
     core.note(f"manager.{type(command).__name__.lower()}", tar=tar)
     return octets
 
 
-def _keep(core: Core, transaction: Transaction, signed: Signed, digest: bytes, answer: Answer) -> bytes:
+def _keep(
+    core: Core, transaction: Transaction, signed: Signed, digest: bytes, answer: Answer | Audited
+) -> bytes:
     octets = _answer(core, signed, answer)
     core.keep_turns(transaction, replace(core.turns, command=signed.counter, digest=digest))
     core.memory.put_record(transaction, Record.ANSWER, octets)
     return octets
 
 
-def _answer(core: Core, signed: Signed, answer: Answer) -> bytes:
+def _answer(core: Core, signed: Signed, answer: Answer | Audited) -> bytes:
     return core.sign(encode(answer), purpose=Purpose.ANSWER, target=signed.signer, counter=signed.counter)
 
 
-def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
+def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
     for known, name, reason in (
         (SUITES, command.suite, "unknown-suite"),
-        (FORMS, command.form, "unknown-form"),
+        *((FORMS, form, "unknown-form") for form in command.forms),
         (PROTECTIONS, command.protection, "unknown-protection"),
+        (_AT_ENDS, command.at_end, "unknown-end"),
         *((BEARERS, bearer, "unknown-bearer") for bearer in command.bearers),
     ):
         if name not in known:
@@ -144,6 +165,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
         rights = rights_names(command.rights)
     except ValueError:
         raise TransitionRefused("unknown-right") from None
+    limits.check(core, expires_at=command.expires_at, executions=command.executions)
     state = transition(ResourceState.FREE, ResourceEvent.RESERVE)
     rsc_id = core.definitions.next_id()
     definition = Definition(
@@ -154,7 +176,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
         supplier=command.supplier,
         supplier_number=command.supplier_number,
         suite=command.suite,
-        form=command.form,
+        forms=tuple(command.forms),
         supplier_public=command.supplier_public,
         supplier_digest=hashlib.sha256(command.supplier_public).digest(),
         start=core.definitions.allocate(command.code_size + command.data_size),
@@ -166,9 +188,13 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> int:
         protection=command.protection,
         expires_at=command.expires_at,
         executions_left=command.executions,
+        at_end=AtEnd(command.at_end),
+        dh_base=command.dh_base,
+        dh_modulus=command.dh_modulus,
+        logic_name=command.logic_name,
     )
     core.definitions.put(transaction, definition)
-    return rsc_id
+    return _done(definition)
 
 
 def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:
@@ -177,41 +203,66 @@ def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:
         raise TransitionRefused("bad-public-key")
 
 
-def _block(core: Core, transaction: Transaction, command: Block) -> int:
+def _block(core: Core, transaction: Transaction, command: Block) -> Answer:
     definition = core.definitions.require(command.tar)
     core.definitions.put(transaction, definition.after(ResourceEvent.BLOCK))
-    _forget(core, command.tar)
-    return definition.rsc_id
+    return _done(definition)
 
 
-def _unblock(core: Core, transaction: Transaction, command: Unblock) -> int:
+def _unblock(core: Core, transaction: Transaction, command: Unblock) -> Answer:
     definition = core.definitions.require(command.tar)
-    # The operator gives back what it took, and nothing else: with a key of its own it would be the supplier.
-    if hashlib.sha256(command.supplier_public).digest() != definition.supplier_digest:
-        raise TransitionRefused("not-the-suppliers-key")
+    _check_returned_key(definition, command.supplier_public)
     unblocked = definition.after(ResourceEvent.UNBLOCK, supplier_public=command.supplier_public)
     core.definitions.put(transaction, unblocked)
-    return definition.rsc_id
+    return _done(definition)
 
 
-def _release(core: Core, transaction: Transaction, command: Release) -> int:
+def _renew(core: Core, transaction: Transaction, command: Renew) -> Answer:
+    definition = core.definitions.require(command.tar)
+    _check_returned_key(definition, command.supplier_public)
+    limits.check(core, expires_at=command.expires_at, executions=command.executions)
+    renewed = definition.after(
+        ResourceEvent.RENEW, expires_at=command.expires_at, executions_left=command.executions
+    )
+    if renewed.state is not ResourceState.BLOCKED:
+        renewed = replace(renewed, supplier_public=command.supplier_public)
+    core.definitions.put(transaction, renewed)
+    return _done(definition)
+
+
+def _check_returned_key(definition: Definition, public: bytes) -> None:
+    # The operator gives back what it took, and nothing else: with a key of its own it would be the supplier.
+    if hashlib.sha256(public).digest() != definition.supplier_digest:
+        raise TransitionRefused("not-the-suppliers-key")
+
+
+def _release(core: Core, transaction: Transaction, command: Release) -> Answer:
     definition = core.definitions.require(command.tar)
     definition.state_after(ResourceEvent.RELEASE)
     core.definitions.remove(transaction, definition.rsc_id)
-    _forget(core, command.tar)
-    return definition.rsc_id
+    return _done(definition)
 
 
-def _forget(core: Core, tar: bytes) -> None:
-    """Drop what was open with the supplier: a revoked resource finishes nothing."""
-    core.calls.pop(tar, None)
-    core.uploads.pop(tar, None)
-    links.drop(core, tar, core.time(0))
+def _compact(core: Core, transaction: Transaction, _command: Compact) -> Answer:
+    core.definitions.compact(transaction)
+    return Answer(reason="", rsc_id=0)
 
 
-_COMMANDS: Final[Mapping[type[Any], Callable[[Core, Transaction, Any], int]]] = {
-    Reserve: _reserve,
-    Block: _block,
-    Unblock: _unblock,
-    Release: _release,
+def _done(definition: Definition) -> Answer:
+    return Answer(reason="", rsc_id=definition.rsc_id)
+
+
+_AT_ENDS: Final = frozenset(AtEnd)
+_REVOCATIONS: Final = frozenset({Block, Release})
+_MODULE_EVENTS: Final = {Purpose.COMMAND: ModuleEvent.MANAGE, Purpose.ANNOUNCEMENT: ModuleEvent.ANNOUNCE}
+_COMMANDS: Final[
+    Mapping[type[Any], tuple[Callable[[Core, Transaction, Any], Answer | Audited], ModuleEvent]]
+] = {
+    Reserve: (_reserve, ModuleEvent.MANAGE),
+    Block: (_block, ModuleEvent.MANAGE),
+    Unblock: (_unblock, ModuleEvent.MANAGE),
+    Renew: (_renew, ModuleEvent.MANAGE),
+    Release: (_release, ModuleEvent.MANAGE),
+    Compact: (_compact, ModuleEvent.COMPACT),
+    Audit: (audit.report, ModuleEvent.AUDIT),
 }

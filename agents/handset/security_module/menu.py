@@ -102,7 +102,7 @@ def _serve(core: Core, values: tuple[str, ...], now: float) -> None:
     definition = core.definitions.by_service(values[0])
     if definition is None:
         raise TransitionRefused("unknown-resource")
-    opening = sessions.call(core, definition, now)
+    opening = sessions.call(core, definition)
     links.call(core, definition, opening, now)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.handset.security_module import download, links, menu, personalisation
+from agents.handset.security_module import download, limits, links, menu, personalisation
 from agents.handset.security_module.core import EF_CBMID, Core
 from agents.handset.security_module.memory import Memory
 from transport import apdu
@@ -82,7 +82,9 @@ class SecurityModule:
         handler = _HANDLERS.get((parsed.cla, parsed.ins))
         if handler is None:
             return ResponseApdu(status=apdu.SW_INS_NOT_SUPPORTED).encode()
-        response = handler(self._core, parsed, self._core.time(now))
+        now = self._core.time(now)
+        limits.enforce(self._core, now)
+        response = handler(self._core, parsed, now)
         return self._announce(response).encode()
 
     def take_changes(self) -> list[tuple[int, bytes]]:

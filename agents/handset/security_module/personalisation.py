@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.core import Identity
-from agents.handset.security_module.errors import ModuleError
+from agents.handset.security_module.errors import ModuleError, TransitionRefused
+from agents.handset.security_module.life_cycle import ModuleEvent, module_transition
 from agents.messages.codec import decode
 from agents.messages.contact import Personalise
 from agents.messages.signed import Purpose, check_key
@@ -29,8 +30,10 @@ MAX_OCTETS: Final = 8 * 255
 
 def store_data(core: Core, command: CommandApdu, _now: float) -> ResponseApdu:
     """Take one block; after the last, personalise and answer with the signed public key."""
-    if core.identity is not None:
-        core.note("personalise.refused", reason="already-personalised")
+    try:
+        module_transition(core.state, ModuleEvent.PERSONALISE)
+    except TransitionRefused as refusal:
+        core.note("personalise.refused", reason=refusal.reason)
         return ResponseApdu(status=apdu.SW_INS_NOT_SUPPORTED)
     if command.p2 == 0:
         core.blocks = b""
@@ -76,7 +79,9 @@ def _personalise(core: Core, message: Personalise) -> bytes:
 
 def get_data(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:
     """Answer with the signed public key; nothing here is secret, so it is said as often as it is asked."""
-    if core.identity is None:
+    try:
+        module_transition(core.state, ModuleEvent.PROVE_POSSESSION)
+    except TransitionRefused:
         return ResponseApdu(status=apdu.SW_CONDITIONS_NOT_SATISFIED)
     return ResponseApdu(data=_possession(core))
 

@@ -16,7 +16,7 @@ from agents.errors import Unproven
 from agents.handset.security_module import applications
 from agents.handset.security_module.core import MAX_OPEN_CALLS
 from agents.handset.security_module.definitions import SessionRecord
-from agents.handset.security_module.errors import ModuleError
+from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import is_answerable, refuse, respond
 from agents.messages.air import Call, Prove
@@ -41,18 +41,17 @@ Level 06 would be checksum and ciphering alone, and let a sender who leaves the 
 """
 
 
-def call(core: Core, definition: Definition, now: float) -> bytes:
+def call(core: Core, definition: Definition) -> bytes:
     """Open a secure connection for *definition*'s resource; return the Call to send to its supplier.
 
-    Raises TransitionRefused when the life cycle or the expiry date does not allow it.
+    Raises TransitionRefused when the life cycle does not allow it.
     """
-    applications.check_usable(core, definition, now)
     definition.state_after(ResourceEvent.AUTHENTICATE)
     identity = core.owner()
     terms = Terms(
         protection=definition.protection,
         suite=definition.suite,
-        form=definition.form,
+        form=definition.forms[0],
         initiator=identity.ua.encode(),
         responder=definition.supplier.encode(),
         tar=definition.tar,
@@ -72,20 +71,21 @@ def call(core: Core, definition: Definition, now: float) -> bytes:
     return encode(Call(tar=definition.tar, opening=initiator.start()))
 
 
-def prove(core: Core, message: Prove, now: float) -> bytes:
+def prove(core: Core, message: Prove) -> bytes:
     """Check the supplier's proof; store the session, then return the module's own proof.
 
-    Raises Unproven when there is no open call or the proof does not hold; the session before stays as it is.
+    Raises Unproven when the life cycle does not allow it, there is no open call, or the proof does not hold;
+    the session before stays as it is.
     """
     definition = core.definitions.by_tar(message.tar)
-    call_open = core.calls.get(message.tar)
-    if definition is None or call_open is None:
+    if definition is None:
         raise Unproven("no-open-call")
-    # A proof that does not hold must not cost the call it claims to answer: it is tried on a copy.
-    initiator = copy(call_open)
     try:
-        applications.check_usable(core, definition, now)
         definition.state_after(ResourceEvent.AUTHENTICATE)
+        if message.tar not in core.calls:
+            raise Unproven("no-open-call")
+        # A proof that does not hold must not cost the call it claims to answer: it is tried on a copy.
+        initiator = copy(core.calls[message.tar])
         proof = initiator.receive(message.proof)
     except (ModuleError, Rejected) as refusal:
         raise Unproven(refusal.reason) from None
@@ -109,7 +109,7 @@ def receive(core: Core, incoming: Incoming) -> bytes:
         return refuse(core, incoming, ResponseStatus.TAR_UNKNOWN, "unknown-resource")
     session = definition.session
     if session is None:
-        return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "no-session")
+        return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, _why(definition))
     keys = SessionKeys.load(session.keys)
     outward = keys.from_module
     if header.keyset != outward.index:
@@ -125,6 +125,15 @@ def receive(core: Core, incoming: Incoming) -> bytes:
     taken = replace(definition, session=replace(session, received_counter=verdict.stored))
     result = applications.execute(core, taken, packet.data, incoming.now)
     return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=encode(result), keys=outward)
+
+
+def _why(definition: Definition) -> str:
+    """Say in our own log why there is no session: the supplier, who cannot be told safely, is not told."""
+    try:
+        definition.state_after(ResourceEvent.AUTHENTICATE)
+    except TransitionRefused as refusal:
+        return refusal.reason
+    return "no-session"
 
 
 def _open(incoming: Incoming, keys: SessionKeys) -> CommandPacket:

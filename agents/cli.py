@@ -206,7 +206,8 @@ def inspect(
 ) -> None:
     """Show a module's memory map and its table of resources, DEF."""
     from agents.fleet.addresses import is_ua
-    from agents.fleet.inspection import find_image, render_module, to_json
+    from agents.fleet.inspection import find_image, to_json
+    from agents.fleet.memory_map import render_module
 
     if not is_ua(ua):
         _complain([f"{ua}: is no module's address: that has 19 digits, the last one after Luhn"])

@@ -1,51 +1,27 @@
-"""One module's memory, read from its image alone: a map, and DEF as a table.
+"""One module's memory, found in a state directory and read from its image alone.
 
-Nothing secret is shown: of keys and sessions only whether they are there, of data only where it lies.
+Nothing secret is told: of secret keys and sessions only whether they are there, of data only where it lies.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from itertools import cycle
-from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
-
 from agents.errors import FleetError
-from agents.handset.security_module.allocation import Area, AreaKind
+from agents.handset.security_module.core import Turns
 from agents.handset.security_module.definitions import Definition, DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.memory import Memory, Record
+from agents.messages.codec import decode
+from transport.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from rich.console import Console
 
 MODULES_FILE: Final = "modules.db"
 """The database of all modules' memory, in the state directory."""
-
-ROWS: Final = 4
-CELLS: Final = 64
-"""Cells in a row of the map."""
-
-_SYMBOLS: Final[Mapping[AreaKind, str]] = {
-    AreaKind.OPERATING: "#",
-    AreaKind.DEFINITIONS: "=",
-    AreaKind.FREE: "·",
-}
-_STYLES: Final[Mapping[AreaKind, str]] = {
-    AreaKind.OPERATING: "blue",
-    AreaKind.DEFINITIONS: "magenta",
-    AreaKind.CODE: "green",
-    AreaKind.DATA: "yellow",
-    AreaKind.FREE: "dim",
-}
 
 
 def find_image(ua: str, states: Iterable[Path]) -> tuple[Path, bytes]:
@@ -89,6 +65,7 @@ def read_module(ua: str, image: bytes) -> tuple[Memory, DefinitionTable]:
         memory = Memory.boot(image)
         table = DefinitionTable(memory)
         table.verify()
+        signed_time(memory)
     except ImageRejected as error:
         raise FleetError(f"the memory of module {ua} is corrupt: {error}") from None
     return memory, table
@@ -99,11 +76,13 @@ def to_json(ua: str, image: bytes) -> dict[str, Any]:
     memory, table = read_module(ua, image)
     return {
         "ua": ua,
-        "personalised": _is_personalised(memory),
+        "personalised": is_personalised(memory),
+        "signed_time": signed_time(memory) or None,
         "memory": {
             "size": memory.size,
             "zone_start": memory.zone_start,
             "free": table.free_octets(),
+            "largest_free": table.largest_free(),
             "fragmentation": round(table.fragmentation(), 4),
         },
         "areas": [
@@ -119,10 +98,9 @@ def _definition_json(definition: Definition) -> dict[str, Any]:
         "id": definition.rsc_id,
         "tar": definition.tar.hex().upper(),
         "service": definition.service,
+        "logic_name": definition.logic_name or None,
         "state": definition.state.value,
         "supplier": definition.supplier,
-        "suite": definition.suite,
-        "forms": list(definition.forms),
         "start": definition.start,
         "end": definition.end,
         "code_size": definition.code_size,
@@ -132,110 +110,31 @@ def _definition_json(definition: Definition) -> dict[str, Any]:
         "rights": sorted(definition.rights),
         "expires_at": definition.expires_at or None,
         "executions_left": definition.executions_left if definition.executions_left >= 0 else None,
+        "at_end": definition.at_end.value,
+        "suite": definition.suite,
+        "forms": list(definition.forms),
+        "dh_base": definition.dh_base.hex() or None,
+        "dh_modulus": definition.dh_modulus.hex() or None,
+        "protection": definition.protection,
+        "bearers": list(definition.bearers),
         "supplier_key": bool(definition.supplier_public),
+        "supplier_digest": definition.supplier_digest.hex(),
+        "domain_key": bool(definition.domain_key),
         "session": definition.session is not None,
     }
 
 
-def _is_personalised(memory: Memory) -> bool:
+def is_personalised(memory: Memory) -> bool:
+    """Return whether the module has an identity."""
     return memory.get_record(Record.IDENTITY) is not None
 
 
-def render_module(ua: str, image: bytes, console: Console) -> None:
-    """Draw module *ua* from its memory *image*: map, areas, DEF. Raises FleetError when it is corrupt."""
-    memory, table = read_module(ua, image)
-    areas, definitions = table.layout(), table.all()
-    symbols = _symbols(definitions)
-    state = "personalised" if _is_personalised(memory) else "blank"
-    console.print(Text.assemble(("Module ", "bold"), (ua, "bold cyan"), f", {state}, {memory.size:,} octets"))
-    console.print()
-    for row in _map(areas, memory.size, symbols):
-        console.print(row)
-    console.print()
-    console.print(_areas_table(areas, symbols))
-    free, scattered = table.free_octets(), table.fragmentation()
-    console.print(Text(f"\n{free:,} octets free, {scattered:.0%} of them outside the largest free area\n"))
-    console.print(
-        _definitions_table(definitions) if definitions else Text("DEF is empty: no resource is reserved")
-    )
-
-
-def _symbols(definitions: Iterable[Definition]) -> dict[str, str]:
-    """Return a letter for each service, in the order of DEF: large for its code, small for its data."""
-    return dict(zip((definition.service for definition in definitions), cycle(ascii_uppercase), strict=False))
-
-
-def _symbol(area: Area, symbols: Mapping[str, str]) -> Text:
-    letter = _SYMBOLS.get(area.kind) or symbols[area.owner]
-    return Text(letter.lower() if area.kind is AreaKind.DATA else letter, _STYLES[area.kind])
-
-
-def _map(areas: list[Area], size: int, symbols: Mapping[str, str]) -> list[Text]:
-    """Return the memory as rows of cells; a cell shows what most of it is used for, if anything is."""
-    cell = size / (ROWS * CELLS)
-    rows = []
-    for row in range(ROWS):
-        line = Text(f"{round(row * CELLS * cell):>7}  ")
-        for column in range(CELLS):
-            start = (row * CELLS + column) * cell
-            line.append_text(_symbol(_main_area(areas, start, start + cell), symbols))
-        rows.append(line)
-    return rows
-
-
-def _main_area(areas: list[Area], start: float, end: float) -> Area:
-    def share(area: Area) -> tuple[bool, float, int]:
-        octets = min(area.end, end) - max(area.start, start)
-        return octets > 0 and area.kind is not AreaKind.FREE, octets, -area.size
-
-    return max(areas, key=share)
-
-
-def _table(*columns: tuple[str, str]) -> Table:
-    """Return a table with these headings, each left (<) or right (>)."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading, side in columns:
-        table.add_column(heading, justify="right" if side == ">" else "left", overflow="fold")
-    return table
-
-
-def _areas_table(areas: list[Area], symbols: Mapping[str, str]) -> Table:
-    table = _table(
-        ("map", "<"), ("start", ">"), ("end", ">"), ("octets", ">"), ("area", "<"), ("service", "<")
-    )
-    for area in areas:
-        places = (f"{number}" for number in (area.start, area.end, area.size))
-        table.add_row(
-            _symbol(area, symbols), *places, Text(area.kind.value, _STYLES[area.kind]), escape(area.owner)
-        )
-    return table
-
-
-def _definitions_table(definitions: Iterable[Definition]) -> Table:
-    """Return DEF: one row a resource; of its keys only whether there is a session."""
-    table = _table(
-        ("id", ">"), ("TAR", "<"), ("service", "<"), ("state", "<"), ("supplier", "<"), ("suite", "<"),
-        ("area", "<"), ("code", ">"), ("rights", "<"), ("expires", "<"), ("runs", ">"), ("session", "<"),
-    )  # fmt: skip
-    table.title, table.title_justify, table.title_style = "DEF", "left", "bold"
-    for one in definitions:
-        table.add_row(
-            str(one.rsc_id),
-            one.tar.hex().upper(),
-            escape(one.service),
-            one.state.value,
-            escape(one.supplier),
-            escape(one.suite),
-            f"{one.start}-{one.end}",
-            f"{one.code_length}/{one.code_size}",
-            ",".join(sorted(one.rights)) or "none",
-            # The last day that it lives: it ends with the first second after.
-            _date(one.expires_at and one.expires_at - 1),
-            "any" if one.executions_left < 0 else str(one.executions_left),
-            "yes" if one.session else "no",
-        )
-    return table
-
-
-def _date(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}" if seconds else "never"
+def signed_time(memory: Memory) -> int:
+    """Return the latest time that the operator told the module, in seconds of the epoch; 0 if none."""
+    octets = memory.get_record(Record.COUNTERS)
+    if octets is None:
+        return 0
+    try:
+        return decode(octets, Turns).signed
+    except Rejected as rejection:
+        raise ImageRejected("corrupt-record", rejection.reason) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 from typing import TYPE_CHECKING
@@ -11,14 +12,18 @@ import pytest
 from rich.console import Console
 
 from agents.errors import FleetError
-from agents.fleet.inspection import CELLS, MODULES_FILE, ROWS, find_image, render_module, to_json
+from agents.fleet.inspection import MODULES_FILE, find_image, to_json
+from agents.fleet.memory_map import CELLS, ROWS, render_module
+from agents.handset.security_module.core import Turns
 from agents.handset.security_module.definitions import (
     Definition,
     DefinitionTable,
     ResourceEvent,
     SessionRecord,
 )
+from agents.handset.security_module.life_cycle import AtEnd
 from agents.handset.security_module.memory import Memory, Record
+from agents.messages.codec import encode
 from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.store.tables import MODULES
@@ -53,6 +58,7 @@ def module() -> Memory:
     table = DefinitionTable(memory)
     session = SessionRecord(keys=4 * SECRET)
     with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.COUNTERS, encode(Turns(signed=1_795_518_000)))
         memory.put_record(transaction, Record.IDENTITY, b"private key: " + SECRET)
         first = definition(
             1,
@@ -66,7 +72,19 @@ def module() -> Memory:
         first = table.write_code(transaction, first, b"C" * 433).after(ResourceEvent.LOAD)
         table.put(transaction, first)
         table.write_data(transaction, first, SECRET)
-        second = definition(2, "loyalty", table.allocate(1088))
+        second = definition(
+            2,
+            "loyalty",
+            table.allocate(1088),
+            expires_at=1_795_521_600,
+            at_end=AtEnd.DELETE,
+            forms=("key-transport", "domain"),
+            dh_base=b"\x02",
+            dh_modulus=b"\xff" * 256,
+            logic_name="points",
+            domain_key=2 * SECRET,
+            bearers=("sms", "tcp"),
+        )
         table.put(transaction, second.after(ResourceEvent.BLOCK))
     return memory
 
@@ -84,8 +102,14 @@ def test_screen() -> None:
     assert max(map(len, shown.splitlines())) <= 100
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     assert lines[0] == f"Module {UA}, personalised, 32,768 octets"
-    assert "1 A00001 account loaded bank p256 11776-12864 433/1024 hmac,time 2031-12-30 50 yes" in lines
-    assert "2 A00002 loyalty blocked bank p256 12864-13952 0/1024 none never any no" in lines
+    key = hashlib.sha256(b"P" * 33).hexdigest()[:8]
+    assert "1 A00001 account loaded bank 11776-12864 433/1024 64 0" in lines
+    assert "1 hmac,time 2031-12-30 50 deactivate -" in lines
+    assert f"1 p256 agree-then-sign the suite's {key} no aes-128 sms" in lines
+    assert "2 A00002 loyalty blocked bank 12864-13952 0/1024 64 0" in lines
+    assert "2 none 2026-11-24 12:00:00 any delete points" in lines
+    assert "2 p256 key-transport,domain 2048 bits none yes none sms,tcp" in lines
+    assert "The operator last told it the time 2026-11-24 11:00:00" in lines
     assert "a 12800 12864 64 data account" in lines
     assert "18,816 octets free, 0% of them outside the largest free area" in lines
 
@@ -107,7 +131,13 @@ def test_json() -> None:
     values = json.loads(json.dumps(to_json(UA, bytes(module()))))
     assert values["ua"] == UA
     assert values["personalised"] is True
-    assert values["memory"] == {"size": 32768, "zone_start": 11776, "free": 18_816, "fragmentation": 0.0}
+    assert values["memory"] == {
+        "size": 32768,
+        "zone_start": 11776,
+        "free": 18_816,
+        "largest_free": 18_816,
+        "fragmentation": 0.0,
+    }
     assert [area["kind"] for area in values["areas"]] == [
         "operating", "definitions", "code", "data", "code", "data", "free",
     ]  # fmt: skip
@@ -115,7 +145,8 @@ def test_json() -> None:
     assert first["rights"] == ["hmac", "time"]
     assert (first["state"], first["session"], first["executions_left"]) == ("loaded", True, 50)
     assert (second["state"], second["supplier_key"], second["executions_left"]) == ("blocked", False, None)
-    assert second["expires_at"] is None
+    assert (second["at_end"], second["logic_name"], second["domain_key"]) == ("delete", "points", True)
+    assert values["signed_time"] == 1_795_518_000
 
 
 def test_nothing_secret_is_shown() -> None:

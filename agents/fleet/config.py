@@ -21,6 +21,7 @@ from agents.fleet.addresses import MAX_GROUPS, ua_of
 from agents.fleet.config_checks import Programme, check_config, read_programmes, services_of
 from agents.fleet.config_errors import sentences_of
 from agents.fleet.config_tables import (
+    ABOUT_MODULES,
     AirTable,
     Authority,
     Backend,
@@ -58,8 +59,6 @@ __all__ = [
 ]
 
 MAX_CONFIG: Final = 1 << 20
-ABOUT_MODULES: Final = frozenset({Verb.PERSONALISE, Verb.ANNOUNCE})
-"""Steps that are about modules and no service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +136,11 @@ class FleetConfig(Table):
     def targets(self, step: Step) -> list[tuple[str, str]]:
         """Return ``(ua, service)`` of everything that *step* is about.
 
-        A step that is about modules alone (personalise, announce) has no service: ``(ua, "")``; one that is
-        about services alone (agree) has no module: ``("", service)``.
+        A step that is about modules alone (personalise, announce, audit) has no service: ``(ua, "")``; one
+        that is about services alone (agree) has no module: ``("", service)``; who waits has neither.
         """
+        if step.do is Verb.WAIT:
+            return [("", "")]
         if step.do is Verb.AGREE:
             return [("", name) for name in self.offers if step.service in (None, name)]
         groups = [group for group in self.handsets if step.handsets is None or group.name in step.handsets]

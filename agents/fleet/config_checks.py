@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 import wasmtime
 
 from agents.fleet.addresses import MAX_SERVERS
+from agents.fleet.step_checks import check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
-from agents.handset.security_module.memory import PAGE, Memory
+from agents.handset.security_module.medium import PAGE
+from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.run_unit import check_application
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import Handsets, Named, Service, Step
+    from agents.fleet.config_tables import Handsets, Named, Service
 
 WASM_MAGIC: Final = b"\0asm"
 MAX_APPLICATION_FILE: Final = 16 << 20
@@ -49,7 +51,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_references(config),
         *_check_applications(config, programmes),
         *_check_groups(config),
-        *(problem for index, step in enumerate(config.steps) for problem in _check_step(config, index, step)),
+        *check_steps(config),
     ]
 
 
@@ -191,18 +193,13 @@ def _check_references(config: FleetConfig) -> Iterator[str]:
     authorities = {one.name for one in config.authorities}
     operators = {one.name for one in config.operators}
     for index, operator in enumerate(config.operators):
-        yield from _unknown(f"operator[{index}].authority", "authority", operator.authority, authorities)
+        yield from unknown(f"operator[{index}].authority", "authority", operator.authority, authorities)
     for index, supplier in enumerate(config.suppliers):
-        yield from _unknown(f"supplier[{index}].operator", "operator", supplier.operator, operators)
+        yield from unknown(f"supplier[{index}].operator", "operator", supplier.operator, operators)
     for index, group in enumerate(config.handsets):
-        yield from _unknown(f"handsets[{index}].operator", "operator", group.operator, operators)
+        yield from unknown(f"handsets[{index}].operator", "operator", group.operator, operators)
         for name in group.services:
-            yield from _unknown(f"handsets[{index}].services", "service", name, config.offers)
-
-
-def _unknown(place: str, what: str, name: str, known: Iterable[str]) -> Iterator[str]:
-    if name not in known:
-        yield f"{place}: there is no {what} {name!r} (known: {', '.join(sorted(known)) or 'none'})"
+            yield from unknown(f"handsets[{index}].services", "service", name, config.offers)
 
 
 def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]) -> Iterator[str]:
@@ -241,45 +238,21 @@ def _check_memory(config: FleetConfig, place: str, group: Handsets) -> Iterator[
     if group.memory % PAGE:
         yield f"{place}.memory: must be a multiple of {PAGE} octets, not {group.memory}"
         return
-    memory = Memory.format(group.memory)
+    try:
+        memory = Memory.format(group.memory, group.resources)
+    except ValueError:
+        yield f"{place}.resources: {group.resources} leave no room for any in {group.memory} octets of memory"
+        return
     zone = memory.size - memory.zone_start
-    services = [config.offers[name].service for name in group.services if name in config.offers]
-    needed = sum(service.code + service.data for service in services)
-    if needed > zone:
+    for services in holdings(config, group):
+        needed = sum(service.code + service.data for service in services)
         names = ", ".join(service.name for service in services)
-        yield (
-            f"{place}.memory: {group.memory} octets leave {zone} for resources,"
-            f" and the services {names} need {needed}"
-        )
-    if len(services) > memory.slots:
-        yield f"{place}.services: a module has room for {memory.slots} resources, not {len(services)}"
-
-
-def _check_step(config: FleetConfig, index: int, step: Step) -> Iterator[str]:
-    place = f"step[{index}]"
-    given = step.model_fields_set
-    problems = [
-        f"{place}.{key}: {why}" for key, why in _misplaced_keys(step) if key.partition(".")[0] in given
-    ]
-    for name in step.handsets or ():
-        problems += _unknown(f"{place}.handsets", "group", name, {group.name for group in config.handsets})
-    if step.service is not None:
-        problems += _unknown(f"{place}.service", "service", step.service, config.offers)
-    if not problems and not config.targets(step):
-        problems.append(f"{place}: {step.do} would have no target: no handset it names has such a service")
-    yield from problems
-
-
-def _misplaced_keys(step: Step) -> Iterator[tuple[str, str]]:
-    """Yield each key that does not belong to this kind of step, given or not, and why."""
-    if step.do == "agree":
-        yield "handsets", "agree is between suppliers and operators; it has no handsets"
-    if step.do in ("personalise", "announce"):
-        yield "service", f"{step.do} is about modules; it has no service"
-    if step.do != "invoke":
-        yield "by", f"belongs to invoke, not to {step.do}"
-        yield "input", f"belongs to invoke, not to {step.do}"
-        if step.expect and step.expect.output is not None:
-            yield "expect.output", f"belongs to invoke, not to {step.do}"
-    elif step.by != "user":
-        yield "input", 'belongs to invoke by = "user"; a supplier makes its own'
+        if needed > zone:
+            yield (
+                f"{place}.memory: {group.memory} octets leave {zone} for resources,"
+                f" and the services {names} need {needed}"
+            )
+        if len(services) > memory.slots:
+            yield f"{place}.services: a module has room for {memory.slots} resources, not {len(services)}"
+        if needed > zone or len(services) > memory.slots:
+            return

@@ -23,7 +23,8 @@ from pydantic import (
 
 from agents.fleet.addresses import MAX_HANDSETS
 from agents.fleet.expectations import Expect  # noqa: TC001 -- pydantic reads the annotations when it runs
-from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE
+from agents.handset.security_module.life_cycle import AtEnd
+from agents.handset.security_module.memory import MAX_DEFINITIONS, MAX_SIZE, MIN_SIZE
 from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS, BIP_TCP, SMS
 from transport.security.keyset import DEFAULT_PROTECTION, PROTECTIONS
@@ -34,6 +35,9 @@ MAX_INPUT: Final = MAX_TEXT // 2
 """Octets of an input: the subscriber types it as hexadecimal digits."""
 MAX_RESERVED: Final = 4 << 20
 MAX_SECONDS: Final = 31_536_000.0
+MAX_SPAN_S: Final = 3_153_600_000
+"""A hundred years: more than any resource lives, and than any handset is wrong by."""
+DEFAULT_RESOURCES: Final = 16
 ALIASES: Final = MappingProxyType({"bip": BIP_TCP})
 """Other names of bearers that a config may use."""
 
@@ -80,6 +84,8 @@ Rate = Annotated[float, Field(strict=True, gt=0, le=1e9)] | None
 Rights = Annotated[tuple[str, ...], AfterValidator(_rights)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_HANDSETS)]
 Octets = Annotated[int, Field(strict=True, ge=1, le=MAX_RESERVED)]
+Span = Annotated[int, Field(strict=True, ge=1, le=MAX_SPAN_S)]
+Executions = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
 Memory = Annotated[int, Field(strict=True, ge=MIN_SIZE, le=MAX_SIZE)]
 
 
@@ -95,8 +101,17 @@ class Verb(StrEnum):
     INVOKE = "invoke"
     BLOCK = "block"
     UNBLOCK = "unblock"
+    RENEW = "renew"
     RELEASE = "release"
+    COMPACT = "compact"
+    AUDIT = "audit"
     ANNOUNCE = "announce"
+    SET_CLOCK = "set-clock"
+    WAIT = "wait"
+
+
+ABOUT_MODULES: Final = frozenset({Verb.PERSONALISE, Verb.ANNOUNCE, Verb.COMPACT, Verb.AUDIT, Verb.SET_CLOCK})
+"""Steps that are about modules and no service."""
 
 
 class By(StrEnum):
@@ -246,11 +261,21 @@ class Service(Named):
     data: Octets
     rights: Rights = ()
     expires: Annotated[date, Field(strict=True)] | None = None
-    executions: Annotated[int, Field(strict=True, ge=1, lt=1 << 31)] | None = None
+    lifetime_s: Span | None = None
+    """From each reservation to its end, in place of ``expires``; simulated seconds."""
+    executions: Executions | None = None
+    at_end: AtEnd = AtEnd.DEACTIVATE
+    """What expiry and exhaustion do: deactivate the resource, so that it can be renewed, or delete it."""
     bearers: Annotated[tuple[BearerName, ...], Field(min_length=1, max_length=3)] = (SMS,)
     """How supplier and module reach each other, the first choice first."""
     protection: ProtectionName = DEFAULT_PROTECTION
     """Of the packets of a session; ``des`` and ``3des-…`` are legacy, and off unless they stand here."""
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> Self:
+        if self.expires is not None and self.lifetime_s is not None:
+            raise ValueError("lifetime_s: give this or 'expires', not both")
+        return self
 
     @field_validator("bearers")
     @classmethod
@@ -278,6 +303,8 @@ class Handsets(Named):
     operator: Name
     suite: SuiteName
     memory: Memory
+    resources: Annotated[int, Field(strict=True, ge=1, le=MAX_DEFINITIONS)] = DEFAULT_RESOURCES
+    """How many resources a module can have at once: the records that its DEF has room for."""
     services: tuple[Name, ...] = ()
     cells: Count = 1
     """Handsets of a cell share one connection to the broker."""
@@ -301,6 +328,12 @@ class Step(Table):
     by: By = By.SUPPLIER
     input: Annotated[str, Field(strict=True)] = ""
     """Hexadecimal; ``{step}`` stands for the step's number as eight hexadecimal digits."""
+    for_s: Span | None = None
+    """How long to wait, or how long from now a renewed resource lives; simulated seconds."""
+    executions: Executions | None = None
+    """How often a renewed resource may be invoked, from now on."""
+    by_s: Annotated[int, Field(strict=True, ge=-MAX_SPAN_S, le=MAX_SPAN_S)] | None = None
+    """How far the handsets' time is off from now on, in seconds; negative: behind."""
     expect: Expect | None = None
 
     @field_validator("input")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from agents.handset.security_module.allocation import best_fit, fragmentation, gaps
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, ModuleError
-from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE, PAGE, RECORD_SIZES, Memory, Record
+from agents.handset.security_module.medium import PAGE
+from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE, RECORD_SIZES, Memory, Record
 
 SIZE = MIN_SIZE
 
@@ -174,7 +175,7 @@ def test_a_memory_comes_back_from_the_pages_that_were_kept() -> None:
         ("no-header", []),
         ("no-header", [(1, bytes(PAGE))]),
         ("not-an-image", [(0, bytes(PAGE))]),
-        ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (SIZE // PAGE, bytes(PAGE))]),
+        ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (2 * SIZE // PAGE + 3, bytes(PAGE))]),
         ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (5, bytes(PAGE - 1))]),
         ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (-1, bytes(PAGE))]),
     ],

@@ -72,19 +72,6 @@ def best_fit(free: Sequence[tuple[int, int]], size: int) -> int:
     raise MemoryFull(reason, f"{size} octets wanted, {total} free")
 
 
-def moves(start: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Return how to put the taken extents together from ``start`` on: ``(from, to, octets)``, lowest first.
-
-    Each goes downward, so that carried out in this order no move writes over what has still to be read.
-    """
-    out, at = [], start
-    for taken_start, taken_end in sorted(taken):
-        if taken_start != at:
-            out.append((taken_start, at, taken_end - taken_start))
-        at += taken_end - taken_start
-    return out
-
-
 def fragmentation(free: Sequence[tuple[int, int]]) -> float:
     """Return the share of free octets that lie outside the largest free area: 0.0 is none."""
     sizes = [end - start for start, end in free]

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps, moves
+from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps
 from agents.handset.security_module.definition import Definition, SessionRecord
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, TransitionRefused
 from agents.handset.security_module.life_cycle import TRANSITIONS, ResourceEvent, ResourceState, transition
@@ -115,14 +115,19 @@ class DefinitionTable:
 
         Identity, content and state stay; the area left behind is zeros.
         """
-        by_start = {each.start: each for each in self.all()}
-        steps = moves(self._memory.zone_start, ((each.start, each.end) for each in by_start.values()))
-        for source, target, octets in steps:
-            content = self._memory.read(source, octets)
-            transaction.write(source, bytes(octets))
-            transaction.write(target, content)
-            self.put(transaction, replace(by_start[source], start=target))
-        return sum(octets for _, _, octets in steps)
+        at, moved = self._memory.zone_start, 0
+        # Lowest first, and each goes downward: nothing is written over that has still to be read.
+        for slot, each in sorted(self._used(), key=lambda used: (used[1].start, used[1].end)):
+            size = each.end - each.start
+            if each.start != at:
+                content = self._memory.read(each.start, size)
+                transaction.write(each.start, bytes(size))
+                transaction.write(at, content)
+                record = replace(each, start=at).encode()
+                self._memory.write_slot(transaction, slot, self._memory.slot_size, record)
+                moved += size
+            at += size
+        return moved
 
     def fragmentation(self) -> float:
         """Return the share of the free octets that lie outside the largest free area."""
@@ -157,21 +162,25 @@ class DefinitionTable:
         transaction.write(definition.data_start, data.ljust(definition.data_size, b"\0"))
 
     def verify(self) -> None:
-        """Check at boot what a CRC cannot: each record, unique ids and TARs, areas apart, programmes intact.
+        """Check at boot what a CRC cannot: each record, nothing twice, areas apart, programmes intact.
 
-        Raise ImageRejected.
+        Raise ImageRejected. Of a data part nothing can be said: it is what its application made of it.
         """
         definitions = self.all()
-        if len({each.rsc_id for each in definitions}) != len(definitions):
-            raise ImageRejected("duplicate-resource")
-        if len({each.tar for each in definitions}) != len(definitions):
-            raise ImageRejected("duplicate-tar")
+        for values, reason in (
+            ({each.rsc_id for each in definitions}, "duplicate-resource"),
+            ({each.tar for each in definitions}, "duplicate-tar"),
+        ):
+            if len(values) != len(definitions):
+                raise ImageRejected(reason)
         try:
             self._gaps(definitions)
         except ValueError as error:
             raise ImageRejected("bad-area", str(error)) from None
         for each in definitions:
-            self.read_code(each)
+            code = self.read_code(each)
+            if any(self._memory.read(each.start + len(code), each.code_size - len(code))):
+                raise ImageRejected("corrupt-code", f"octets behind the programme of resource {each.rsc_id}")
 
     def layout(self) -> list[Area]:
         """Return the memory map, every octet of the image in exactly one area, in order."""

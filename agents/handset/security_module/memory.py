@@ -10,9 +10,14 @@ Layout, all integers big-endian; offsets are fixed when the image is formatted::
 A slot is ``CRC-32 4 | length 2 | octets | zeros``, the CRC over length and octets. Six zero octets are an
 empty slot; a slot that holds no octets has a CRC that is not zero.
 
-A transaction stages copies of the pages it writes and applies them together at its end. While one is open,
-reads see its writes. What was applied is handed out by ``take_changes`` as whole pages, which the shell makes
-durable before the answer leaves; pages never handed out are zeros, so ``from_pages`` needs none of them.
+A transaction stages copies of the pages it writes. While one is open, reads see its writes. At its end the
+pages that it really changed go through the ``journal`` behind the image (its layout is there) to the
+``medium``, all or none of them, wherever power fails. A boot first does what the journal asks for, and only
+then looks at the image: octets that are wrong without a journal's fault are an ImageRejected.
+
+What was applied is handed out by ``take_changes`` as whole pages, which the shell makes durable before the
+answer leaves; pages never handed out are zeros, so ``from_pages`` needs none of them. The journal's own pages
+are not among them: a shell that stores the changes of one command together needs no journal of ours.
 """
 
 from __future__ import annotations
@@ -24,16 +29,18 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from agents.handset.security_module import journal
 from agents.handset.security_module.errors import ImageRejected, MemoryFull
+from agents.handset.security_module.medium import PAGE, ZEROS, Medium
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-PAGE: Final = 256
 MIN_SIZE: Final = 32 * 1024
 MAX_SIZE: Final = 4 * 1024 * 1024
 MAX_DEFINITIONS: Final = 255
 DEFAULT_SLOT_SIZE: Final = 512
+MAX_SLOT_SIZE: Final = 16 * PAGE
 
 _MAGIC: Final = b"OTAFLEET"
 _VERSION: Final = 1
@@ -131,6 +138,7 @@ class Memory:
     __slots__ = (
         "_dirty",
         "_image",
+        "_medium",
         "_transaction",
         "size",
         "slot_size",
@@ -139,15 +147,21 @@ class Memory:
         "zone_start",
     )
 
-    def __init__(self, image: bytearray) -> None:
-        """Take over an image; raise ImageRejected unless its header and every slot hold."""
-        header = _parse_header(image)
+    def __init__(self, medium: Medium) -> None:
+        """Take up what lies on *medium*, the journal's part first; raise ImageRejected when it is corrupt.
+
+        Corrupt are a header or a slot that does not hold, and octets that are not zeros where nothing is.
+        """
+        header = _parse_header(medium.image)
         self.size, self.slot_size, self.slots, self.table_start, self.zone_start = header
-        self._image = image
-        self._dirty: set[int] | None = None
+        if len(medium.image) != self.size:
+            raise ImageRejected("wrong-size", f"{len(medium.image)} octets of {self.size}")
+        self._medium = medium
+        self._image = medium.image
+        self._dirty: set[int] | None = journal.recover(medium) or None
         self._transaction: Transaction | None = None
         for offset, capacity in self._all_slots():
-            self.read_slot(offset, capacity)
+            self._check_slot(offset, capacity)
 
     @classmethod
     def format(cls, size: int, max_definitions: int = 16, *, slot_size: int = DEFAULT_SLOT_SIZE) -> Memory:
@@ -158,34 +172,42 @@ class Memory:
         if (
             not 1 <= max_definitions <= MAX_DEFINITIONS
             or slot_size % PAGE
-            or not PAGE <= slot_size <= 16 * PAGE
+            or not PAGE <= slot_size <= MAX_SLOT_SIZE
         ):
             raise ValueError(f"a memory cannot have {max_definitions} definitions of {slot_size} octets")
         if zone >= size:
             raise ValueError(f"{max_definitions} definitions of {slot_size} octets leave no zone in {size}")
-        image = bytearray(size)
+        medium = Medium(bytearray(size))
         header = _HEADER.pack(_MAGIC, _VERSION, size, slot_size, max_definitions, _TABLE, zone)
-        image[: _HEADER.size + _CRC.size] = header + _CRC.pack(zlib.crc32(header))
-        memory = cls(image)
+        medium.write(0, (header + _CRC.pack(zlib.crc32(header))).ljust(PAGE, b"\0"))
+        memory = cls(medium)
         memory._dirty = {0}  # the only page of a fresh image that is not zeros
         return memory
 
     @classmethod
     def boot(cls, octets: bytes) -> Memory:
-        """Return the memory that a whole image holds; raise ImageRejected when it is corrupt."""
-        return cls(bytearray(octets))
+        """Return the memory that a whole image holds, a journal behind it or not; raise ImageRejected."""
+        size = _parse_header(octets)[0]
+        if len(octets) % PAGE or len(octets) > size + PAGE * journal.longest(size // PAGE):
+            raise ImageRejected("wrong-size", f"{len(octets)} octets of {size}")
+        pages = {at // PAGE: octets[at : at + PAGE] for at in range(size, len(octets), PAGE)}
+        return cls(Medium(bytearray(octets[:size]), _without_zeros(pages)))
 
     @classmethod
     def from_pages(cls, pages: Iterable[tuple[int, bytes]]) -> Memory:
         """Return the memory whose pages these are, the missing ones being zeros; raise ImageRejected."""
         found = dict(pages)
-        size = _parse_header(found.get(0, b""), whole=False)[0]
-        image = bytearray(size)
+        size = _parse_header(found.get(0, b""))[0]
+        image, behind = bytearray(size), {}
+        end = size // PAGE
         for number, page in found.items():
-            if len(page) != PAGE or not 0 <= number < size // PAGE:
+            if len(page) != PAGE or not 0 <= number < end + journal.longest(end):
                 raise ImageRejected("bad-page", f"page {number} of {len(page)} octets")
-            image[number * PAGE : (number + 1) * PAGE] = page
-        return cls(image)
+            if number < end:
+                image[number * PAGE : (number + 1) * PAGE] = page
+            else:
+                behind[number] = page
+        return cls(Medium(image, _without_zeros(behind)))
 
     def __bytes__(self) -> bytes:
         return bytes(self._image)
@@ -212,9 +234,13 @@ class Memory:
         self._apply(transaction)
 
     def take_changes(self) -> list[tuple[int, bytes]]:
-        """Return ``(page number, PAGE octets)`` of each page changed since the last call, in order."""
+        """Return ``(page number, PAGE octets)`` of each page changed since the last call, in order.
+
+        Of the journal there are only pages that a boot found and wiped, as zeros.
+        """
         numbers, self._dirty = sorted(self._dirty or ()), None
-        return [(number, bytes(self._image[number * PAGE : (number + 1) * PAGE])) for number in numbers]
+        image = self._image
+        return [(number, bytes(image[number * PAGE : (number + 1) * PAGE]) or ZEROS) for number in numbers]
 
     def get_record(self, record: Record) -> bytes | None:
         """Return a record of the operating area, None when it was never put; raise ImageRejected."""
@@ -256,32 +282,46 @@ class Memory:
         yield from ((_OFFSETS[record], capacity) for record, capacity in RECORD_SIZES.items())
         yield from ((offset, self.slot_size) for offset in self.definition_slots())
 
+    def _check_slot(self, offset: int, capacity: int) -> None:
+        """Raise ImageRejected for a slot that does not hold, or has anything behind its record."""
+        octets = self.read_slot(offset, capacity)
+        used = 0 if octets is None else _SLOT_HEAD.size + len(octets)
+        if not self._image.startswith(bytes(capacity - used), offset + used):
+            raise ImageRejected("corrupt-slot", f"octets behind the record in the slot at {offset}")
+
     def _apply(self, transaction: Transaction) -> None:
-        # The one commit point: a journal would keep ``transaction.pages`` here, before the image changes.
-        for number, page in transaction.pages.items():
-            start = number * PAGE
-            if self._image[start : start + PAGE] != page:
-                self._image[start : start + PAGE] = page
-                self._dirty = self._dirty or set()
-                self._dirty.add(number)
+        """Commit: the one place where the image changes."""
+        image = self._image
+        changes = {
+            number: bytes(page)
+            for number, page in transaction.pages.items()
+            if image[number * PAGE : (number + 1) * PAGE] != page
+        }
+        if changes:
+            journal.commit(self._medium, changes)
+            self._dirty = self._dirty or set()
+            self._dirty.update(changes)
 
 
-def _parse_header(image: bytes | bytearray, *, whole: bool = True) -> tuple[int, int, int, int, int]:
-    """Return size, slot size, slots, table, zone; raise ImageRejected. ``whole``: the image is all here."""
+def _without_zeros(pages: Mapping[int, bytes]) -> dict[int, bytes]:
+    return {number: page for number, page in pages.items() if page != ZEROS}
+
+
+def _parse_header(image: bytes | bytearray) -> tuple[int, int, int, int, int]:
+    """Return size, slot size, slots, table, zone, from the header's page at least; raise ImageRejected."""
     end = _HEADER.size + _CRC.size
     if len(image) < end:
         raise ImageRejected("no-header", f"{len(image)} octets")
     magic, version, *geometry = _HEADER.unpack_from(image)
     if magic != _MAGIC:
         raise ImageRejected("not-an-image")
-    if _CRC.unpack_from(image, _HEADER.size)[0] != zlib.crc32(image[: _HEADER.size]):
+    if _CRC.unpack_from(image, _HEADER.size)[0] != zlib.crc32(image[: _HEADER.size]) or any(image[end:PAGE]):
         raise ImageRejected("corrupt-header")
     if version != _VERSION:
         raise ImageRejected("unknown-version", f"version {version}")
     size, slot_size, slots, table, zone = geometry
-    in_order = table == _TABLE and zone == table + slots * slot_size < size <= MAX_SIZE
-    if not in_order or size % PAGE or slot_size < _SLOT_HEAD.size or not slots:
+    in_order = table == _TABLE and zone == table + slots * slot_size < size
+    in_range = MIN_SIZE <= size <= MAX_SIZE and PAGE <= slot_size <= MAX_SLOT_SIZE
+    if not in_order or not in_range or size % PAGE or slot_size % PAGE or not 1 <= slots <= MAX_DEFINITIONS:
         raise ImageRejected("bad-geometry")
-    if whole and len(image) != size:
-        raise ImageRejected("wrong-size", f"{len(image)} octets of {size}")
     return size, slot_size, slots, table, zone

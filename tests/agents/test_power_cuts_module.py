@@ -1,0 +1,502 @@
+"""Power cuts at every write of every command that a module can be given, by whomever.
+
+A module is a pure machine, so each command is filmed once, and played again to make sure that it is one; then
+power is cut at each of its writes, and the module boots from what is left. It must be as it was before one of
+the command's transactions or after it, and from each of these states whoever gave the command must come to
+its end by giving it again.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agents.handset.security_module.allocation import AreaKind
+from agents.handset.security_module.core import Turns
+from agents.handset.security_module.definitions import Definition, DefinitionTable, ResourceState
+from agents.handset.security_module.manager import ANNOUNCED
+from agents.handset.security_module.medium import PAGE, Medium
+from agents.handset.security_module.memory import Memory, Record
+from agents.handset.security_module.module import INS_TERMINAL_PROFILE, SecurityModule
+from agents.messages.air import (
+    MANAGER_TAR,
+    Announce,
+    Audit,
+    Audited,
+    Block,
+    Compact,
+    Invoke,
+    LoadData,
+    Release,
+    Renew,
+    Unblock,
+)
+from agents.messages.bearers import ANNOUNCEMENTS
+from agents.messages.codec import decode, encode
+from agents.messages.signed import EVERYBODY, Purpose, Signed
+from tests.agents.module_kit import NOW, SERVICE, TAR, Market, Supplier, manage, probe
+from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
+from transport import apdu
+from transport.cell_broadcast import GeographicScope, SerialNumber, split
+from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
+from transport.toolkit import Envelope, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEED = 7
+END = int(NOW) + 600
+SHOP_TAR = bytes.fromhex("B20001")
+
+
+class FilmedModule(SecurityModule):
+    """A module that remembers each command that it was given, when, and what it said."""
+
+    def __init__(self, medium: FilmedMedium) -> None:
+        super().__init__(Memory(medium), rng=random.Random(SEED).randbytes)
+        self.commands: list[tuple[bytes, float, bytes]] = []
+
+    def process(self, command: bytes, now: float) -> bytes:
+        """Take a command, and remember it."""
+        response = super().process(command, now)
+        self.commands.append((command, now, response))
+        return response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """One command as it went without a cut: the images at the ends of its transactions, and every write."""
+
+    market: Market
+    medium: FilmedMedium
+    commands: list[tuple[bytes, float, bytes]]
+
+    @property
+    def ends(self) -> list[bytes]:
+        """The images before, between and after the transactions."""
+        return self.medium.ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One command: how it comes to it, what is done, in how many transactions, and how it is done again.
+
+    *again* is given the market, with the module as a cut left it, and how many of the transactions were done.
+    None: the very same APDUs once more, which are answered with the same and leave the very same image.
+    """
+
+    before: Callable[[], Market]
+    act: Callable[[Market], object]
+    transactions: int
+    again: Callable[[Market, Film, int], None] | None = None
+
+
+def boot(left: bytes | Cut) -> tuple[FilmedModule, FilmedMedium]:
+    """Return a module that boots from an image, or from what a cut left, and what it lies on."""
+    medium = FilmedMedium(bytearray(left)) if isinstance(left, bytes) else left.medium()
+    return FilmedModule(medium), medium
+
+
+def film(story: Story) -> Film:
+    """Do what the story tells, from a boot on."""
+    market = story.before()
+    module, medium = boot(market.card.image)
+    market.card.module = module
+    story.act(market)
+    assert market.card.image == medium.image == medium.ends[-1]
+    return Film(market=market, medium=medium, commands=list(module.commands))
+
+
+def play(film: Film, module: SecurityModule) -> list[bytes]:
+    """Give a module the APDUs of the film; return what it says."""
+    return [module.process(command, now) for command, now, _ in film.commands]
+
+
+def _pages(image: bytes) -> dict[int, bytes]:
+    return {at // PAGE: image[at : at + PAGE] for at in range(0, len(image), PAGE)}
+
+
+# --- what is done ---
+
+
+def _shop() -> Supplier:
+    return Supplier(suite="p256", name="shop", number="15550300", tar=SHOP_TAR, service="loyalty")
+
+
+def _blank() -> Market:
+    return Market()
+
+
+def _reserved() -> Market:
+    return Market().personalise().reserve()
+
+
+def _connected() -> Market:
+    return _reserved().connect()
+
+
+def _personalised() -> Market:
+    return Market().personalise()
+
+
+def _served(**changes: Any) -> Market:
+    market = Market().served(**changes)
+    market.supplier.personalise(market.card, b"personal data")
+    return market
+
+
+def _blocked() -> Market:
+    market = _served()
+    market.command(Block(tar=TAR))
+    return market
+
+
+def _exhausted() -> Market:
+    market = _served(executions=1)
+    market.supplier.invoke(market.card)
+    return market
+
+
+def _suspended() -> Market:
+    market = _served(expires_at=END)
+    market.card.now = END + 1.0
+    market.card.transmit(INS_TERMINAL_PROFILE)
+    assert market.card.definition().state is ResourceState.SUSPENDED
+    return market
+
+
+def _fragmented() -> Market:
+    """Return a market where the bank's resource has a gap below it that is smaller than itself."""
+    market = Market().personalise()
+    market.command(_shop().reserve(code_size=300, data_size=100))
+    market.reserve().connect().load()
+    market.supplier.invoke(market.card)
+    market.command(Release(tar=SHOP_TAR))
+    return market
+
+
+def _personalise(market: Market) -> None:
+    market.personalise()
+
+
+def _order(command: object) -> Callable[[Market], None]:
+    def act(market: Market) -> None:
+        assert market.command(command).reason == ""
+
+    return act
+
+
+def _reserve(market: Market) -> None:
+    market.reserve()
+
+
+def _refused(market: Market) -> None:
+    assert market.command(market.supplier.reserve()).reason == "resource-exists"
+
+
+def _unblock(market: Market) -> None:
+    _order(Unblock(tar=TAR, supplier_public=market.supplier.key.public))(market)
+
+
+def _renew(market: Market) -> None:
+    public = market.supplier.key.public
+    _order(Renew(tar=TAR, supplier_public=public, expires_at=END, executions=5))(market)
+
+
+def _audit(market: Market) -> None:
+    replied = manage(market.card, market.operator.signed(Audit(after=0)))
+    signed = decode(replied.data, Signed)
+    signed.verify(purpose=Purpose.ANSWER, suite=market.module_suite, public=market.public)
+    assert decode(signed.body, Audited).complete
+
+
+def _announce(time: int) -> Callable[[Market], None]:
+    def act(market: Market) -> None:
+        terms: dict[str, Any] = {"ua": EVERYBODY, "counter": 1, "purpose": Purpose.ANNOUNCEMENT}
+        signed = market.operator.signed(Announce(time=time), **terms)
+        packet = encode_command(
+            spi=SecurityParameters(), tar=MANAGER_TAR, data=signed, dialect=CELL_BROADCAST
+        )
+        serial = SerialNumber(scope=GeographicScope.PLMN, code=1, update=0)
+        for page in split(packet, serial, ANNOUNCEMENTS):
+            market.card.envelope(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=page.encode()))
+        assert market.card.notes[-1].name == ANNOUNCED
+
+    return act
+
+
+def _connect(market: Market) -> None:
+    market.connect()
+
+
+def _load(market: Market) -> None:
+    market.load()
+
+
+def _update(market: Market) -> None:
+    assert market.supplier.load(market.card, _newer(), version=2).reason == ""
+
+
+def _newer() -> bytes:
+    return probe(more="(i32.store8 (i32.const 600) (i32.const 1))")
+
+
+def _load_data(market: Market) -> None:
+    assert market.supplier.result(market.card, LoadData(octets=b"other data")).reason == ""
+
+
+def _invoke(market: Market) -> None:
+    assert market.supplier.invoke(market.card).reason == ""
+
+
+def _use(market: Market) -> None:
+    assert market.card.use_menu(3, SERVICE, "00")[0].startswith("Result: ")
+
+
+def _trap(market: Market) -> None:
+    assert market.supplier.invoke(market.card, b"\x02").reason == "unreachable"
+
+
+def _subscribe(market: Market) -> int:
+    """Return the counter of the request."""
+    market.card.use_menu(1, SERVICE)
+    return decode(market.card.take_command()[1], Signed).counter
+
+
+def _restore(market: Market) -> None:
+    market.card.now = NOW  # the handset has its clock put right
+    _announce(int(NOW))(market)
+
+
+def _time_passes(market: Market) -> None:
+    market.card.now = END + 1.0
+    market.card.transmit(INS_TERMINAL_PROFILE)
+
+
+# --- how it is done again, from what a cut left: *done* of its transactions ---
+
+
+def _personalise_again(market: Market, _film: Film, done: int) -> None:
+    """Personalise what is blank still; else expect a refusal, and the same proof."""
+    if done:
+        response = market.card.store_data(encode(market.personal()))
+        assert response.status == apdu.SW_INS_NOT_SUPPORTED
+        possession = decode(market.card.get_data().data, Signed)
+        possession.verify(purpose=Purpose.POSSESSION, suite=market.module_suite, public=possession.body)
+    else:
+        market.personalise()
+    assert market.reserve().connect().load().supplier.invoke(market.card).output == b"\x01\0"
+
+
+def _connect_again(market: Market, _film: Film, _done: int) -> None:
+    """Make another call and another handshake: there is a session that carries a programme."""
+    assert market.connect().load().supplier.invoke(market.card).output[1:] == b"\0"
+
+
+def _same_again(act: Callable[[Market], None]) -> Callable[[Market, Film, int], None]:
+    """Return how a supplier says it again: in new packets; the resource is as it would have been."""
+
+    def again(market: Market, film: Film, _done: int) -> None:
+        act(market)
+        assert _resources(market.card.image) == _resources(film.ends[-1])
+
+    return again
+
+
+def _run_again(market: Market, _film: Film, done: int) -> None:
+    """Expect that a counted run was one, whether or not power let it come to its end."""
+    assert (_left(market), _runs(market)) == (5 - (done > 0), int(done > 1))
+    _invoke(market)
+    assert (_left(market), _runs(market)) == (4 - (done > 0), 1 + (done > 1))
+
+
+def _trap_again(market: Market, _film: Film, done: int) -> None:
+    """Expect that a run which traps is counted too, and keeps nothing."""
+    _trap(market)
+    assert (_left(market), _runs(market)) == (4 - done, 0)
+
+
+def _last_run_again(market: Market, _film: Film, done: int) -> None:
+    """Expect that the last run, once counted, is over: there is no other one, and no supplier's key."""
+    if not done:
+        _invoke(market)
+    assert market.supplier.unheard(market.card, Invoke(argument=b"\0")) == "exhausted"
+    assert market.card.use_menu(3, SERVICE, "00") == ["Refused: exhausted"]
+    definition = market.card.definition()
+    assert (definition.state, definition.supplier_public, definition.session) == ("exhausted", b"", None)
+    assert (_left(market), _runs(market)) == (0, int(done != 1))
+
+
+def _only_run_again(market: Market, _film: Film, done: int) -> None:
+    """Expect that a resource which ends with its last run is gone from the next command on."""
+    if not done:
+        _invoke(market)
+    assert market.card.use_menu(3, SERVICE, "00") == ["Refused: unknown-resource"]
+    assert market.card.module.definitions.all() == []
+
+
+def _subscribe_again(market: Market, _film: Film, done: int) -> None:
+    """Expect that no two requests have the same counter."""
+    assert _subscribe(market) == done + 1
+
+
+STORIES: dict[str, Story] = {
+    "personalise": Story(before=_blank, act=_personalise, transactions=1, again=_personalise_again),
+    "subscribe": Story(before=_personalised, act=_subscribe, transactions=1, again=_subscribe_again),
+    "reserve": Story(before=_personalised, act=_reserve, transactions=1),
+    "a refused command": Story(before=_served, act=_refused, transactions=1),
+    "block": Story(before=_served, act=_order(Block(tar=TAR)), transactions=1),
+    "unblock": Story(before=_blocked, act=_unblock, transactions=1),
+    "renew": Story(before=_served, act=_renew, transactions=1),
+    "renew the exhausted": Story(before=_exhausted, act=_renew, transactions=1),
+    "release": Story(before=_served, act=_order(Release(tar=TAR)), transactions=1),
+    "release the blocked": Story(before=_blocked, act=_order(Release(tar=TAR)), transactions=1),
+    "compact": Story(before=_fragmented, act=_order(Compact()), transactions=1),
+    "audit": Story(before=_served, act=_audit, transactions=1),
+    "announce": Story(before=_served, act=_announce(int(NOW)), transactions=1),
+    "expire": Story(before=partial(_served, expires_at=END), act=_announce(END), transactions=1),
+    "expire and delete": Story(
+        before=partial(_served, expires_at=END, at_end="delete"), act=_announce(END), transactions=1
+    ),
+    "suspend": Story(before=partial(_served, expires_at=END), act=_time_passes, transactions=1),
+    "restore": Story(before=_suspended, act=_restore, transactions=1),
+    "call and prove": Story(before=_reserved, act=_connect, transactions=1, again=_connect_again),
+    "call and prove anew": Story(before=_served, act=_connect, transactions=1, again=_connect_again),
+    "load": Story(before=_connected, act=_load, transactions=2, again=_same_again(_load)),
+    "update": Story(before=_served, act=_update, transactions=2, again=_same_again(_update)),
+    "load data": Story(before=_served, act=_load_data, transactions=1, again=_same_again(_load_data)),
+    "invoke": Story(before=partial(_served, executions=5), act=_invoke, transactions=2, again=_run_again),
+    "use": Story(before=partial(_served, executions=5), act=_use, transactions=2, again=_run_again),
+    "trap": Story(before=partial(_served, executions=5), act=_trap, transactions=1, again=_trap_again),
+    "last run": Story(
+        before=partial(_served, executions=1), act=_invoke, transactions=2, again=_last_run_again
+    ),
+    "last run and delete": Story(
+        before=partial(_served, executions=1, at_end="delete"),
+        act=_invoke,
+        transactions=2,
+        again=_only_run_again,
+    ),
+}
+
+
+# --- what must hold ---
+
+
+def _left(market: Market) -> int:
+    return market.card.definition().executions_left
+
+
+def _runs(market: Market) -> int:
+    """Return how many runs the application itself has counted in its data."""
+    return market.card.module.definitions.read_data(market.card.definition())[0]
+
+
+def _turns(image: bytes) -> Turns:
+    octets = Memory.boot(image).get_record(Record.COUNTERS)
+    return decode(octets, Turns) if octets else Turns()
+
+
+def _resources(image: bytes) -> list[tuple[Definition, bytes, bytes]]:
+    """Return each resource but for its session's counters, its programme, and its data."""
+    table = DefinitionTable(Memory.boot(image))
+    return [
+        (replace(each, session=None), table.read_code(each), table.read_data(each)) for each in table.all()
+    ]
+
+
+def _check_sound(image: bytes, supplier_public: bytes) -> None:
+    """Expect zeros in what is free, and a supplier's key where DEF says so or nowhere."""
+    table = DefinitionTable(Memory.boot(image))
+    for area in table.layout():
+        assert area.kind is not AreaKind.FREE or not any(image[area.start : area.end])
+    known = any(each.supplier_public == supplier_public for each in table.all())
+    assert (supplier_public in image) is known
+
+
+def _check_never_back(name: str, before: bytes, after: bytes) -> None:
+    """Expect that no counter goes back, and that nobody but the operator gives executions."""
+    earlier, later = _turns(before), _turns(after)
+    for counter in ("command", "request", "announcement", "signed"):
+        assert getattr(earlier, counter) <= getattr(later, counter)
+    known = {each.tar: each for each in DefinitionTable(Memory.boot(after)).all()}
+    for was in DefinitionTable(Memory.boot(before)).all():
+        now = known.get(was.tar)
+        if now is None:
+            continue
+        assert was.version <= now.version
+        assert was.executions_left >= now.executions_left or name.startswith("renew")
+        if was.session and now.session and was.session.keys == now.session.keys:
+            assert was.session.received_counter <= now.session.received_counter
+            assert was.session.sent_counter <= now.session.sent_counter
+
+
+@pytest.fixture(scope="module", params=STORIES)
+def name(request: pytest.FixtureRequest) -> str:
+    """Return the name of a story."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def filmed(name: str) -> Film:
+    """Return its film."""
+    return film(STORIES[name])
+
+
+def test_a_command_is_so_many_transactions(name: str, filmed: Film) -> None:
+    """One, or for a run two, or for a programme one for each piece; nothing goes back in any of them."""
+    assert len(filmed.ends) == STORIES[name].transactions + 1
+    for image in filmed.ends:
+        _check_sound(image, filmed.market.supplier.key.public)
+    for before, after in pairwise(filmed.ends):
+        _check_never_back(name, before, after)
+
+
+def test_the_film_is_all_that_happens(filmed: Film) -> None:
+    """Played again, a module says the same and writes the same: a cut that it learns nothing of is a cut."""
+    module, medium = boot(filmed.ends[0])
+    assert play(filmed, module) == [response for _, _, response in filmed.commands]
+    assert medium.writes == filmed.medium.writes
+    left = Medium(bytearray(filmed.ends[0]))
+    for write in medium.writes:
+        left.write(*write)
+    assert left.image == filmed.ends[-1]
+
+
+def test_a_cut_at_any_write_leaves_a_state_before_or_after(filmed: Film) -> None:
+    """Before, after and in the middle of each write, and of each write of the boot that mends what was cut.
+
+    The module boots, no transaction is half done, and none that was done is undone.
+    """
+    place = 0
+    for cut in cuts(filmed.ends[0], {}, filmed.medium.writes, seed=SEED):
+        _module, medium = boot(cut)
+        done = filmed.ends.index(bytes(medium.image))
+        assert done - place in (0, 1), (cut.write, cut.how)
+        assert not medium.journal
+        if cut.how == AFTER:
+            place = done
+            for second in cuts(cut.image, cut.journal, medium.writes, seed=cut.write):
+                assert bytes(Memory(second.medium())) == filmed.ends[done], (cut.write, second.write)
+    assert place == len(filmed.ends) - 1
+
+
+def test_from_each_state_the_command_comes_to_its_end(name: str, filmed: Film) -> None:
+    """Given again, as it was or as its sender gives it anew, it ends as it would have without the cut."""
+    story, market = STORIES[name], filmed.market
+    for done, image in enumerate(filmed.ends):
+        module, medium = boot(image)
+        if story.again is None:
+            assert play(filmed, module) == [response for _, _, response in filmed.commands]
+            assert medium.image == filmed.ends[-1]
+        else:
+            market.card.pages = _pages(image)
+            market.card.module = module
+            story.again(market, filmed, done)
+        _check_sound(bytes(medium.image), market.supplier.key.public)
+        _check_never_back(name, image, bytes(medium.image))

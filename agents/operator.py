@@ -1,43 +1,48 @@
-"""The operator: alone reserves, blocks and releases resources in its subscribers' modules.
+"""The operator: alone reserves, blocks, renews and releases resources in its subscribers' modules.
 
-Every command to a module is signed for that module and the next counter, stored, and only then sent; one
-module has at most one command under way. Whatever stops in between (the network, this process), the stored
-octets are sent again first, and the module answers a repetition with its first answer: nothing is reserved
-twice.
+Its rules are here; what it knows of subscriptions is in ``subscriptions``, how it speaks to modules in
+``commands``, and what it makes of their word on themselves in ``audits``. One module has at most one command
+under way, and an order that is given again finds what the one before it did.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
+from agents.audits import MISMATCH, Reading, compare
+from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
-from agents.messages.air import Answer, Block, OperatorCommand, Release, Reserve, Subscribe, Unblock
-from agents.messages.codec import decode, encode, is_address
-from agents.messages.inside import (
-    Activate,
-    Agree,
-    Agreed,
-    Done,
-    LookUp,
-    ModuleRecord,
-    ResourceChanged,
-)
-from agents.messages.signed import Purpose, Signed, check_key, sign
+from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, Reserve, Subscribe, Unblock
+from agents.messages.codec import decode, is_address
+from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
+from agents.messages.signed import Purpose, Signed, check_key
 from agents.role import Role, Turns
 from agents.store.registry import Registry
-from agents.store.tables import AGREEMENTS, COMMANDS, OPERATOR_MODULES, SUBSCRIPTIONS
-from transport.errors import SignatureRejected
+from agents.store.tables import AGREEMENTS
+from agents.subscriptions import (
+    ACTIVE,
+    REFUSED,
+    RELEASED,
+    RESERVED,
+    SUBSCRIBED,
+    TOLD,
+    Renewal,
+    Subscriptions,
+    after_answer,
+    end_of,
+)
 from transport.security import certificates
-from transport.security.certificates import Certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from agents.announcer import Announcer
+    from agents.commands import Answered
     from agents.exchange import FromModule
     from agents.link import Question
+    from agents.messages.air import OperatorCommand
     from agents.role import Desk, Ordered
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
@@ -47,38 +52,12 @@ FIRST_TAR: Final = 0xA00001
 """The first agreed service's TAR; the next ones follow. From memory of TS 101 220 annex D: 000001 to AFFFFF
 are the card issuer's to allocate, and our operator is the issuer."""
 
-# A subscription's states, and what an order needs and makes of them. An order that finds its end already
-# reached is done: the one that reached it may have been stopped before it could say so.
-SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, RELEASED, REFUSED = (
-    "subscribed",
-    "reserved",
-    "active",
-    "blocked",
-    "released",
-    "refused",
-)
-BEFORE: Final[Mapping[str, frozenset[str]]] = {
-    "reserve": frozenset({SUBSCRIBED, REFUSED}),
-    "activate": frozenset({RESERVED}),
-    "block": frozenset({RESERVED, ACTIVE}),
-    "unblock": frozenset({BLOCKED}),
-    "release": frozenset({RESERVED, ACTIVE, BLOCKED}),
-}
-AFTER: Final[Mapping[str, str]] = {
-    "reserve": RESERVED,
-    "activate": ACTIVE,
-    "block": BLOCKED,
-    "unblock": ACTIVE,
-    "release": RELEASED,
-}
-BEYOND: Final[Mapping[str, frozenset[str]]] = {
-    "reserve": frozenset({RESERVED, ACTIVE, BLOCKED}),
-    "activate": frozenset({ACTIVE}),
-    "block": frozenset({BLOCKED}),
-    "unblock": frozenset({ACTIVE}),
-    "release": frozenset({RELEASED}),
-}
-"""Where a subscription already stands when the order has been carried out before."""
+
+class Zone(NamedTuple):
+    """What a module's last audit said of the room in its memory, in octets."""
+
+    free: int
+    largest_free: int
 
 
 class Operator(Role):
@@ -88,12 +67,10 @@ class Operator(Role):
         self, desk: Desk, store: GroupCommit, *, authority: str, announcer: Announcer | None = None
     ) -> None:
         super().__init__(desk)
-        self._authority = authority
         self._announcer = announcer
         self._agreements = Registry(store, AGREEMENTS)
-        self._modules = Registry(store, OPERATOR_MODULES)
-        self._subscriptions = Registry(store, SUBSCRIPTIONS)
-        self._commands = Registry(store, COMMANDS)
+        self._subscriptions = Subscriptions(store, desk.clock)
+        self._commands = Commands(desk, store, authority=authority, keep=self._keep)
         self._turns = Turns()
 
     @classmethod
@@ -102,21 +79,19 @@ class Operator(Role):
     ) -> Operator:
         """Take up what *store* holds; *announcer* is for what all modules are told."""
         operator = cls(desk, store, authority=authority, announcer=announcer)
-        for registry in (
-            operator._agreements,
-            operator._modules,
-            operator._subscriptions,
-            operator._commands,
-        ):
-            await registry.load()
+        await operator._agreements.load()
+        await operator._subscriptions.load()
+        await operator._commands.load()
         return operator
 
     def states(self) -> dict[str, int]:
         """Return how many subscriptions are in which state."""
-        counts: dict[str, int] = {}
-        for row in self._subscriptions.rows():
-            counts[row["state"]] = counts.get(row["state"], 0) + 1
-        return counts
+        return self._subscriptions.states()
+
+    def zones(self) -> list[Zone]:
+        """Return what the last audit of each module that was audited said of its memory."""
+        audited = (row for row in self._commands.modules.rows() if row["audited_at"])
+        return [Zone(row["free"], row["largest_free"]) for row in audited]
 
     # AGREE -------------------------------------------------------------------------------------------------
 
@@ -167,9 +142,9 @@ class Operator(Role):
             )
 
     async def _subscribe(self, packet: FromModule, signed: Signed, service: str) -> bytes:
-        module = await self._module(packet.ua, packet.trace)
+        module = await self._commands.module(packet.ua, packet.trace)
         try:
-            _verify(signed, Purpose.REQUEST, module)
+            verify(signed, Purpose.REQUEST, module)
         except MessageRejected as rejection:
             # Anybody's, and so nobody's: no event may tell that an order of the module's subscriber ended so.
             raise Unheard(rejection.reason) from None
@@ -178,34 +153,13 @@ class Operator(Role):
             raise Unheard("replayed")
         self._agreement(service)
         latest = max(signed.counter, module["request_counter"])
-        changes = [self._modules.put(module.but(request_counter=latest, request_window=window))]
+        changes = [self._commands.modules.put(module.but(request_counter=latest, request_window=window))]
         known = self._subscriptions.get(packet.ua, service)
         if known is None or known["state"] in (RELEASED, REFUSED):
-            changes.append(self._change(packet.ua, service, state=SUBSCRIBED, reason=""))
+            changes.append(self._subscriptions.change(packet.ua, service, state=SUBSCRIBED, reason=""))
         # Handed over in the same step of the loop, they share a transaction.
         await asyncio.gather(*changes)
         return b""
-
-    async def _module(self, ua: str, trace: TraceContext) -> Row:
-        """Return what is known of a module; ask the authority for its key where that is nothing yet."""
-        row = self._modules.get(ua)
-        if row is None:
-            found = await self.desk.link.ask(self._authority, LookUp(ua=ua), ModuleRecord, trace=trace)
-            self.desk.directory.module(found.certificate, ua, now=self.desk.clock.now())
-            await self._modules.put(
-                {
-                    "ua": ua,
-                    "certificate": found.certificate,
-                    "memory": found.memory,
-                    "suites": " ".join(found.suites),
-                    "command_counter": 0,
-                    "request_counter": 0,
-                    "request_window": 0,
-                }
-            )
-            row = self._modules.get(ua)
-            assert row is not None, "it was just put"
-        return row
 
     # RES, REVOKE -------------------------------------------------------------------------------------------
 
@@ -222,7 +176,7 @@ class Operator(Role):
             code_size=agreement["code_size"],
             data_size=agreement["data_size"],
             rights=agreement["rights"],
-            expires_at=agreement["expires_at"],
+            expires_at=end_of(agreement, self.desk.clock.now()),
             executions=agreement["executions"],
             at_end=agreement["at_end"],
             bearers=agreement["bearers"].split(),
@@ -240,6 +194,19 @@ class Operator(Role):
             ordered, Unblock(tar=agreement["tar"], supplier_public=agreement["public_key"])
         )
 
+    async def _renew(self, ordered: Ordered) -> bytes:
+        """Give a resource other limits from now on: the order's, and as agreed where it names none."""
+        agreement = self._agreement(ordered.order.service)
+        renewal = Renewal.parse(ordered.order.argument)
+        now = self.desk.clock.now()
+        command = Renew(
+            tar=agreement["tar"],
+            supplier_public=agreement["public_key"],
+            expires_at=int(now) + renewal.for_s if renewal.for_s else end_of(agreement, now),
+            executions=renewal.executions or agreement["executions"],
+        )
+        return await self._revise(ordered, command)
+
     async def _release(self, ordered: Ordered) -> bytes:
         return await self._revise(ordered, Release(tar=self._agreement(ordered.order.service)["tar"]))
 
@@ -247,98 +214,93 @@ class Operator(Role):
         """Have the module carry out *command*, then let the supplier know what became of its resource."""
         do, ua, service = ordered.order.do, ordered.order.ua, ordered.order.service
         async with self._turns.of(ua):
-            module = await self._module(ua, ordered.trace)
-            await self._settle(module, ordered.trace)
-            if not self._is_done(do, ua, service):
-                row = await self._sign(do, service, command, module)
-                await self._send(row, module, ordered.trace)
-                self._raise_if_refused(ua, service)
-            if do in ("block", "unblock", "release"):
-                await self._tell_supplier(do, ua, service, ordered.trace)
+            await self._commands.settle(ua, ordered.trace)
+            if not self._subscriptions.is_done(do, ua, service):
+                await self._commands.carry_out(do, ua, service, command, ordered.trace)
+            if do in TOLD:
+                await self._tell_supplier(ua, service, ordered.trace)
         return b""
 
-    async def _tell_supplier(self, do: str, ua: str, service: str, trace: TraceContext) -> None:
-        turn = self._subscription(ua, service)["turn"]
-        changed = ResourceChanged(ua=ua, service=service, state=AFTER[do], turn=turn)
+    async def _keep(self, answered: Answered) -> None:
+        """Keep what a module's answer changes about its subscription; some commands are about none."""
+        ua, service = answered.ua, answered.service
+        if not service:
+            return
+        known = self._subscriptions.get(ua, service)
+        changes = after_answer(
+            answered.do,
+            answered.command,
+            turn=answered.turn,
+            reason=answered.reason,
+            rsc_id=getattr(answered.answer, "rsc_id", 0),
+            activated=bool(known and known["activated"]),
+        )
+        await self._subscriptions.change(ua, service, **changes)
+
+    async def _tell_supplier(self, ua: str, service: str, trace: TraceContext) -> None:
+        row = self._subscriptions.require(ua, service)
+        # A resource that the supplier has yet to be given is active to it, once it is.
+        state = row["state"] if row["state"] != RESERVED else ACTIVE
+        changed = ResourceChanged(ua=ua, service=service, state=state, turn=row["turn"])
         await self.desk.link.ask(self._agreement(service)["supplier"], changed, Done, trace=trace)
+        await self._subscriptions.change(ua, service, told=row["turn"])
 
-    async def _settle(self, module: Row, trace: TraceContext) -> None:
-        """Send a command again that was never answered: until it is, nobody knows how things stand."""
-        waiting = self._commands.get(module["ua"])
-        if waiting is not None:
-            await self._send(waiting, module, trace)
+    # COMPACT, AUDIT ----------------------------------------------------------------------------------------
 
-    def _is_done(self, do: str, ua: str, service: str) -> bool:
-        subscription = self._subscriptions.get(ua, service)
-        state = subscription["state"] if subscription else "none"
-        if state not in BEYOND[do] and state not in BEFORE[do]:
-            raise Refusal(f"subscription-{state}")
-        return state in BEYOND[do]
+    async def _compact(self, ordered: Ordered) -> bytes:
+        """Have a module put its resources together; what is free is then in one piece."""
+        ua = ordered.order.ua
+        async with self._turns.of(ua):
+            await self._commands.settle(ua, ordered.trace)
+            await self._commands.carry_out("compact", ua, "", Compact(), ordered.trace)
+        return b""
 
-    def _raise_if_refused(self, ua: str, service: str) -> None:
-        reason = self._subscription(ua, service)["reason"]
-        if reason:
-            raise Refusal(reason)
+    async def _audit(self, ordered: Ordered) -> bytes:
+        """Ask a module what it holds; take over what has ended by itself, and let the suppliers know.
 
-    async def _sign(self, do: str, service: str, command: OperatorCommand, module: Row) -> Row:
-        """Sign *command* for the module's next counter; return it as it is stored, before it is sent."""
-        current = self._modules.get(module["ua"]) or module
-        counter = current["command_counter"] + 1
-        signed = sign(
-            encode(command),
-            purpose=Purpose.COMMAND,
-            target=module["ua"],
-            counter=counter,
-            signer=self.name,
-            key=self.desk.keys.signing,
-        )
-        await self._commands.put(
-            {
-                "ua": module["ua"],
-                "counter": counter,
-                "kind": do,
-                "service": service,
-                "octets": encode(signed),
-            }
-        )
-        row = self._commands.get(module["ua"])
-        assert row is not None, "it was just put"
-        return row
+        Raises Refusal (``audit-mismatch``) when it is not as we left it: the log says what.
+        """
+        ua, trace = ordered.order.ua, ordered.trace
+        async with self._turns.of(ua):
+            await self._commands.settle(ua, trace)
+            reading = Reading()
+            while not reading.is_complete:
+                command = Audit(after=reading.after)
+                answered = await self._commands.carry_out("audit", ua, "", command, trace)
+                assert isinstance(answered.answer, Audited), "what refuses an audit raises"
+                reading.take(answered.answer, answered.turn)
+            known = self._subscriptions.of(ua, (row["service"] for row in self._agreements.rows()))
+            module = await self._commands.module(ua, trace)
+            findings = compare(
+                reading,
+                memory=module["memory"],
+                agreements={row["tar"]: row for row in self._agreements.rows()},
+                subscriptions=known,
+            )
+            zone = {"free": reading.figures.free, "largest_free": reading.figures.largest_free}
+            await asyncio.gather(
+                self._commands.modules.put(module.but(audited_at=self.desk.clock.now(), **zone)),
+                *(
+                    self._subscriptions.change(ua, service, state=state, turn=reading.turn)
+                    for service, state in findings.states.items()
+                ),
+            )
+            self.log.info("module.audited", ua=ua, resources=len(reading.entries), **zone)
+            for service, state in findings.states.items():
+                self.log.info("subscription.ended", ua=ua, service=service, state=state)
+            await self._catch_up(ua, known, trace)
+        for fault in findings.faults:
+            self.log.warning("audit.mismatch", ua=ua, **fault._asdict())
+        if findings.faults:
+            raise Refusal(MISMATCH)
+        return b""
 
-    async def _send(self, row: Row, module: Row, trace: TraceContext) -> None:
-        """Send a stored command, check the module's signed answer, and keep what became of it."""
-        exchange = self.desk.exchange
-        assert exchange is not None, "an operator has a number"
-        response = await exchange.manage(row["ua"], row["octets"], trace=trace)
-        answer = self._check(decode(response, Signed), row, module)
-        service, kind = row["service"], row["kind"]
-        current = self._modules.get(row["ua"]) or module
-        # Handed over in the same step of the loop, the three share a transaction.
-        await asyncio.gather(
-            self._modules.put(current.but(command_counter=row["counter"])),
-            self._commands.remove(row["ua"]),
-            self._change(row["ua"], service, **self._changes(row, answer)),
-        )
-        self.log.info("command.answered", do=kind, ua=row["ua"], service=service, reason=answer.reason)
-
-    def _changes(self, row: Row, answer: Answer) -> dict[str, Any]:
-        """Return what *answer* to the command in *row* changes about its subscription."""
-        kind, turn = row["kind"], row["counter"]
-        if answer.reason:
-            # Things stay as they were, but for a subscription that never got its resource.
-            return {"reason": answer.reason} | ({"state": REFUSED} if kind == "reserve" else {})
-        changes = {"reason": "", "state": AFTER[kind], "rsc_id": answer.rsc_id, "turn": turn}
-        if kind == "reserve":
-            changes |= {"reserved_turn": turn, "activated": 0}
-        elif kind == "unblock" and not self._subscription(row["ua"], row["service"])["activated"]:
-            changes |= {"state": RESERVED}
-        return changes
-
-    def _check(self, signed: Signed, row: Row, module: Row) -> Answer:
-        if (signed.signer, signed.target, signed.counter) != (row["ua"], self.name, row["counter"]):
-            raise MessageRejected("answer-of-another")
-        _verify(signed, Purpose.ANSWER, module)
-        return decode(signed.body, Answer)
+    async def _catch_up(self, ua: str, services: Iterable[str], trace: TraceContext) -> None:
+        """Tell the suppliers of module *ua*'s resources what they have not been told yet."""
+        for service in services:
+            row = self._subscriptions.require(ua, service)
+            if row["activated"] and row["told"] < row["turn"]:
+                await self._tell_supplier(ua, service, trace)
 
     # ACT ---------------------------------------------------------------------------------------------------
 
@@ -346,11 +308,11 @@ class Operator(Role):
         ua, service = ordered.order.ua, ordered.order.service
         agreement = self._agreement(service)
         async with self._turns.of(ua):
-            module = await self._module(ua, ordered.trace)
-            await self._settle(module, ordered.trace)
-            if self._is_done("activate", ua, service):
+            module = await self._commands.module(ua, ordered.trace)
+            await self._commands.settle(ua, ordered.trace)
+            if self._subscriptions.is_done("activate", ua, service):
                 return b""
-            subscription = self._subscription(ua, service)
+            subscription = self._subscriptions.require(ua, service)
             activate = Activate(
                 ua=ua,
                 service=service,
@@ -360,7 +322,9 @@ class Operator(Role):
                 turn=subscription["reserved_turn"],
             )
             await self.desk.link.ask(agreement["supplier"], activate, Done, trace=ordered.trace)
-            await self._change(ua, service, state=ACTIVE, activated=1)
+            await self._subscriptions.change(
+                ua, service, state=ACTIVE, activated=1, told=subscription["turn"]
+            )
         return b""
 
     async def _announce(self, ordered: Ordered) -> bytes:
@@ -378,34 +342,15 @@ class Operator(Role):
             raise Refusal("unknown-service")
         return row
 
-    def _subscription(self, ua: str, service: str) -> Row:
-        row = self._subscriptions.get(ua, service)
-        if row is None:
-            raise Refusal("subscription-none")
-        return row
-
-    async def _change(self, ua: str, service: str, **changes: Any) -> None:
-        """Change what is known of a subscription, and keep the rest."""
-        known = self._subscriptions.get(ua, service)
-        kept = dict(known) if known else dict.fromkeys(("rsc_id", "reserved_turn", "turn", "activated"), 0)
-        names = {"ua": ua, "service": service, "changed_at": self.desk.clock.now()}
-        await self._subscriptions.put(kept | changes | names)
-
     questions: ClassVar = {Agree: _agree}
     orders: ClassVar = {
         "reserve": _reserve,
         "activate": _activate,
         "block": _block,
         "unblock": _unblock,
+        "renew": _renew,
         "release": _release,
+        "compact": _compact,
+        "audit": _audit,
         "announce": _announce,
     }
-
-
-def _verify(signed: Signed, purpose: Purpose, module: Row) -> None:
-    """Check that the module said this. Raises MessageRejected."""
-    certificate = Certificate.parse(module["certificate"])
-    try:
-        signed.verify(purpose=purpose, suite=certificate.suite, public=certificate.signing_public)
-    except SignatureRejected:
-        raise MessageRejected("signature") from None

@@ -21,7 +21,7 @@ from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChange
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
-from agents.usage import ACTIVE, BLOCKED, LOADED, READY, RELEASED, Usage, Use
+from agents.usage import ACTIVE, BARS, LOADED, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
 
+DEACTIVATE: Final = "deactivate"
+"""The end of a resource that can be renewed."""
 CALL_AGAIN_S: Final = 600.0
 """How long a module may take to call again when its channel was lost: it opens another, more than once."""
 
@@ -58,6 +60,10 @@ class Offer:
     rights: int
     expires_at: int
     executions: int
+    lifetime: int = 0
+    """Seconds from the reservation to the end, where no date is named; 0 = it does not end so."""
+    at_end: str = DEACTIVATE
+    """What expiry and exhaustion do to the resource: deactivate or delete it."""
     bearers: tuple[str, ...] = (SMS,)
     protection: str = DEFAULT_PROTECTION
     version: int = 1
@@ -127,9 +133,9 @@ class Supplier(Role):
             data_size=offer.data_size,
             rights=offer.rights,
             expires_at=offer.expires_at,
-            lifetime=0,
+            lifetime=offer.lifetime,
             executions=offer.executions,
-            at_end="deactivate",
+            at_end=offer.at_end,
             bearers=list(offer.bearers),
             server=self._server,
             protection=offer.protection,
@@ -161,7 +167,7 @@ class Supplier(Role):
                 "state": ACTIVE,
                 "reserved_turn": message.turn,
                 "turn": message.turn,
-                "blocked": 0,
+                "barred": "",
                 "session": None,
                 "counter": 0,
                 "personal": BACKENDS[offer.backend].personal_data(self.desk.rng),
@@ -180,9 +186,11 @@ class Supplier(Role):
         # Whatever it became, its session is gone from the module; what was loaded is only lost by a release.
         changes: dict[str, Any] = {"session": None, "counter": 0, "turn": message.turn}
         if message.state == RELEASED:
-            changes |= {"state": RELEASED, "blocked": 0}
+            changes |= {"state": RELEASED, "barred": ""}
+        elif message.state in BARS:
+            changes |= {"barred": BARS[message.state]}
         else:
-            changes |= {"blocked": int(message.state == BLOCKED)}
+            raise Refusal("unknown-state")
         await self._resources.put(row.but(**changes))
         self.log.info("resource.changed", ua=message.ua, service=message.service, state=message.state)
         return Done()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.errors import PacketRefused, Refusal, Unanswered
 from agents.messages.air import Push, Result
@@ -20,7 +20,7 @@ from transport.errors import PacketRejected
 from transport.security.keyset import SessionKeys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from agents.exchange import Exchange
     from agents.messages.air import Invoke, LoadApplication, LoadData
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from bus.frame import TraceContext
 
 # How far a resource has come; each state includes what the ones before it have.
-ACTIVE, LOADED, READY, BLOCKED, RELEASED = "active", "loaded", "ready", "blocked", "released"
+ACTIVE, LOADED, READY, RELEASED = "active", "loaded", "ready", "released"
+
+BARS: Final[Mapping[str, str]] = {
+    "active": "",
+    "blocked": "blocked",
+    "expired": "expired",
+    "exhausted": "exhausted",
+}
+"""By what the operator says a resource has become: why it is not to be used, if it is not."""
 
 
 class Use(NamedTuple):
@@ -59,8 +67,8 @@ class Usage:
         row = self._resources.get(use.ua, use.tar)
         if row is None or row["reserved_turn"] != use.reserved_turn or row["state"] == RELEASED:
             raise Refusal("released")
-        if row["blocked"]:
-            raise Refusal("blocked")
+        if row["barred"]:
+            raise Refusal(row["barred"])
         return row
 
     async def command(self, use: Use, message: LoadApplication | LoadData | Invoke) -> Result:

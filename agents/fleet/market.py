@@ -318,6 +318,8 @@ class Market:
             rights=rights_mask(service.rights),
             expires_at=_end_of(service),
             executions=service.executions or NO_LIMIT,
+            lifetime=service.lifetime_s or 0,
+            at_end=service.at_end.value,
             bearers=service.bearers,
             protection=service.protection,
         )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Result
-from agents.fleet.report import BearerReport, BrokerReport, Latency, MemoryReport, Report
+from agents.fleet.report import AuditReport, BearerReport, BrokerReport, Latency, MemoryReport, Report
 from agents.fleet.resources import peak_mib
-from agents.operator import RELEASED
+from agents.subscriptions import RELEASED
 from bus.frame import Bearer
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def make_report(
         steps=tuple(report for report, _ in ended),
         bearers=_bearers(counts),
         resources=_resources(market, handsets),
+        audited=_audited(market),
         latency=Latency.of(outcome.latency_s for _, outcomes in ended for outcome in outcomes.outcomes),
         memory=MemoryReport(peak_mib=peak, base_mib=base, kib_per_handset=(peak - base) * 1024 / count),
         messages_per_handset=_messages(counts) / count,
@@ -97,6 +98,16 @@ def _bearers(counts: Snapshot) -> dict[str, BearerReport]:
 def _messages(counts: Snapshot) -> int:
     return sum(
         bearer["sent"]["messages"] for name, bearer in counts["bearers"].items() if name not in _CONSOLE
+    )
+
+
+def _audited(market: Market) -> AuditReport:
+    """Return what the last audits said of the modules' memory."""
+    zones = [zone for operator in market.operators for zone in operator.zones()]
+    return AuditReport(
+        modules=len(zones),
+        free=sum(zone.free for zone in zones),
+        largest_free=sum(zone.largest_free for zone in zones),
     )
 
 

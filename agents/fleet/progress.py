@@ -7,7 +7,7 @@ The runner is given one ``Progress`` and calls it from the event loop; every cal
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from agents.fleet.config import Step
     from agents.fleet.report import StepReport
+
+
+MOST_REASONS: Final = 3
+"""Reasons that a line has room for, the most frequent first."""
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -125,10 +129,12 @@ def make_progress(console: Console, *, steps: int, quiet: bool = False) -> Progr
 
 
 def summary(report: StepReport) -> str:
-    """Return a step in a line: ``subscribe account: 60 of 60 ok, 0.42 s``."""
+    """Return a step in a line: ``invoke account: 40 of 60 ok, 20 refused (blocked), 0.42 s``."""
     name = " ".join(filter(None, (report.do, report.service)))
     others = [
         f"{count} {word}" for word, count in (("refused", report.refused), ("failed", report.failed)) if count
     ]
     counts = ", ".join((f"{report.ok} of {report.targets} ok", *others))
-    return f"{name}: {counts}, {report.seconds:.2f} s"
+    reasons = [reason for reason in list(report.reasons)[:MOST_REASONS] if reason]
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    return f"{name}: {counts}{why}, {report.seconds:.2f} s"

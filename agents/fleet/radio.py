@@ -79,7 +79,7 @@ class Radio:
             for plan, number in zip(_cells(around.config), count(), strict=False)
             if number % processes == share
         ]
-        self._sizes = {ua: plan.group.memory for plan in self._plans for ua in plan.addresses}
+        self._groups = {ua: plan.group for plan in self._plans for ua in plan.addresses}
         self._rngs: dict[str, Rng] = {}
         self._base_mib = peak_mib()
         self.cells: list[Cell] = []
@@ -150,4 +150,5 @@ class Radio:
         rng = self._rngs.setdefault(ua, self._around.rng(f"module/{ua}"))
         if pages:
             return SecurityModule(Memory.from_pages(pages), rng=rng)
-        return SecurityModule.blank(self._sizes[ua], rng=rng)
+        group = self._groups[ua]
+        return SecurityModule(Memory.format(group.memory, group.resources), rng=rng)

@@ -124,6 +124,21 @@ class MemoryReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What the last audit of each module that was audited said of its memory; octets, added up."""
+
+    modules: int = 0
+    free: int = 0
+    largest_free: int = 0
+    """In the largest free area of each: what could be reserved at once."""
+
+    @property
+    def fragmentation(self) -> float:
+        """The share of the free octets that lie outside the largest free areas."""
+        return 1 - self.largest_free / self.free if self.free else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerReport:
     """The broker of the run: ``mosquitto``, ``amqtt`` or ``external``, and its ``host:port``."""
 
@@ -157,6 +172,7 @@ class Report:
     """Whether the run went on from an earlier one's state."""
     simulated_s: float = 0.0
     """The run's length in simulated seconds, which latencies are counted in."""
+    audited: AuditReport = AuditReport()
     faults: tuple[str, ...] = field(default=())
     """Sentences for what went wrong beside the steps' expectations."""
 
@@ -183,6 +199,7 @@ class Report:
             "steps": [step.to_json() for step in self.steps],
             "bearers": {name: asdict(bearer) for name, bearer in self.bearers.items()},
             "resources": dict(self.resources),
+            "audited": asdict(self.audited) | {"fragmentation": round(self.audited.fragmentation, 3)},
             "latency_ms": asdict(self.latency),
             "memory": asdict(self.memory),
             "messages_per_handset": round(self.messages_per_handset, 1),
@@ -267,6 +284,7 @@ def _figures(report: Report) -> Table:
     table.add_row()
     for name, words in (
         ("resources", _counted(report.resources) or "none"),
+        ("audited", _audits(report.audited)),
         ("latency", f"p50 {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms, p99 {latency.p99:.1f} ms"),
         ("messages", f"{report.messages_per_handset:.1f} a handset"),
         ("memory", f"{peak}, {memory.kib_per_handset:.0f} KiB a handset"),
@@ -277,6 +295,13 @@ def _figures(report: Report) -> Table:
         table.add_row(Text(name, "bold"), Text(words))
     table.add_row()
     return table
+
+
+def _audits(audited: AuditReport) -> str:
+    if not audited.modules:
+        return "none"
+    share = f"{audited.fragmentation:.0%} of them outside the largest free areas"
+    return f"{audited.modules} modules, {audited.free:,} octets free, {share}"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

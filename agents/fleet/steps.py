@@ -19,6 +19,7 @@ from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.market import personalizer_of
 from agents.fleet.report import StepReport
 from agents.messages.orders import Event
+from agents.subscriptions import Renewal
 from bus.topics import Events
 from bus.tracing import new_trace
 from transport.errors import Rejected
@@ -104,7 +105,9 @@ class Runner:
         self._progress.step_started(index, step, len(targets))
         begun = self._around.clock.now()
         outcomes: list[Outcome] = []
-        if step.do is Verb.ANNOUNCE:
+        if step.do is Verb.WAIT:
+            await self._wait(index, step, outcomes)
+        elif step.do is Verb.ANNOUNCE:
             await self._broadcast(index, step, [ua for ua, _ in targets], outcomes)
         else:
             await self._one_by_one(index, step, targets, outcomes)
@@ -118,6 +121,20 @@ class Runner:
         )
         self._progress.step_finished(index, report)
         return report, ended
+
+    async def _wait(self, index: int, step: Step, outcomes: list[Outcome]) -> None:
+        """Let simulated time pass; nobody is ordered anything."""
+        outcome = self._ledger.outcome(index + 1, "", "")
+        if outcome is None:
+            assert step.for_s is not None, "a config without is refused"
+            started = self._around.clock.now()
+            await self._around.clock.sleep(step.for_s)
+            outcome = Outcome(
+                ua="", service="", result=Result.OK, latency_s=self._around.clock.now() - started
+            )
+            await self._ledger.keep(index + 1, outcome, started=started)
+        outcomes.append(outcome)
+        self._progress.advance(index)
 
     async def _one_by_one(
         self, index: int, step: Step, targets: list[tuple[str, str]], outcomes: list[Outcome]
@@ -163,7 +180,8 @@ class Runner:
         self, index: int, step: Step, left: Iterator[tuple[str, str]], outcomes: list[Outcome]
     ) -> None:
         for ua, service in left:
-            outcome = self._ledger.outcome(index + 1, ua, service)
+            # A handset that was switched off has forgotten what it was told of the time: it is told again.
+            outcome = None if step.do is Verb.SET_CLOCK else self._ledger.outcome(index + 1, ua, service)
             if outcome is None:
                 started = self._around.clock.now()
                 outcome = await self._one(index, step, ua, service, started)
@@ -172,13 +190,12 @@ class Runner:
             self._progress.advance(index)
 
     async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:
-        argument = step.input_octets(index + 1)
         target = _Target(
             agent=self._agents.of(step, ua, service),
             do=step.do.value,
             ua=ua,
             service=service,
-            argument=argument,
+            argument=_ARGUMENTS.get(step.do, _nothing)(step, index + 1),
         )
         event = await self._ask(target)
         latency_s = self._around.clock.now() - started
@@ -301,5 +318,33 @@ _AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
     Verb.ACTIVATE: _Agents.operator,
     Verb.BLOCK: _Agents.operator,
     Verb.UNBLOCK: _Agents.operator,
+    Verb.RENEW: _Agents.operator,
     Verb.RELEASE: _Agents.operator,
+    Verb.COMPACT: _Agents.operator,
+    Verb.AUDIT: _Agents.operator,
+    Verb.SET_CLOCK: _Agents.handset,
 }
+
+
+def _nothing(_step: Step, _number: int) -> bytes:
+    return b""
+
+
+def _input(step: Step, number: int) -> bytes:
+    return step.input_octets(number)
+
+
+def _renewal(step: Step, _number: int) -> bytes:
+    return Renewal(for_s=step.for_s or 0, executions=step.executions or 0).encode()
+
+
+def _by_seconds(step: Step, _number: int) -> bytes:
+    return str(step.by_s).encode()
+
+
+_ARGUMENTS: Final[Mapping[Verb, Callable[[Step, int], bytes]]] = {
+    Verb.INVOKE: _input,
+    Verb.RENEW: _renewal,
+    Verb.SET_CLOCK: _by_seconds,
+}
+"""What an order says beside whom and what it is about; *number* is the step's, from 1."""

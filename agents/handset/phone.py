@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 CAPACITY: Final = 64
 MAX_TPDU: Final = 200
 """More than any SMS-DELIVER has, and less than an ENVELOPE can hold."""
+SET_CLOCK: Final = "set-clock"
+"""The order to a handset to be wrong about the time; its argument is by how many seconds, in decimal."""
 REMEMBERED: Final = 48
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 
@@ -199,6 +201,9 @@ class Phone(Actor[Post]):
         except Rejected as rejection:
             self._drop(rejection.reason, frame)
             return
+        if order.do == SET_CLOCK:
+            await self._set_clock(order, frame.trace)
+            return
         item = _ITEMS.get(order.do)
         if item is None:
             self._drop("unknown-order", frame)
@@ -214,6 +219,11 @@ class Phone(Actor[Post]):
             await self._event(order, frame.trace, result="failed", reason="not-sent")
             return
         await self._tell(order, frame.trace)
+
+    async def _set_clock(self, order: Order, trace: TraceContext) -> None:
+        """Tell the module another time from now on: off by as many seconds as the order says."""
+        self._slot.clock_off_s = int(order.argument)
+        await self._event(order, trace, result="ok")
 
     def _take(self, frame: Frame) -> Order:
         """Return the order in *frame*: once, but again for a frame whose handling crashed."""

@@ -26,6 +26,8 @@ class Slot:
         self.trace = trace
         self.notes: deque[Note] = deque(maxlen=MAX_NOTES)
         """What happened in the module since somebody cleared them; the oldest give way."""
+        self.clock_off_s = 0
+        """How far the time that the module is told is off: a handset may lie, and this is all it takes."""
         self._ua = ua
         self._site = site
 
@@ -41,7 +43,7 @@ class Slot:
     async def transmit(self, command: bytes) -> ResponseApdu:
         """Give the module one APDU; return its response once what it changed is durable."""
         site = self._site
-        response = self.module.process(command, site.clock.now())
+        response = self.module.process(command, site.clock.now() + self.clock_off_s)
         for note in self.module.take_notes():
             self.notes.append(note)
             site.log.info(note.name, reason=note.reason, tar=note.tar.hex())

@@ -105,6 +105,10 @@ OPERATOR_MODULES = Table(
     _column("command_counter", NUMBER),
     _column("request_counter", NUMBER),
     _column("request_window", NUMBER),
+    # As of the last audit: octets, and when it was, 0 = never.
+    _column("free", Integer()),
+    _column("largest_free", Integer()),
+    _column("audited_at", SECONDS),
 )
 SUBSCRIPTIONS = Table(
     "subscriptions",
@@ -115,8 +119,18 @@ SUBSCRIPTIONS = Table(
     _column("rsc_id", Integer()),
     _column("reserved_turn", NUMBER),
     _column("turn", NUMBER),
+    # The turn that the supplier was told of last.
+    _column("told", NUMBER),
     _column("activated", Integer()),
     _column("reason", NAME),
+    # What the module was told of the resource.
+    _column("code_size", Integer()),
+    _column("data_size", Integer()),
+    _column("rights", NUMBER),
+    _column("supplier_digest", OCTETS),
+    _column("expires_at", NUMBER),
+    _column("executions", NUMBER),
+    _column("at_end", NAME),
     _column("changed_at", SECONDS),
 )
 # The one command of each module that was sent and not yet answered.
@@ -146,7 +160,8 @@ RESOURCES = Table(
     _column("state", NAME),
     _column("reserved_turn", NUMBER),
     _column("turn", NUMBER),
-    _column("blocked", Integer()),
+    # Why it may not be used: blocked, expired, exhausted; empty when it may.
+    _column("barred", NAME),
     _maybe("session", OCTETS),
     _column("counter", NUMBER),
     _column("personal", OCTETS),

@@ -22,7 +22,7 @@ RIGHTS = {"account": {"hmac"}, "loyalty": set[str]()}
 
 def run(name: str, data: bytes, entry: Entry, argument: bytes) -> tuple[bytes, bytes]:
     """Run application *name* once; return its data afterwards and its output."""
-    services = HostServices(rng=RNG, now=0)
+    services = HostServices(rng=RNG, now=0, sign=bytes)
     ended = call(programme(name), entry, data, argument, rights=RIGHTS[name], services=services)
     assert ended.status == 0
     return ended.data, ended.output

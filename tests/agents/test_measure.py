@@ -36,19 +36,24 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.fleet.report import Report
-    from agents.operator import Operator
+    from agents.operator import Operator, Zone
     from bus.counters import Snapshot
 
 
 class Books:
-    """In the place of an operator: how many subscriptions are in which state."""
+    """In the place of an operator: how many subscriptions are in which state, and what audits said."""
 
-    def __init__(self, **states: int) -> None:
+    def __init__(self, *zones: Zone, **states: int) -> None:
         self._states = states
+        self._zones = list(zones)
 
     def states(self) -> dict[str, int]:
         """Return them."""
         return self._states
+
+    def zones(self) -> list[Zone]:
+        """Return what each module that was audited said of its room."""
+        return self._zones
 
 
 def outcome(index: int, result: Result = Result.OK, latency_s: float = 0.01) -> Outcome:

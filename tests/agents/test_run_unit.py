@@ -22,7 +22,7 @@ from agents.handset.security_module.wasm_shape import MAX_CODE_OCTETS, MAX_FUNCT
 if TYPE_CHECKING:
     from agents.handset.security_module.run_unit import CallResult
 
-SERVICES = HostServices(rng=lambda count: b"\xa5" * count, now=1_700_000_000)
+SERVICES = HostServices(rng=lambda count: b"\xa5" * count, now=1_700_000_000, sign=bytes)
 ALL = frozenset(RIGHTS)
 DATA = 64
 
@@ -301,7 +301,7 @@ def test_a_fault_of_ours_in_a_host_function_is_not_blamed_on_the_programme() -> 
 
     code = _app("(call $random (i32.const 0) (i32.const 4)) (i32.const 0)", imports="random")
     with pytest.raises(OSError, match="no randomness"):
-        _invoke(code, services=HostServices(rng=broken, now=0))
+        _invoke(code, services=HostServices(rng=broken, now=0, sign=bytes))
     assert _invoke(code).data[:4] == b"\xa5" * 4
 
 

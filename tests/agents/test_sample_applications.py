@@ -17,7 +17,7 @@ from agents.handset.security_module.run_unit import CallResult, HostServices, ca
 APPS = Path(__file__).resolve().parents[2] / "configs" / "apps"
 DATA_SIZE = {"account": 256, "loyalty": 64}
 RIGHTS = {"account": {"hmac"}, "loyalty": set[str]()}
-SERVICES = HostServices(rng=bytes, now=0)
+SERVICES = HostServices(rng=bytes, now=0, sign=bytes)
 KEY = bytes(range(32))
 ADD, REDEEM, BALANCE = 1, 2, 3
 OK, MALFORMED, REFUSED, STALE = 0, 1, 2, 3

@@ -180,17 +180,17 @@ async def test_only_its_own_operator_gives_or_takes_resources(given: Given, name
     await given.tell(activate(kit))
     with pytest.raises(Refusal, match="not-my-operator"):
         await stranger.desk.link.ask("bank", changed(kit, "blocked"), Done, trace=TRACE)
-    assert stored(kit, "state, blocked") == [("active", 0)]
+    assert stored(kit, "state, barred") == [("active", "")]
 
 
 async def test_an_activation_is_stored_when_it_is_answered(given: Given) -> None:
     """Module, certified key and TAR, with personal data of its own; told twice, given once."""
     kit = given.kit
     await given.tell(activate(kit))
-    columns = "ua, tar, service, rsc_id, module_suite, module_public, state, blocked, session, counter"
+    columns = "ua, tar, service, rsc_id, module_suite, module_public, state, barred, session, counter"
     (row,) = stored(kit, columns)
     public = kit.keys["shop"].signing.public
-    assert row == (kit.ua(), TAR, "account", 1, "x25519", public, "active", 0, None, 0)
+    assert row == (kit.ua(), TAR, "account", 1, "x25519", public, "active", "", None, 0)
     ((personal,),) = stored(kit, "personal")
     assert len(personal) == 48
     await given.tell(activate(kit))
@@ -233,13 +233,19 @@ async def test_what_became_of_an_unknown_resource_is_nothing(given: Given) -> No
 
 @pytest.mark.parametrize(
     ("state", "row"),
-    [("blocked", ("active", 1)), ("active", ("active", 0)), ("released", ("released", 0))],
+    [
+        ("blocked", ("active", "blocked")),
+        ("expired", ("active", "expired")),
+        ("exhausted", ("active", "exhausted")),
+        ("active", ("active", "")),
+        ("released", ("released", "")),
+    ],
 )
-async def test_changes_are_stored(given: Given, state: str, row: tuple[str, int]) -> None:
-    """Blocked, unblocked or released: the row says so, without a session."""
+async def test_changes_are_stored(given: Given, state: str, row: tuple[str, str]) -> None:
+    """Blocked, expired, exhausted, of use again, or released: the row says so, without a session."""
     await given.tell(activate(given.kit))
     await given.tell(changed(given.kit, state))
-    assert stored(given.kit, "state, blocked, session") == [(*row, None)]
+    assert stored(given.kit, "state, barred, session") == [(*row, None)]
 
 
 async def test_old_news_are_none(given: Given) -> None:
@@ -250,7 +256,7 @@ async def test_old_news_are_none(given: Given) -> None:
     await given.tell(changed(kit, "active", turn=3))
     for message in (changed(kit, "blocked", turn=2), changed(kit, "released", turn=3), activate(kit)):
         await given.tell(message)
-    assert stored(kit, "state, blocked, turn") == [("active", 0, 3)]
+    assert stored(kit, "state, barred, turn") == [("active", "", 3)]
 
 
 async def test_a_released_resource_may_be_given_again(given: Given) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 APPS = Path(__file__).resolve().parents[2] / "configs" / "apps"
-SERVICES = HostServices(rng=os.urandom, now=0)
+SERVICES = HostServices(rng=os.urandom, now=0, sign=bytes)
 ROUNDS, CALLS = 7, 1000
 MODULES = 2000
 

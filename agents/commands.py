@@ -1,0 +1,173 @@
+"""An operator's commands to modules: one at a time to each, signed, stored, sent, and answered.
+
+Every command is signed for its module and the next counter, stored, and only then sent. Whatever stops in
+between (the network, this process), the stored octets are sent again first, and the module answers a
+repetition with its first answer: nothing is carried out twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from agents.errors import MessageRejected, Refusal
+from agents.messages.air import OPERATOR_COMMANDS, Answer, Audit, Audited, OperatorCommand
+from agents.messages.codec import decode, encode
+from agents.messages.inside import LookUp, ModuleRecord
+from agents.messages.signed import Purpose, Signed, sign
+from agents.store.registry import Registry
+from agents.store.tables import COMMANDS, OPERATOR_MODULES
+from transport.errors import SignatureRejected
+from transport.security.certificates import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agents.role import Desk
+    from agents.store.group_commit import GroupCommit
+    from agents.store.registry import Row
+    from bus.frame import TraceContext
+
+
+class Answered(NamedTuple):
+    """A command that its module has answered: for which order, in which turn, and the module's word."""
+
+    do: str
+    ua: str
+    service: str
+    command: OperatorCommand
+    turn: int
+    answer: Answer | Audited
+
+    @property
+    def reason(self) -> str:
+        """Why the module refused; empty when it did not."""
+        return self.answer.reason if isinstance(self.answer, Answer) else ""
+
+
+class Commands:
+    """The modules of one operator, and the command that each has under way."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        store: GroupCommit,
+        *,
+        authority: str,
+        keep: Callable[[Answered], Awaitable[None]],
+    ) -> None:
+        """Take the authority that knows the modules, and what *keep*s an answer in the same transaction."""
+        self._desk = desk
+        self._authority = authority
+        self._keep = keep
+        self._commands = Registry(store, COMMANDS)
+        self.modules = Registry(store, OPERATOR_MODULES)
+        """Every module that the operator had to do with."""
+
+    async def load(self) -> None:
+        """Read what the store holds."""
+        await self.modules.load()
+        await self._commands.load()
+
+    async def module(self, ua: str, trace: TraceContext) -> Row:
+        """Return what is known of a module; ask the authority for its key where that is nothing yet."""
+        row = self.modules.get(ua)
+        if row is None:
+            desk = self._desk
+            found = await desk.link.ask(self._authority, LookUp(ua=ua), ModuleRecord, trace=trace)
+            desk.directory.module(found.certificate, ua, now=desk.clock.now())
+            await self.modules.put(
+                {
+                    "ua": ua,
+                    "certificate": found.certificate,
+                    "memory": found.memory,
+                    "suites": " ".join(found.suites),
+                    "command_counter": 0,
+                    "request_counter": 0,
+                    "request_window": 0,
+                    "free": 0,
+                    "largest_free": 0,
+                    "audited_at": 0.0,
+                }
+            )
+            row = self.modules.get(ua)
+            assert row is not None, "it was just put"
+        return row
+
+    async def settle(self, ua: str, trace: TraceContext) -> None:
+        """Send a command again that was never answered: until it is, nobody knows how things stand."""
+        waiting = self._commands.get(ua)
+        if waiting is not None:
+            await self._send(waiting, trace)
+
+    async def carry_out(
+        self, do: str, ua: str, service: str, command: OperatorCommand, trace: TraceContext
+    ) -> Answered:
+        """Have module *ua* carry out *command* for the order *do*; return its word once that is kept.
+
+        Only in *ua*'s turn, and with nothing left to ``settle``. Raises Refusal with the module's reason.
+        """
+        module = await self.module(ua, trace)
+        counter = module["command_counter"] + 1
+        signed = sign(
+            encode(command),
+            purpose=Purpose.COMMAND,
+            target=ua,
+            counter=counter,
+            signer=self._desk.keys.name,
+            key=self._desk.keys.signing,
+        )
+        await self._commands.put(
+            {"ua": ua, "counter": counter, "kind": do, "service": service, "octets": encode(signed)}
+        )
+        row = self._commands.get(ua)
+        assert row is not None, "it was just put"
+        answered = await self._send(row, trace)
+        if answered.reason:
+            raise Refusal(answered.reason)
+        return answered
+
+    async def _send(self, row: Row, trace: TraceContext) -> Answered:
+        """Send a stored command, check the module's signed answer, and keep what became of it."""
+        exchange = self._desk.exchange
+        assert exchange is not None, "an operator has a number"
+        ua = row["ua"]
+        module = await self.module(ua, trace)
+        response = await exchange.manage(ua, row["octets"], trace=trace)
+        answered = self._check(decode(response, Signed), row, module)
+        current = self.modules.get(ua) or module
+        # Handed over in the same step of the loop, the three share a transaction.
+        await asyncio.gather(
+            self.modules.put(current.but(command_counter=row["counter"])),
+            self._commands.remove(ua),
+            self._keep(answered),
+        )
+        self._desk.log.info(
+            "command.answered", do=row["kind"], ua=ua, service=row["service"], reason=answered.reason
+        )
+        return answered
+
+    def _check(self, signed: Signed, row: Row, module: Row) -> Answered:
+        name = self._desk.keys.name
+        if (signed.signer, signed.target, signed.counter) != (row["ua"], name, row["counter"]):
+            raise MessageRejected("answer-of-another")
+        verify(signed, Purpose.ANSWER, module)
+        command: OperatorCommand = decode(decode(row["octets"], Signed).body, *OPERATOR_COMMANDS)
+        expected = (Answer, Audited) if isinstance(command, Audit) else (Answer,)
+        return Answered(
+            do=row["kind"],
+            ua=row["ua"],
+            service=row["service"],
+            command=command,
+            turn=row["counter"],
+            answer=decode(signed.body, *expected),
+        )
+
+
+def verify(signed: Signed, purpose: Purpose, module: Row) -> None:
+    """Check that the module said this. Raises MessageRejected."""
+    certificate = Certificate.parse(module["certificate"])
+    try:
+        signed.verify(purpose=purpose, suite=certificate.suite, public=certificate.signing_public)
+    except SignatureRejected:
+        raise MessageRejected("signature") from None

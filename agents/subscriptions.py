@@ -1,0 +1,196 @@
+"""What an operator knows of its subscriptions: their states, and what an order needs and makes of them.
+
+A subscription follows its resource in the module, but for what only the module can know: that an execution
+was the last one, or that a date has come. That it learns from an audit (see ``audits``), and until then a
+subscription says ``active`` of a resource that has ended by itself. What the module was told of a resource
+(sizes, key, rights, limits) is kept with the subscription: the agreement may be another one by now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from agents.errors import Refusal
+from agents.messages.air import Renew, Reserve, Unblock
+from agents.store.registry import Registry
+from agents.store.tables import SUBSCRIPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agents.messages.air import OperatorCommand
+    from agents.store.group_commit import GroupCommit
+    from agents.store.registry import Row
+    from bus.clock import Clock
+
+SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED, RELEASED, REFUSED = (
+    "subscribed",
+    "reserved",
+    "active",
+    "blocked",
+    "expired",
+    "exhausted",
+    "released",
+    "refused",
+)
+HELD: Final = frozenset({RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED})
+"""The states in which the module holds a resource for the subscription."""
+
+# What an order needs and makes of a subscription. An order that finds its end already reached is done: the
+# one that reached it may have been stopped before it could say so.
+BEFORE: Final[Mapping[str, frozenset[str]]] = {
+    "reserve": frozenset({SUBSCRIBED, REFUSED}),
+    "activate": frozenset({RESERVED}),
+    "block": frozenset({RESERVED, ACTIVE}),
+    "unblock": frozenset({BLOCKED}),
+    # Not of a blocked one: if its date has passed meanwhile, the module would have it of use again.
+    "renew": frozenset({RESERVED, ACTIVE, EXPIRED, EXHAUSTED}),
+    "release": HELD,
+}
+AFTER: Final[Mapping[str, str]] = {
+    "reserve": RESERVED,
+    "activate": ACTIVE,
+    "block": BLOCKED,
+    "unblock": ACTIVE,
+    "renew": ACTIVE,
+    "release": RELEASED,
+}
+BEYOND: Final[Mapping[str, frozenset[str]]] = {
+    "reserve": HELD,
+    "activate": frozenset({ACTIVE}),
+    "block": frozenset({BLOCKED}),
+    "unblock": frozenset({ACTIVE}),
+    # A renewal counts from when it is ordered: ordered twice it is done twice, which comes to the same.
+    "renew": frozenset(),
+    "release": frozenset({RELEASED}),
+}
+"""Where a subscription already stands when the order has been carried out before."""
+TOLD: Final = frozenset({"block", "unblock", "renew", "release"})
+"""The orders that the supplier is told of, once the module has carried them out."""
+
+_BLANK: Final[Mapping[str, Any]] = {
+    "reason": "",
+    "rsc_id": 0,
+    "reserved_turn": 0,
+    "turn": 0,
+    "told": 0,
+    "activated": 0,
+    "code_size": 0,
+    "data_size": 0,
+    "rights": 0,
+    "supplier_digest": b"",
+    "expires_at": 0,
+    "executions": -1,
+    "at_end": "",
+}
+"""What is known of a subscription that has no resource."""
+
+
+class Renewal(NamedTuple):
+    """What a renewal is to give, from now on; 0 = what was agreed. It travels as an order's argument."""
+
+    for_s: int
+    executions: int
+
+    def encode(self) -> bytes:
+        """Return this as octets."""
+        return f"{self.for_s} {self.executions}".encode()
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Self:
+        """Read what ``encode`` wrote. Raises Refusal for what it did not."""
+        try:
+            for_s, executions = map(int, octets.decode().split())
+        except ValueError:
+            raise Refusal("bad-renewal") from None
+        return cls(for_s, executions)
+
+
+def end_of(agreement: Row, now: float) -> int:
+    """Return when a resource that is reserved or renewed *now* ends, in seconds of the epoch; 0 = never."""
+    lifetime: int = agreement["lifetime"]
+    expires_at: int = agreement["expires_at"]
+    return expires_at or (int(now) + lifetime if lifetime else 0)
+
+
+class Subscriptions:
+    """All subscriptions of one operator."""
+
+    def __init__(self, store: GroupCommit, clock: Clock) -> None:
+        self._rows = Registry(store, SUBSCRIPTIONS)
+        self._clock = clock
+
+    async def load(self) -> None:
+        """Read what the store holds."""
+        await self._rows.load()
+
+    def states(self) -> dict[str, int]:
+        """Return how many subscriptions are in which state."""
+        counts: dict[str, int] = {}
+        for row in self._rows.rows():
+            counts[row["state"]] = counts.get(row["state"], 0) + 1
+        return counts
+
+    def get(self, ua: str, service: str) -> Row | None:
+        """Return a subscription, or None."""
+        return self._rows.get(ua, service)
+
+    def require(self, ua: str, service: str) -> Row:
+        """Return a subscription. Raises Refusal where there is none."""
+        row = self._rows.get(ua, service)
+        if row is None:
+            raise Refusal("subscription-none")
+        return row
+
+    def of(self, ua: str, services: Iterable[str]) -> dict[str, Row]:
+        """Return the subscriptions of module *ua* to these services, by service."""
+        rows = {service: self._rows.get(ua, service) for service in services}
+        return {service: row for service, row in rows.items() if row is not None}
+
+    def is_done(self, do: str, ua: str, service: str) -> bool:
+        """Say whether the order *do* finds its end already reached. Raises Refusal where it may not be."""
+        subscription = self._rows.get(ua, service)
+        state = subscription["state"] if subscription else "none"
+        if state not in BEYOND[do] and state not in BEFORE[do]:
+            raise Refusal(f"subscription-{state}")
+        return state in BEYOND[do]
+
+    async def change(self, ua: str, service: str, **changes: Any) -> None:
+        """Change what is known of a subscription, and keep the rest; return when that is durable."""
+        known = self._rows.get(ua, service) or _BLANK
+        names = {"ua": ua, "service": service, "changed_at": self._clock.now()}
+        await self._rows.put({**known, **changes, **names})
+
+
+def after_answer(
+    do: str, command: OperatorCommand, *, turn: int, reason: str, rsc_id: int, activated: bool
+) -> dict[str, Any]:
+    """Return what the module's answer to *command*, of the order *do*, changes about its subscription.
+
+    *reason* is the module's, empty where it was done; *turn* is the command's counter.
+    """
+    if reason:
+        # Things stay as they were, but for a subscription that never got its resource.
+        return {"reason": reason} | ({"state": REFUSED} if do == "reserve" else {})
+    changes = {"reason": "", "state": AFTER[do], "rsc_id": rsc_id, "turn": turn}
+    if isinstance(command, Reserve):
+        changes |= {"reserved_turn": turn, "told": 0, "activated": 0, **_terms(command)}
+    elif isinstance(command, (Unblock, Renew)) and not activated:
+        changes |= {"state": RESERVED}
+    if isinstance(command, Renew):
+        changes |= {"expires_at": command.expires_at, "executions": command.executions}
+    return changes
+
+
+def _terms(command: Reserve) -> dict[str, Any]:
+    """Return what the module was told of its resource, as an audit has to find it."""
+    return {
+        "code_size": command.code_size,
+        "data_size": command.data_size,
+        "rights": command.rights,
+        "supplier_digest": hashlib.sha256(command.supplier_public).digest(),
+        "expires_at": command.expires_at,
+        "executions": command.executions,
+        "at_end": command.at_end,
+    }

@@ -1,0 +1,144 @@
+"""Commands about a whole fleet: ``up`` and ``check``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations when it runs
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.text import Text
+
+from agents.cli.telling import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    ConfigArgument,
+    complain,
+    load,
+    make_console,
+    run_until_terminated,
+    told_in_sentences,
+)
+from agents.errors import FleetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agents.fleet.report import Report
+
+OWN_BROKERS: Final = ("auto", "mosquitto", "amqtt")
+
+
+def _check_broker(url: str | None) -> str | None:
+    """Refuse a broker that is none before anything starts."""
+    from bus.address import BrokerAddress
+
+    if url not in {None, *OWN_BROKERS}:
+        try:
+            BrokerAddress.from_url(str(url))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return url
+
+
+def up(  # noqa: PLR0913 -- each is an option of the command line
+    config: ConfigArgument,
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the fleet's state and begin anew.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the fleet running after its last step.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what goes over the air to a pcapng file."),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(metavar="URL", callback=_check_broker, help="Use this broker, not the config's."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=64, help="Processes that host the handsets; by default what suits."
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what is wrong.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log in detail.")] = False,
+) -> None:
+    """Launch the fleet, run its steps, print the report; exit 0 only if every expectation held."""
+    from agents.fleet.options import UpOptions
+    from agents.fleet.progress import make_progress
+
+    fleet = load(config)
+    for what, file in (("report", report), ("capture", capture)):
+        if file is not None and not file.parent.is_dir():
+            complain([f"{file}: cannot write the {what}: there is no directory {file.parent}"])
+            raise typer.Exit(EXIT_CONFIG)
+    from agents.fleet.launch import run  # behind the checks: it brings every agent with it
+
+    console = make_console(quiet=quiet)
+    publisher = _Publisher(console, report)
+    options = UpOptions(
+        fresh=fresh,
+        stay=stay,
+        broker_url=broker,
+        workers=workers,
+        log_level="debug" if verbose else "info",
+        capture=str(capture) if capture else None,
+        on_report=publisher.publish,
+    )
+    with told_in_sentences():
+        with make_progress(console, steps=len(fleet.steps), quiet=quiet) as progress:
+            result = run_until_terminated(run(fleet, options, progress))
+        publisher.publish(result)
+    if not result.ok:
+        complain((*result.missed, *result.faults) if quiet else ())
+        raise typer.Exit(EXIT_FAILED)
+
+
+class _Publisher:
+    """Prints and writes the report once: with ``--stay`` before the run returns, else after."""
+
+    def __init__(self, console: Console, path: Path | None) -> None:
+        self._console = console
+        self._path = path
+        self._published = False
+
+    def publish(self, report: Report) -> None:
+        if self._published:
+            return
+        self._published = True
+        report.render(self._console)
+        if self._path is not None:
+            write_report(report, self._path)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write *report* as JSON; whoever reads *path* sees it whole or not at all. Raises FleetError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise FleetError(f"{path}: cannot write the report: {error.strerror}") from None
+
+
+def check(config: ConfigArgument) -> None:
+    """Say what is wrong with a config, in words, without running it."""
+    fleet = load(config)
+    console = make_console()
+    counts = ", ".join(
+        f"{count} {noun if count == 1 else plural}"
+        for count, noun, plural in (
+            (fleet.handset_count, "handset", "handsets"),
+            (len(fleet.offers), "service", "services"),
+            (len(fleet.steps), "step", "steps"),
+        )
+    )
+    console.print(Text(f"{config}: good; {counts}"), soft_wrap=True, highlight=False)
+    for group in fleet.handsets:
+        addresses = fleet.group_addresses(group.name)
+        services = ", ".join(group.services) or "no service"
+        line = f"  {group.name}: {addresses[0]} to {addresses[-1]}, {services}"
+        console.print(Text(line), soft_wrap=True, highlight=False)

@@ -32,8 +32,8 @@ def registries(state: Path) -> dict[str, list[tuple[Any, ...]]]:
         ("mno", "subscriptions"): ("ua", "service", "state", "reason"),
         ("mno", "commands"): ("ua", "counter"),
         ("mno", "agreements"): ("service", "supplier"),
-        ("bank", "resources"): ("ua", "service", "state", "blocked"),
-        ("shop", "resources"): ("ua", "service", "state", "blocked"),
+        ("bank", "resources"): ("ua", "service", "state", "barred"),
+        ("shop", "resources"): ("ua", "service", "state", "barred"),
     }
     return {
         f"{database}.{table}": sorted(

@@ -19,7 +19,6 @@ from bus.frame import Bearer, Frame
 from bus.topics import Contact, ContactReply
 from transport import apdu
 from transport.apdu import CommandApdu, ResponseApdu
-from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +39,8 @@ class WorkOrder:
     operator_number: str
     suite: str
     memory: int
+    suites: tuple[str, ...]
+    """What its crypto module can do."""
 
 
 class Personalizer(Role):
@@ -74,7 +75,7 @@ class Personalizer(Role):
             public=possession.body,
             memory=work.memory,
             operator=work.operator,
-            suites=sorted(SUITES),
+            suites=list(work.suites),
             possession=octets,
         )
         await self.desk.link.ask(self._authority, register, Done, trace=ordered.trace)

@@ -20,6 +20,7 @@ from agents.errors import ConfigError
 from agents.fleet.addresses import MAX_GROUPS, ua_of
 from agents.fleet.config_checks import Programme, check_config, read_programmes, services_of
 from agents.fleet.config_errors import sentences_of
+from agents.fleet.config_profile import ProfileTable, profile_table
 from agents.fleet.config_tables import (
     ABOUT_MODULES,
     AirTable,
@@ -78,6 +79,7 @@ class FleetConfig(Table):
     authorities: Annotated[tuple[Authority, ...], Field(alias="authority", min_length=1)]
     operators: Annotated[tuple[Operator, ...], Field(alias="operator", min_length=1)]
     suppliers: Annotated[tuple[Supplier, ...], Field(alias="supplier")] = ()
+    profiles: Annotated[tuple[ProfileTable, ...], Field(alias="profile")] = ()
     handsets: Annotated[tuple[Handsets, ...], Field(min_length=1, max_length=MAX_GROUPS)]
     steps: Annotated[tuple[Step, ...], Field(alias="step")] = ()
 
@@ -166,7 +168,9 @@ class FleetConfig(Table):
             "authority": _digest([_plain(table) for table in self.authorities]),
             "operator": _digest([_plain(table) for table in self.operators]),
             "supplier": _digest([[_plain(table) for table in self.suppliers], applications]),
-            "handsets": _digest([_plain(table) for table in self.handsets]),
+            "handsets": _digest(
+                [[_plain(table), _plain(profile_table(self, table))] for table in self.handsets]
+            ),
         }
 
     def step_digest(self, index: int) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import wasmtime
 
 from agents.fleet.addresses import MAX_SERVERS
+from agents.fleet.config_profile import check_profiles
 from agents.fleet.step_checks import check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.medium import PAGE
@@ -51,6 +52,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_references(config),
         *_check_applications(config, programmes),
         *_check_groups(config),
+        *check_profiles(config),
         *check_steps(config),
     ]
 

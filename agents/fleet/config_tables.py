@@ -24,7 +24,7 @@ from pydantic import (
 from agents.fleet.addresses import MAX_HANDSETS
 from agents.fleet.expectations import Expect  # noqa: TC001 -- pydantic reads the annotations when it runs
 from agents.handset.security_module.life_cycle import AtEnd
-from agents.handset.security_module.memory import MAX_DEFINITIONS, MAX_SIZE, MIN_SIZE
+from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS, MAX_SIZE, MIN_SIZE
 from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS, BIP_TCP, SMS
 from transport.security.keyset import DEFAULT_PROTECTION, PROTECTIONS
@@ -37,7 +37,6 @@ MAX_RESERVED: Final = 4 << 20
 MAX_SECONDS: Final = 31_536_000.0
 MAX_SPAN_S: Final = 3_153_600_000
 """A hundred years: more than any resource lives, and than any handset is wrong by."""
-DEFAULT_RESOURCES: Final = 16
 ALIASES: Final = MappingProxyType({"bip": BIP_TCP})
 """Other names of bearers that a config may use."""
 
@@ -305,6 +304,8 @@ class Handsets(Named):
     memory: Memory
     resources: Annotated[int, Field(strict=True, ge=1, le=MAX_DEFINITIONS)] = DEFAULT_RESOURCES
     """How many resources a module can have at once: the records that its DEF has room for."""
+    profile: Name | None = None
+    """What the modules can do; by default the standard profile."""
     services: tuple[Name, ...] = ()
     cells: Count = 1
     """Handsets of a cell share one connection to the broker."""

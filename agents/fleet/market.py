@@ -15,6 +15,7 @@ from agents.announcer import Announcer
 from agents.authority import Authority, Registrar
 from agents.exchange import Exchange
 from agents.fleet.addresses import server_addresses
+from agents.fleet.config_profile import profile_table
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
 from agents.identity import Directory, RoleKeys
@@ -302,6 +303,7 @@ class Market:
                 operator_number=by_name[group.operator].number,
                 suite=group.suite,
                 memory=group.memory,
+                suites=tuple(profile_table(config, group).profile().suites),
             )
             for group in config.handsets
             if group.operator in by_name

@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.addresses import ua_of
+from agents.fleet.config_profile import profile_table
 from agents.fleet.resources import peak_mib
 from agents.fleet.weather import gate_of, presence_of
 from agents.handset.antenna import Antenna
@@ -151,4 +152,5 @@ class Radio:
         if pages:
             return SecurityModule(Memory.from_pages(pages), rng=rng)
         group = self._groups[ua]
-        return SecurityModule(Memory.format(group.memory, group.resources), rng=rng)
+        profile = profile_table(self._around.config, group).profile()
+        return SecurityModule.blank(group.memory, rng=rng, resources=group.resources, profile=profile)

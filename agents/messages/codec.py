@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_MESSAGE_OCTETS: Final = 16 * 1024
+MAX_KEY_OCTETS: Final = 2048
 _ADDRESS: Final = re.compile(r"[0-9]{18,20}")
 _LIMITS: Final[Mapping[str, int]] = {
     "max_str_len": 256,
@@ -103,6 +104,9 @@ def unpack(octets: bytes) -> list[Any]:
         raise MessageRejected("not-msgpack") from None
     if not isinstance(values, list):
         raise MessageRejected("not-an-array")
+    # An array of arrays is the deepest that any message goes; what is deeper need not be looked at.
+    if any(type(inner) is list for value in values if type(value) is list for inner in value):
+        raise MessageRejected("too-deep")
     return values
 
 
@@ -155,7 +159,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{3,20}$")]
 Reason = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{0,48}$")]
 Tar = Annotated[bytes, Field(min_length=3, max_length=3)]
-PublicKey = Annotated[bytes, Field(min_length=16, max_length=2048)]
+PublicKey = Annotated[bytes, Field(min_length=16, max_length=MAX_KEY_OCTETS)]
 Bearers = Annotated[list[Name], Field(min_length=1, max_length=4)]
 Server = Annotated[bytes, Field(max_length=8)]
 """Where a server is: IPv4 address 4, TCP port 2, UDP port 2; or nothing."""

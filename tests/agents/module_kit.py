@@ -27,6 +27,7 @@ from agents.handset.security_module.module import (
     SecurityModule,
 )
 from agents.handset.security_module.personalisation import LAST_BLOCK
+from agents.handset.security_module.profile import STANDARD, Profile
 from agents.handset.security_module.rights import rights_mask
 from agents.handset.terminal import Subscriber, answer
 from agents.messages.air import (
@@ -155,6 +156,7 @@ class Card:
     """A handset with one module in it, and the pages that the module has handed out."""
 
     size: int = 32 * 1024
+    module_profile: Profile = STANDARD
     seed: int = 1
     now: float = NOW
     pages: dict[int, bytes] = field(default_factory=dict)
@@ -165,7 +167,8 @@ class Card:
     reference: int = 0
 
     def __post_init__(self) -> None:
-        self.module = SecurityModule.blank(self.size, rng=random.Random(self.seed).randbytes)
+        rng = random.Random(self.seed).randbytes
+        self.module = SecurityModule.blank(self.size, rng=rng, profile=self.module_profile)
         self.pages.update(self.module.take_changes())
 
     @property
@@ -458,13 +461,14 @@ class Market:
     supplier_suite: str = "p256"
     operator_suite: str = "x25519"
     size: int = 32 * 1024
+    module_profile: Profile = STANDARD
     card: Card = field(init=False)
     operator: Operator = field(init=False)
     supplier: Supplier = field(init=False)
     public: bytes = b""
 
     def __post_init__(self) -> None:
-        self.card = Card(size=self.size)
+        self.card = Card(size=self.size, module_profile=self.module_profile)
         self.operator = Operator(suite=self.operator_suite)
         self.supplier = Supplier(suite=self.supplier_suite)
 
@@ -801,7 +805,7 @@ class OnlineMarket(Market):
 
     def __post_init__(self) -> None:
         Market.__post_init__(self)
-        self.card = OnlineCard(size=self.size, profile=self.profile)
+        self.card = OnlineCard(size=self.size, module_profile=self.module_profile, profile=self.profile)
         self.supplier = OnlineSupplier(suite=self.supplier_suite, bearer=self.bearer)
 
     @property

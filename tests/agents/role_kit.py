@@ -56,6 +56,7 @@ from bus.topics import Events, everything
 from bus.tracing import new_trace
 from transport.concatenation import Reassembler
 from transport.security.certificates import Role as Certified
+from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -562,7 +563,9 @@ class Kit:
         """Switch a handset on: by default the first, of the operator ``mno``."""
         ua = ua or self.ua()
         number = SUBJECTS[operator][2]
-        self.work[ua] = WorkOrder(operator=operator, operator_number=number, suite=suite, memory=32_768)
+        self.work[ua] = WorkOrder(
+            operator=operator, operator_number=number, suite=suite, memory=32_768, suites=tuple(SUITES)
+        )
         phone = Phone(ua, await self.boot(ua), self.site(self._cell_client, **changes))
         await self.cell.attach([phone], {} if presence is None else {ua: presence})
         return phone

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.handset.security_module.core import MAX_BUFFERED_OCTETS, MAX_NOTES, MAX_PROACTIVE, PART_TIMEOUT_S
+from agents.handset.security_module.core import MAX_NOTES, PART_TIMEOUT_S
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import (
@@ -22,6 +22,7 @@ from agents.handset.security_module.module import (
     INS_TERMINAL_RESPONSE,
     SecurityModule,
 )
+from agents.handset.security_module.profile import STANDARD
 from agents.messages.air import MANAGER_TAR, Block, Invoke
 from tests.agents.module_kit import (
     COMMAND,
@@ -291,12 +292,12 @@ def test_the_reports_of_a_module_are_bounded(market: Market) -> None:
 def test_what_a_module_asks_for_is_bounded(market: Market) -> None:
     """A terminal that never fetches does not make the queue grow; what was asked first stays."""
     choose = Envelope(tag=Tag.MENU_SELECTION, item=9)
-    for _ in range(3 * MAX_PROACTIVE):
+    for _ in range(3 * STANDARD.proactive):
         market.card.envelope(choose)
     response = market.card.envelope(choose)
     assert market.card.reasons[-1] == "queue-full"
     market.card.serve(response)
-    assert len(market.card.shown) <= MAX_PROACTIVE
+    assert len(market.card.shown) <= STANDARD.proactive
     assert market.card.transmit(INS_FETCH).status == apdu.SW_CONDITIONS_NOT_SATISFIED
 
 
@@ -322,7 +323,7 @@ def test_memory_is_bounded(market: Market, wide: bool) -> None:  # noqa: FBT001 
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert grown < 8 * MAX_BUFFERED_OCTETS
+    assert grown < 8 * STANDARD.buffer
     assert manage(market.card, market.operator.signed(Block(tar=TAR))).status is ResponseStatus.POR_OK
 
 

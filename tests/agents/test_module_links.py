@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.handset.security_module.links import BUFFER_OCTETS, MAX_LINKS, REOPENS
+from agents.handset.security_module.links import BUFFER_OCTETS, REOPENS
+from agents.handset.security_module.profile import STANDARD
 from agents.messages.air import (
     MANAGER_TAR,
     Announce,
@@ -406,7 +407,7 @@ def test_the_oldest_link_gives_way(bearer: str) -> None:
     """Of more servers than there may be links the one that was called first loses its channel."""
     market = OnlineMarket(bearer=bearer)
     market.personalise()
-    for number in range(MAX_LINKS + 1):
+    for number in range(STANDARD.channels + 1):
         server = ServerAddress(host=SERVER.host + number, tcp_port=5000, udp_port=5001)
         supplier = OnlineSupplier(
             suite="x25519", name=f"s{number}", service=f"s{number}", tar=bytes((0xB2, 1, number))
@@ -415,10 +416,10 @@ def test_the_oldest_link_gives_way(bearer: str) -> None:
         assert market.command(supplier.reserve(**terms)).reason == ""
         market.card.use_menu(2, supplier.service)
     assert market.online.closed == [1]
-    assert len(market.online.fars) == MAX_LINKS
+    assert len(market.online.fars) == STANDARD.channels
     assert [note.reason for note in market.card.notes if note.name == "link.dropped"] == ["crowded-out"]
     timers = [each.timer for each in market.online.asked if each.type is TIMER]
-    assert set(timers) <= set(range(1, MAX_LINKS + 1))
+    assert set(timers) <= set(range(1, STANDARD.channels + 1))
 
 
 def test_a_power_cut_forgets_links() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.handset.security_module.download import MAX_PACKET_OCTETS
+from agents.handset.security_module.profile import STANDARD
 from agents.handset.security_module.sessions import MINIMUM_SECURITY_LEVEL
 from agents.messages.air import MANAGER_TAR, Invoke, LoadData, Prove, Result
 from agents.messages.codec import decode, encode
@@ -206,7 +206,7 @@ def test_a_blocked_counter_stays_blocked(served: Market) -> None:
 
 def test_a_first_part_that_announces_too_much(served: Market) -> None:
     """The CPL of part 1 tells that the packet will be too large: status 07 at once, before the rest comes."""
-    whole = encode_command(spi=UNSECURED, tar=TAR, data=bytes(MAX_PACKET_OCTETS))
+    whole = encode_command(spi=UNSECURED, tar=TAR, data=bytes(STANDARD.packet))
     for repetition in range(1, 3):
         first = split(whole, reference=77, first=COMMAND)[0]
         response = served.card.deliver(first, sender=served.supplier.number)
@@ -229,7 +229,7 @@ def test_a_first_part_that_may_not_be_told(served: Market) -> None:
 
 def test_the_largest_packet_begins(served: Market) -> None:
     """A packet of just so many octets is not refused for its size."""
-    for octets, empty in ((MAX_PACKET_OCTETS, True), (MAX_PACKET_OCTETS + 1, False)):
+    for octets, empty in ((STANDARD.packet, True), (STANDARD.packet + 1, False)):
         whole = encode_command(spi=UNSECURED, tar=TAR, data=bytes(octets - 16))
         assert len(whole) == octets
         first = split(whole, reference=octets % 256, first=COMMAND)[0]
@@ -259,8 +259,8 @@ def test_too_much_over_a_channel() -> None:
     market.served()
     market.card.notes.clear()
     # The stream's limit counts what stands behind the length, the module's limit the whole packet.
-    packet = encode_command(spi=UNSECURED, tar=TAR, data=bytes(MAX_PACKET_OCTETS - 14), dialect=TCP)
-    assert len(packet) == MAX_PACKET_OCTETS + 4
+    packet = encode_command(spi=UNSECURED, tar=TAR, data=bytes(STANDARD.packet - 14), dialect=TCP)
+    assert len(packet) == STANDARD.packet + 4
     response = decode_response(talk(market.card, packet), spi=UNSECURED, dialect=TCP)
     assert response.status is ResponseStatus.INSUFFICIENT_MEMORY
     assert market.card.reasons == ["too-large"]

@@ -11,6 +11,7 @@ from agents.handset.security_module.core import Core
 from agents.handset.security_module.errors import MemoryFull
 from agents.handset.security_module.module import INS_STORE_DATA
 from agents.handset.security_module.personalisation import LAST_BLOCK, MAX_OCTETS
+from agents.handset.security_module.profile import STANDARD
 from agents.messages import signed
 from agents.messages.codec import decode, encode
 from agents.messages.signed import Purpose, Signed
@@ -29,6 +30,10 @@ def _refused(card: Card, message: bytes) -> tuple[int, str]:
     assert card.image == before
     assert card.module.ua is None
     return status, card.reasons[-1] if card.reasons else ""
+
+
+LENGTHY = replace(STANDARD, suites=[*STANDARD.suites, "lengthy"])
+"""Of a module that has a suite to come, of longer keys."""
 
 
 @pytest.fixture
@@ -146,7 +151,7 @@ def test_what_is_no_personalisation_is_refused(message: bytes, reason: str) -> N
 def test_blocks_come_in_order(lengthy: bytes) -> None:
     """A block that is not the next one starts it all anew; the same blocks in order then succeed."""
     first, second, third = lengthy[:255], lengthy[255:510], lengthy[510:]
-    card = Card()
+    card = Card(module_profile=LENGTHY)
     assert card.transmit(INS_STORE_DATA, second, p2=1).status == apdu.SW_WRONG_PARAMETERS
     assert card.transmit(INS_STORE_DATA, first, p2=0).status == apdu.SW_OK
     assert card.transmit(INS_STORE_DATA, third, p2=2).status == apdu.SW_WRONG_PARAMETERS
@@ -158,7 +163,7 @@ def test_blocks_come_in_order(lengthy: bytes) -> None:
 
 def test_the_first_block_begins_anew(lengthy: bytes) -> None:
     """A machine that was stopped in the middle begins again with block 0."""
-    card = Card()
+    card = Card(module_profile=LENGTHY)
     assert card.transmit(INS_STORE_DATA, lengthy[:255], p2=0).status == apdu.SW_OK
     assert card.store_data(lengthy).status == apdu.SW_OK
 

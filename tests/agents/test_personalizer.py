@@ -70,7 +70,7 @@ async def test_a_blank_module_becomes_somebodys(kit: Kit, suite: str) -> None:
         suite,
         32_768,
         "mno",
-        SUITE_NAMES,
+        list(SUITES),
     )
     proof = decode(register.possession, Signed)
     proof.verify(purpose=Purpose.POSSESSION, suite=suite, public=register.public)
@@ -143,7 +143,9 @@ class Machine:
         client = await self.kit.client("machine")
         await client.subscribe([contact(self.kit)], self._received)
         number = "15550100"
-        order = WorkOrder(operator="mno", operator_number=number, suite="x25519", memory=32_768)
+        order = WorkOrder(
+            operator="mno", operator_number=number, suite="x25519", memory=32_768, suites=("x25519",)
+        )
         self.kit.work[self.kit.ua()] = order
 
     def _received(self, frame: Frame, _topic: str) -> None:

@@ -18,6 +18,7 @@ from agents.cli import app
 from agents.fleet import config_tables as tables
 from agents.fleet.config import FleetConfig, load_config
 from agents.fleet.config_errors import known_keys
+from agents.fleet.config_profile import ProfileTable
 from agents.fleet.expectations import Expect
 from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS
@@ -45,6 +46,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[[operator]]": tables.Operator,
     "[[supplier]]": tables.Supplier,
     "[[supplier.service]]": tables.Service,
+    "[[profile]]": ProfileTable,
     "[[handsets]]": tables.Handsets,
     "[[step]]": tables.Step,
     "expect": Expect,

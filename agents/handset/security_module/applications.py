@@ -107,6 +107,7 @@ def _run(
         services=run_unit.HostServices(
             rng=core.rng, now=int(now), sign=partial(core.sign_for_application, definition.tar)
         ),
+        fuel=core.profile.fuel,
     )
     for text in ended.texts:
         # Under the service's name: an application cannot speak as the module does.
@@ -165,8 +166,9 @@ def _is_loaded(core: Core, definition: Definition, command: LoadApplication) -> 
 
 
 def _piece(core: Core, definition: Definition, command: LoadApplication) -> Upload:
-    if command.total > definition.code_size:
-        raise MemoryFull("code-too-large", f"{command.total} octets for {definition.code_size}")
+    room = min(definition.code_size, core.profile.programme)
+    if command.total > room:
+        raise MemoryFull("code-too-large", f"{command.total} octets for {room}")
     upload = core.uploads.get(definition.tar)
     if command.offset == 0:
         upload = core.uploads[definition.tar] = Upload(version=command.version, total=command.total)

@@ -1,7 +1,8 @@
 """What every part of a module works on: memory, DEF, identity, and what waits to be said.
 
 The permanent part is all in the memory image. What is here besides is volatile, as a card's RAM is: a reset
-or a power cut empties it, and nothing that was promised depends on it. Every part of it is bounded.
+or a power cut empties it, and nothing that was promised depends on it. Every part of it is bounded by the
+module's profile, and made when it is first needed: a module at rest has next to none of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agents.handset.security_module.definitions import DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import ModuleState
 from agents.handset.security_module.memory import Record
+from agents.handset.security_module.profile import profile_of
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import (
     UA,
@@ -52,16 +54,7 @@ T = TypeVar("T")
 _APPLICATION_CONTEXT: Final = b"otafleet application signature v1"
 MAX_SECONDS: Final = (1 << 40) - 1
 
-MAX_OPEN_CALLS: Final = 2
-"""Handshakes that a module keeps open at once; the oldest gives way."""
 MAX_NOTES: Final = 64
-MAX_PROACTIVE: Final = 64
-"""Commands that wait to be fetched: what the longest response needs as short messages, twice over."""
-MAX_MESSAGES: Final = 4
-MAX_BUFFERED_OCTETS: Final = 8192
-MAX_MESSAGES_PER_SENDER: Final = 2
-MAX_OCTETS_PER_SENDER: Final = 6144
-"""So that no sender crowds out another, as a supplier might the operator."""
 PART_TIMEOUT_S: Final = 86400.0
 """Between two parts the handset may be off, for as long as a service centre keeps the rest for it."""
 PAGE_TIMEOUT_S: Final = 86400.0
@@ -128,6 +121,7 @@ class Core:
 
     __slots__ = (
         "_latest",
+        "_pages",
         "_reassembler",
         "_signing_key",
         "blocks",
@@ -141,9 +135,9 @@ class Core:
         "links",
         "memory",
         "notes",
-        "pages",
         "parting",
         "proactive",
+        "profile",
         "reference",
         "rng",
         "selected",
@@ -155,6 +149,7 @@ class Core:
         """Take up the state that *memory* holds. Raises ImageRejected when its records do not hold."""
         self.memory = memory
         self.rng = rng
+        self.profile = profile_of(memory)
         self.definitions = DefinitionTable(memory)
         self.identity = _kept(memory, Record.IDENTITY, Identity)
         self.turns = _kept(memory, Record.COUNTERS, Turns) or Turns()
@@ -164,7 +159,6 @@ class Core:
         self.fetched: ProactiveCommand | None = None
         self.links: dict[tuple[bytes, str], Link] = {}
         self.parting: list[Link] = []
-        self.pages = PageAssembler(max_messages=MAX_MESSAGES, timeout_s=PAGE_TIMEOUT_S)
         self.filter = self._wanted()
         self.selected = False
         self.notes: deque[Note] = deque(maxlen=MAX_NOTES)
@@ -174,6 +168,7 @@ class Core:
         self.deadline: float | None = None
         """When ``limits`` has to look at DEF again; None: nobody knows."""
         self._latest = 0.0
+        self._pages: PageAssembler | None = None
         self._reassembler: Reassembler | None = None
         self._signing_key: SigningKey | None = None
 
@@ -182,14 +177,21 @@ class Core:
         """Where parts of short messages wait for the others; made when the first one comes."""
         if self._reassembler is None:
             self._reassembler = Reassembler(
-                max_messages=MAX_MESSAGES,
-                max_octets=MAX_BUFFERED_OCTETS,
-                max_per_sender=MAX_MESSAGES_PER_SENDER,
-                max_octets_per_sender=MAX_OCTETS_PER_SENDER,
+                max_messages=self.profile.messages,
+                max_octets=self.profile.buffer,
+                max_per_sender=self.profile.messages_per_sender,
+                max_octets_per_sender=self.profile.buffer_per_sender,
                 timeout_s=PART_TIMEOUT_S,
                 require_first_element=IEI_COMMAND_PACKET,
             )
         return self._reassembler
+
+    @property
+    def pages(self) -> PageAssembler:
+        """Where pages of cell broadcasts wait for the others; made when the first one comes."""
+        if self._pages is None:
+            self._pages = PageAssembler(max_messages=self.profile.messages, timeout_s=PAGE_TIMEOUT_S)
+        return self._pages
 
     def sign(self, body: bytes, *, purpose: Purpose, target: str, counter: int) -> bytes:
         """Return *body* signed with KPrUS, as octets to send. Only once ``identity`` is there."""
@@ -267,7 +269,7 @@ class Core:
 
     def ask(self, command: ProactiveCommand) -> None:
         """Queue *command* for the terminal to fetch; one too many is dropped, with a note."""
-        if len(self.proactive) >= MAX_PROACTIVE:
+        if len(self.proactive) >= self.profile.proactive:
             self.note("module.proactive_dropped", reason="queue-full")
             return
         self.proactive.append(command)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
 from agents.handset.security_module import manager, sessions
-from agents.handset.security_module.core import MAX_OCTETS_PER_SENDER
 from agents.handset.security_module.outgoing import Incoming, is_answerable, refuse, respond
 from agents.messages.air import MANAGER_TAR, Prove
 from agents.messages.codec import decode
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from transport.sms.user_data import UserData
 
 PID_SIM_DATA_DOWNLOAD: Final = 0x7F
-MAX_PACKET_OCTETS: Final = MAX_OCTETS_PER_SENDER * 133 // 140
-"""The longest packet that the module takes, however it comes: what its parts leave of the room they take."""
 _NOT_FOR_ALL: Final = "not-for-everybody"
 """Of a broadcast that is meant for one module: it could not be answered, so it does nothing."""
 DCS_CLASS_2_8_BIT: Final = frozenset({0xF6, 0x16})
@@ -51,7 +48,7 @@ def receive(core: Core, tpdu: bytes, now: float) -> bytes:
     if deliver.pid != PID_SIM_DATA_DOWNLOAD or deliver.dcs not in DCS_CLASS_2_8_BIT:
         raise Rejected("no-data-download")
     reply_to = deliver.originator.digits
-    oversized = _oversized(deliver.user_data, reply_to, now)
+    oversized = _oversized(core, deliver.user_data, reply_to, now)
     if oversized is not None:
         response = refuse(core, oversized, ResponseStatus.INSUFFICIENT_MEMORY, "too-large")
         return RESPONSE_USER_DATA_HEADER + response if response else b""
@@ -83,7 +80,7 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
 
 def take(core: Core, incoming: Incoming) -> bytes:
     """Hand a whole command packet to whom its TAR names; return the response packet, empty for none."""
-    if len(incoming.octets) > MAX_PACKET_OCTETS:
+    if len(incoming.octets) > core.profile.packet:
         return refuse(core, incoming, ResponseStatus.INSUFFICIENT_MEMORY, "too-large")
     if incoming.header.tar == MANAGER_TAR:
         return _manage(core, incoming)
@@ -92,14 +89,14 @@ def take(core: Core, incoming: Incoming) -> bytes:
     return sessions.receive(core, incoming)
 
 
-def _oversized(user_data: UserData, reply_to: str, now: float) -> Incoming | None:
+def _oversized(core: Core, user_data: UserData, reply_to: str, now: float) -> Incoming | None:
     """Return the packet that *user_data* begins, if it will be too large: CPL stands in its first part."""
     part = Part.of(user_data)
     # Some senders name the command packet in each part: only the first holds its header.
     if user_data.find(IEI_COMMAND_PACKET) is None or part is None or part.sequence != 1:
         return None
     header, octets = parse_beginning(user_data.payload)
-    if octets <= MAX_PACKET_OCTETS:
+    if octets <= core.profile.packet:
         return None
     return Incoming(header=header, octets=user_data.payload, reply_to=reply_to, now=now)
 

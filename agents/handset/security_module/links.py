@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     Take = Callable[[Core, Incoming], bytes]
     """What to do with a command packet; it returns the response packet, empty for none."""
 
-MAX_LINKS: Final = 4
-"""Of the terminal's seven channels; also the timers that are ours, one a link. The oldest gives way."""
 GIVEN_UP: Final = "link.given_up"
 """A note: no bearer is left for a call that was not answered."""
 MAX_PARTING: Final = 8
@@ -205,7 +203,7 @@ def _compare(core: Core, response: TerminalResponse, now: float) -> None:
 
 
 def _open(core: Core, definition: Definition, bearer: str, now: float) -> Link:
-    while len(core.links) >= MAX_LINKS:
+    while len(core.links) >= core.profile.channels:
         oldest = next(iter(core.links.values()))
         core.note("link.dropped", reason="crowded-out", tar=min(oldest.tars, default=b""))
         _part(core, oldest, now)
@@ -220,11 +218,12 @@ def _open(core: Core, definition: Definition, bearer: str, now: float) -> Link:
         buffer=BUFFER_OCTETS,
         access_name=ACCESS_NAME,
     )
+    # A timer of the terminal's for each link; of a link that gave way its own is free again.
     taken = {link.timer for link in core.links.values()}
     link = Link(
         server=definition.server,
         bearer=bearer,
-        timer=next(number for number in range(1, MAX_LINKS + 1) if number not in taken),
+        timer=next(number for number in range(1, core.profile.channels + 1) if number not in taken),
         channel=ModuleChannel(opening),
         wire=wire_of(protocol, core.owner().ua, opening.port, core.rng),
         tars={definition.tar},

@@ -156,15 +156,16 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
             raise TransitionRefused(reason)
     if any(bearer != SMS for bearer in command.bearers) and len(command.server) != SERVER_OCTETS:
         raise TransitionRefused("no-server")
+    try:
+        rights = rights_names(command.rights)
+    except ValueError:
+        raise TransitionRefused("unknown-right") from None
+    _check_profile(core, command)
     _check_supplier_key(core, command.suite, command.supplier_public)
     if command.tar == MANAGER_TAR:
         raise TransitionRefused("reserved-tar")
     if core.definitions.by_tar(command.tar) or core.definitions.by_service(command.service):
         raise TransitionRefused("resource-exists")
-    try:
-        rights = rights_names(command.rights)
-    except ValueError:
-        raise TransitionRefused("unknown-right") from None
     limits.check(core, expires_at=command.expires_at, executions=command.executions)
     state = transition(ResourceState.FREE, ResourceEvent.RESERVE)
     rsc_id = core.definitions.next_id()
@@ -195,6 +196,19 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
     )
     core.definitions.put(transaction, definition)
     return _done(definition)
+
+
+def _check_profile(core: Core, command: Reserve) -> None:
+    """Raise TransitionRefused for what there is, but not in this module."""
+    profile = core.profile
+    for is_there, reason in (
+        (command.suite in profile.suites, "unsupported-suite"),
+        (command.protection in profile.protections, "unsupported-protection"),
+        (not command.rights & ~profile.rights, "unsupported-right"),
+        (len(command.supplier_public) <= profile.key, "key-too-long"),
+    ):
+        if not is_there:
+            raise TransitionRefused(reason)
 
 
 def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MIN_SIZE: Final = 32 * 1024
 MAX_SIZE: Final = 4 * 1024 * 1024
 MAX_DEFINITIONS: Final = 255
+DEFAULT_RESOURCES: Final = 16
 DEFAULT_SLOT_SIZE: Final = 512
 MAX_SLOT_SIZE: Final = 16 * PAGE
 
@@ -56,7 +57,7 @@ class Record(StrEnum):
     IDENTITY = "identity"  # UA, private key, public keys of authority and operator
     COUNTERS = "counters"  # command counters, time last seen
     ANSWER = "answer"  # the answer to the last command, to be given again to a repetition
-    PROFILE = "profile"  # what this module can do: memory, suites, limits
+    PROFILE = "profile"  # what this module can do, and how much (``profile``)
 
 
 RECORD_SIZES: Final[Mapping[Record, int]] = MappingProxyType(
@@ -164,7 +165,9 @@ class Memory:
             self._check_slot(offset, capacity)
 
     @classmethod
-    def format(cls, size: int, max_definitions: int = 16, *, slot_size: int = DEFAULT_SLOT_SIZE) -> Memory:
+    def format(
+        cls, size: int, max_definitions: int = DEFAULT_RESOURCES, *, slot_size: int = DEFAULT_SLOT_SIZE
+    ) -> Memory:
         """Return an empty memory of ``size`` octets; raise ValueError when no such memory can be."""
         zone = _TABLE + max_definitions * slot_size
         if not MIN_SIZE <= size <= MAX_SIZE or size % PAGE:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agents.handset.security_module import download, limits, links, menu, personalisation
 from agents.handset.security_module.core import EF_CBMID, Core
-from agents.handset.security_module.memory import Memory
+from agents.handset.security_module.memory import DEFAULT_RESOURCES, Memory
+from agents.handset.security_module.profile import STANDARD, burn
 from transport import apdu
 from transport.apdu import CommandApdu, ResponseApdu
 from transport.errors import ApduRejected, Rejected
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from agents.handset.security_module.core import Note
     from agents.handset.security_module.definitions import DefinitionTable
+    from agents.handset.security_module.profile import Profile
     from transport.security.suites import Rng
 
 INTERINDUSTRY: Final = 0x00
@@ -57,9 +59,17 @@ class SecurityModule:
         self._core.definitions.verify()
 
     @classmethod
-    def blank(cls, size: int, *, rng: Rng) -> SecurityModule:
-        """Return a module as it leaves the chip maker: *size* octets of memory, formatted, nobody's."""
-        return cls(Memory.format(size), rng=rng)
+    def blank(
+        cls, size: int, *, rng: Rng, resources: int = DEFAULT_RESOURCES, profile: Profile = STANDARD
+    ) -> SecurityModule:
+        """Return a module as it leaves the chip maker: *size* octets of memory, formatted, nobody's.
+
+        Raises ValueError when no such memory can be.
+        """
+        memory = Memory.format(size, resources)
+        if profile != STANDARD:
+            burn(memory, profile)
+        return cls(memory, rng=rng)
 
     @property
     def ua(self) -> str | None:

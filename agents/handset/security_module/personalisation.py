@@ -52,10 +52,20 @@ def store_data(core: Core, command: CommandApdu, _now: float) -> ResponseApdu:
 
 
 def _personalise(core: Core, message: Personalise) -> bytes:
+    # Whatever it shall check has to be of a suite that it has, and its own key pair too.
+    profile = core.profile
     if message.suite not in SUITES:
         raise Rejected("unknown-suite")
-    check_key(message.operator_suite, message.operator_public)
-    check_key(message.authority_suite, message.authority_public)
+    for suite in (message.suite, message.operator_suite, message.authority_suite):
+        if suite in SUITES and suite not in profile.suites:
+            raise Rejected("unsupported-suite")
+    for suite, public in (
+        (message.operator_suite, message.operator_public),
+        (message.authority_suite, message.authority_public),
+    ):
+        check_key(suite, public)
+        if len(public) > profile.key:
+            raise Rejected("key-too-long")
     key = SUITES[message.suite].generate_signing_key(core.rng)
     identity = Identity(
         ua=message.ua,

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
 from agents.handset.security_module import applications
-from agents.handset.security_module.core import MAX_OPEN_CALLS
 from agents.handset.security_module.definitions import SessionRecord
-from agents.handset.security_module.errors import ModuleError, TransitionRefused
+from agents.handset.security_module.errors import MemoryFull, ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import is_answerable, refuse, respond
 from agents.messages.air import Call, Prove
@@ -44,9 +43,11 @@ Level 06 would be checksum and ciphering alone, and let a sender who leaves the 
 def call(core: Core, definition: Definition) -> bytes:
     """Open a secure connection for *definition*'s resource; return the Call to send to its supplier.
 
-    Raises TransitionRefused when the life cycle does not allow it.
+    Raises TransitionRefused when the life cycle does not allow it, MemoryFull (``sessions-full``) when there
+    is no room for another session.
     """
     definition.state_after(ResourceEvent.AUTHENTICATE)
+    _check_room(core, definition)
     identity = core.owner()
     terms = Terms(
         protection=definition.protection,
@@ -65,7 +66,7 @@ def call(core: Core, definition: Definition) -> bytes:
         rng=core.rng,
     )
     core.calls.pop(definition.tar, None)
-    while len(core.calls) >= MAX_OPEN_CALLS:
+    while len(core.calls) >= core.profile.calls:
         core.calls.pop(next(iter(core.calls)))
     core.calls[definition.tar] = initiator
     return encode(Call(tar=definition.tar, opening=initiator.start()))
@@ -82,6 +83,7 @@ def prove(core: Core, message: Prove) -> bytes:
         raise Unproven("no-open-call")
     try:
         definition.state_after(ResourceEvent.AUTHENTICATE)
+        _check_room(core, definition)
         if message.tar not in core.calls:
             raise Unproven("no-open-call")
         # A proof that does not hold must not cost the call it claims to answer: it is tried on a copy.
@@ -125,6 +127,13 @@ def receive(core: Core, incoming: Incoming) -> bytes:
     taken = replace(definition, session=replace(session, received_counter=verdict.stored))
     result = applications.execute(core, taken, packet.data, incoming.now)
     return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=encode(result), keys=outward)
+
+
+def _check_room(core: Core, definition: Definition) -> None:
+    """Raise MemoryFull unless *definition*'s resource may have a session: its own, or one more."""
+    others = sum(1 for each in core.definitions.all() if each.session and each.tar != definition.tar)
+    if others >= core.profile.sessions:
+        raise MemoryFull("sessions-full", f"{others} sessions")
 
 
 def _why(definition: Definition) -> str:

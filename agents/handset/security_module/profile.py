@@ -1,0 +1,105 @@
+"""A module's profile: what its hardware can do, and how much of everything it takes at most.
+
+It is burnt in with the memory, before there is anybody to ask, and never changes; a module that was made
+without one has the standard one. All that anybody may send a module, or have it keep while it is powered, is
+bounded here or by the sizes of its memory (``memory``: so many resources, so many octets each); one too many
+is refused with a reason, or the oldest gives way, and never more than that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+
+from agents.handset.security_module.errors import ImageRejected
+from agents.handset.security_module.memory import Record
+from agents.handset.security_module.rights import RIGHTS, rights_mask
+from agents.handset.security_module.run_unit import DEFAULT_FUEL
+from agents.handset.security_module.wasm_shape import MAX_CODE_OCTETS
+from agents.messages.codec import MAX_KEY_OCTETS, Name, decode, encode, message
+from transport.errors import Rejected
+from transport.security.keyset import PROTECTIONS
+from transport.security.suites import SUITES
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.memory import Memory
+
+Names = Annotated[list[Name], Field(min_length=1, max_length=16)]
+MIN_BUFFER: Final = 2048
+MAX_BUFFER: Final = 1 << 16
+MAX_FUEL: Final = 1_000_000_000
+MAX_CHANNELS: Final = 7
+"""Of a terminal (TS 102 223 clause 8.7)."""
+MAX_SESSIONS: Final = 255
+
+
+@message(202)
+class Profile:
+    """What a module can do. Sizes in octets."""
+
+    suites: Names = field(default_factory=lambda: list(SUITES))
+    """The suites whose keys it can make and check."""
+    protections: Names = field(default_factory=lambda: list(PROTECTIONS))
+    """The algorithms that it can protect a session's packets with."""
+    rights: Annotated[int, Field(ge=0, lt=1 << 32)] = rights_mask(RIGHTS)
+    """The host functions that it has at all, as a bit map."""
+    sessions: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = MAX_SESSIONS
+    """How many resources may have a session at once."""
+    calls: Annotated[int, Field(ge=1, le=16)] = 2
+    """How many handshakes it keeps open; the oldest gives way."""
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 4
+    """How many links it keeps; the oldest gives way. Each has a timer of the terminal's."""
+    messages: Annotated[int, Field(ge=1, le=64)] = 4
+    """How many long messages it puts together at once; a sender may have half of them."""
+    buffer: Annotated[int, Field(ge=MIN_BUFFER, le=MAX_BUFFER)] = 8192
+    """Room for their parts; a sender may have three quarters of it, so that none crowds out another."""
+    proactive: Annotated[int, Field(ge=16, le=1024)] = 64
+    """How many commands may wait to be fetched; by default the longest response as messages, twice over."""
+    programme: Annotated[int, Field(ge=1, le=MAX_CODE_OCTETS)] = MAX_CODE_OCTETS
+    """The longest programme."""
+    fuel: Annotated[int, Field(ge=1, le=MAX_FUEL)] = DEFAULT_FUEL
+    """What a run may spend, in instructions, about."""
+    key: Annotated[int, Field(ge=32, le=MAX_KEY_OCTETS)] = MAX_KEY_OCTETS
+    """The longest public key."""
+
+    @property
+    def messages_per_sender(self) -> int:
+        """How many long messages one sender may have on their way."""
+        return max(1, self.messages // 2)
+
+    @property
+    def buffer_per_sender(self) -> int:
+        """How much room the parts of one sender may take."""
+        return self.buffer * 3 // 4
+
+    @property
+    def packet(self) -> int:
+        """The longest packet, however it comes: what its parts leave of the room they take."""
+        return self.buffer_per_sender * 133 // 140
+
+
+STANDARD: Final = Profile()
+
+
+def burn(memory: Memory, profile: Profile) -> None:
+    """Write *profile* into a memory that nobody has used yet."""
+    with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.PROFILE, encode(profile))
+
+
+def profile_of(memory: Memory) -> Profile:
+    """Return the profile in *memory*, the standard one where there is none; raise ImageRejected."""
+    octets = memory.get_record(Record.PROFILE)
+    return STANDARD if octets is None else _decoded(octets)
+
+
+@lru_cache(maxsize=16)
+def _decoded(octets: bytes) -> Profile:
+    """Return a profile once for all modules that have it."""
+    try:
+        return decode(octets, Profile)
+    except Rejected as rejection:
+        raise ImageRejected("corrupt-record", f"{Record.PROFILE}: {rejection.reason}") from None

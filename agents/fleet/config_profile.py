@@ -110,7 +110,7 @@ def _check_services(config: FleetConfig, place: str, group: Handsets, profile: P
         } | {f"the right {right!r}": right not in rights for right in service.rights}
         for what, lacks in lacking.items():
             if lacks:
-                yield f"{place}.services: {name} needs {what}, which its modules have not got"
+                yield f"{place}.services: {name} needs {what}, which its modules lack"
 
 
 def _expected(config: FleetConfig, group: Handsets) -> list[str]:

@@ -66,15 +66,15 @@ def test_another_profile_is_another_fleet(tmp_path: Path) -> None:
             [
                 "handsets[2].operator: its modules cannot use suite 'x25519' of their operator",
                 "handsets[2].operator: its modules cannot use suite 'x25519' of their operator's authority",
-                "handsets[2].services: loyalty needs the suite 'x25519', which its modules have not got",
+                "handsets[2].services: loyalty needs the suite 'x25519', which its modules lack",
             ],
         ),
         (
             'name = "small"\nrights = []\nprotections = ["aes-256"]',
             [
-                "handsets[2].services: account needs the protection 'aes-128', which its modules have not got",
-                "handsets[2].services: account needs the right 'hmac', which its modules have not got",
-                "handsets[2].services: loyalty needs the protection 'aes-128', which its modules have not got",
+                "handsets[2].services: account needs the protection 'aes-128', which its modules lack",
+                "handsets[2].services: account needs the right 'hmac', which its modules lack",
+                "handsets[2].services: loyalty needs the protection 'aes-128', which its modules lack",
             ],
         ),
         ('name = "small"\nsuites = []', ["profile[0].suites: must not be empty"]),

@@ -3,7 +3,9 @@
 A module's own word, signed, says which resources have ended by themselves: expired by a date that the
 operator's time has passed, exhausted by their last execution, or deleted by either because the reservation
 said so. Nothing else may differ. What does is a fault: the module holds what nobody reserved, lacks what it
-should have, or has it otherwise than it was told. Nothing here sends or stores anything.
+should have, or has it otherwise than it was told. The operator's books keep what they say of a resource with
+a fault; only one that nobody reserved is entered, as stray, so that it can be released. A module may say
+anything: whatever it says ends in findings. Nothing here sends or stores anything.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.errors import MessageRejected
+from agents.handset.security_module.memory import MAX_DEFINITIONS
 from agents.messages.air import Audited, AuditedResource
 from agents.messages.codec import decode
-from agents.subscriptions import ACTIVE, BLOCKED, EXHAUSTED, EXPIRED, HELD, RELEASED, RESERVED
+from agents.subscriptions import ACTIVE, BLOCKED, EXHAUSTED, EXPIRED, HELD, RELEASED, RESERVED, STRAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +50,8 @@ _STATES: Final[Mapping[str, tuple[frozenset[str], str]]] = {
 """By the state that the module says: which ones the subscription may have, and which it gets, if another."""
 _USABLE: Final = frozenset({"reserved", "loaded", "suspended"})
 """The states in which a resource has its supplier's key."""
+_IN_USE: Final = frozenset({RESERVED, ACTIVE})
+"""The states of a subscription whose resource may have run for the last time."""
 
 
 class Fault(NamedTuple):
@@ -92,7 +97,7 @@ class Reading:
             if entry.rsc_id <= self.after:
                 raise MessageRejected("audit-out-of-order")
             self.entries.append(entry)
-        if not page.complete and self.after == before:
+        if len(self.entries) > MAX_DEFINITIONS or (not page.complete and self.after == before):
             raise MessageRejected("audit-without-end")
         self.figures, self.turn, self.is_complete = page, turn, page.complete
 
@@ -101,42 +106,50 @@ def compare(
     reading: Reading,
     *,
     memory: int,
+    now: float,
     agreements: Mapping[bytes, Row],
     subscriptions: Mapping[str, Row],
 ) -> Findings:
     """Return what is to be said of the module whose DEF was read to its end.
 
-    *memory* is how many octets the authority says it has; *agreements* are the operator's by TAR,
-    *subscriptions* the module's by service.
+    *memory* is how many octets the authority says it has; *now* is the operator's time, and no module was
+    told a later one. *agreements* are the operator's by TAR, *subscriptions* the module's by service.
     """
-    figures, entries = reading.figures, reading.entries
-    findings = Findings()
-    if figures.size != memory or not figures.largest_free <= figures.free <= figures.size:
-        findings.faults.append(Fault("other-memory", ""))
-    findings.faults += _overlaps(entries)
+    told = min(reading.figures.signed_time, int(now))
+    findings = Findings(faults=[*_memory_faults(reading, memory), *_overlaps(reading.entries)])
     seen = set()
-    for entry in entries:
+    for entry in reading.entries:
         agreement = agreements.get(entry.tar)
-        known = subscriptions.get(entry.service)
-        if agreement is None or agreement["service"] != entry.service:
-            known = None
-        if known is None or known["state"] not in HELD:
+        service = agreement["service"] if agreement else ""
+        known = subscriptions.get(service)
+        is_held = known is not None and known["state"] in HELD
+        if known is None or not is_held or service != entry.service:
             findings.faults.append(Fault("unknown-resource", entry.service, entry.rsc_id))
+            if service and not is_held:
+                findings.states[service] = STRAY
             continue
-        seen.add(entry.service)
-        faults = [*_faults(entry, known, figures.signed_time)]
-        findings.faults += [Fault(what, entry.service, entry.rsc_id) for what in faults]
+        seen.add(service)
+        faults = [*_faults(entry, known, told)]
+        findings.faults += [Fault(what, service, entry.rsc_id) for what in faults]
         state = _STATES[entry.state][1] if not faults else ""
         if state and state != known["state"]:
-            findings.states[entry.service] = state
+            findings.states[service] = state
     for service, known in subscriptions.items():
         if known["state"] not in HELD or service in seen:
             continue
-        if _may_be_deleted(known, figures.signed_time):
+        if _may_be_deleted(known, told):
             findings.states[service] = RELEASED
         else:
             findings.faults.append(Fault("missing-resource", service, known["rsc_id"]))
     return findings
+
+
+def _memory_faults(reading: Reading, memory: int) -> Iterator[Fault]:
+    """Yield a fault if the module has not the memory it was registered with, or more room than it can."""
+    figures = reading.figures
+    taken = sum(_size(entry) for entry in reading.entries)
+    if figures.size != memory or not figures.largest_free <= figures.free <= figures.size - taken:
+        yield Fault("other-memory", "")
 
 
 def _overlaps(entries: list[AuditedResource]) -> Iterator[Fault]:
@@ -144,10 +157,14 @@ def _overlaps(entries: list[AuditedResource]) -> Iterator[Fault]:
     for entry in sorted(entries, key=lambda one: one.start):
         if entry.start < end:
             yield Fault("overlapping-resource", entry.service, entry.rsc_id)
-        end = max(end, entry.start + entry.code_size + entry.data_size)
+        end = max(end, entry.start + _size(entry))
 
 
-def _faults(entry: AuditedResource, known: Row, signed_time: int) -> Iterator[str]:
+def _size(entry: AuditedResource) -> int:
+    return entry.code_size + entry.data_size
+
+
+def _faults(entry: AuditedResource, known: Row, told: int) -> Iterator[str]:
     """Yield what is wrong with a resource that the operator knows."""
     for what, names in _TERMS.items():
         if any(getattr(entry, name) != known[name] for name in names):
@@ -158,18 +175,19 @@ def _faults(entry: AuditedResource, known: Row, signed_time: int) -> Iterator[st
     if entry.usable != (entry.state in _USABLE):
         yield "other-key"
     allowed, _ = _STATES.get(entry.state, (frozenset(), ""))
-    if known["state"] not in allowed or not _is_due(entry, signed_time):
+    if known["state"] not in allowed or not _is_due(entry, told):
         yield "other-state"
 
 
-def _is_due(entry: AuditedResource, signed_time: int) -> bool:
-    """Say whether a resource that says it has ended had reason to."""
+def _is_due(entry: AuditedResource, told: int) -> bool:
+    """Say whether a resource that says it has ended had reason to, the module having been *told* the time."""
     if entry.state == "expired":
-        return 0 < entry.expires_at <= signed_time
+        return 0 < entry.expires_at <= told
     return entry.state != "exhausted" or entry.executions_left == 0
 
 
-def _may_be_deleted(known: Row, signed_time: int) -> bool:
+def _may_be_deleted(known: Row, told: int) -> bool:
     """Say whether a resource that is gone may have been deleted by its date or its last execution."""
-    is_over = 0 < known["expires_at"] <= signed_time
-    return bool(known["at_end"] == DELETE and (known["executions"] >= 0 or is_over))
+    is_over = 0 < known["expires_at"] <= told
+    may_be_used_up = known["executions"] >= 0 and known["state"] in _IN_USE
+    return bool(known["at_end"] == DELETE and (may_be_used_up or is_over))

@@ -8,10 +8,10 @@ repetition with its first answer: nothing is carried out twice.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.errors import MessageRejected, Refusal
-from agents.messages.air import OPERATOR_COMMANDS, Answer, Audit, Audited, OperatorCommand
+from agents.messages.air import OPERATOR_COMMANDS, Answer, Audit, Audited, OperatorCommand, Release
 from agents.messages.codec import decode, encode
 from agents.messages.inside import LookUp, ModuleRecord
 from agents.messages.signed import Purpose, Signed, sign
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from agents.store.registry import Row
     from bus.frame import TraceContext
 
+BAD_ANSWER: Final = "bad-answer"
+"""The reason that stands for an answer which the module signed, and which says nothing."""
+UNKNOWN_RESOURCE: Final = "unknown-resource"
+"""The module's reason for refusing a command about a resource that it does not have."""
+
 
 class Answered(NamedTuple):
     """A command that its module has answered: for which order, in which turn, and the module's word."""
@@ -41,8 +46,13 @@ class Answered(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why the module refused; empty when it did not."""
-        return self.answer.reason if isinstance(self.answer, Answer) else ""
+        """Why the module refused; empty when it did not.
+
+        One that has no such resource any more is where a release was to bring it: that is no refusal.
+        """
+        reason = self.answer.reason if isinstance(self.answer, Answer) else ""
+        is_gone = isinstance(self.command, Release) and reason == UNKNOWN_RESOURCE
+        return "" if is_gone else reason
 
 
 class Commands:
@@ -153,15 +163,29 @@ class Commands:
             raise MessageRejected("answer-of-another")
         verify(signed, Purpose.ANSWER, module)
         command: OperatorCommand = decode(decode(row["octets"], Signed).body, *OPERATOR_COMMANDS)
-        expected = (Answer, Audited) if isinstance(command, Audit) else (Answer,)
         return Answered(
             do=row["kind"],
             ua=row["ua"],
             service=row["service"],
             command=command,
             turn=row["counter"],
-            answer=decode(signed.body, *expected),
+            answer=_word(signed.body, command),
         )
+
+
+def _word(body: bytes, command: OperatorCommand) -> Answer | Audited:
+    """Return the module's word on *command*, which it signed.
+
+    What is none counts as a refusal: asked again, the module would say it again, and for ever.
+    """
+    bad = Answer(reason=BAD_ANSWER, rsc_id=0)
+    try:
+        word = decode(body, Answer, Audited)
+    except MessageRejected:
+        return bad
+    if isinstance(word, Answer) and word.reason:
+        return word
+    return word if isinstance(word, Audited) == isinstance(command, Audit) else bad
 
 
 def verify(signed: Signed, purpose: Purpose, module: Row) -> None:

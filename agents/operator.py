@@ -26,6 +26,7 @@ from agents.subscriptions import (
     REFUSED,
     RELEASED,
     RESERVED,
+    STRAY,
     SUBSCRIBED,
     TOLD,
     Renewal,
@@ -36,7 +37,7 @@ from agents.subscriptions import (
 from transport.security import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from agents.announcer import Announcer
     from agents.commands import Answered
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
 FIRST_TAR: Final = 0xA00001
 """The first agreed service's TAR; the next ones follow. From memory of TS 101 220 annex D: 000001 to AFFFFF
 are the card issuer's to allocate, and our operator is the issuer."""
+
+_TO_SUPPLIERS: Final[Mapping[str, str]] = {RESERVED: ACTIVE, STRAY: RELEASED}
+"""What a state of ours is to a supplier: one that it has yet to be given is active to it, once it is, and
+what nobody reserved is not its own."""
 
 
 class Zone(NamedTuple):
@@ -239,8 +244,7 @@ class Operator(Role):
 
     async def _tell_supplier(self, ua: str, service: str, trace: TraceContext) -> None:
         row = self._subscriptions.require(ua, service)
-        # A resource that the supplier has yet to be given is active to it, once it is.
-        state = row["state"] if row["state"] != RESERVED else ACTIVE
+        state = _TO_SUPPLIERS.get(row["state"], row["state"])
         changed = ResourceChanged(ua=ua, service=service, state=state, turn=row["turn"])
         await self.desk.link.ask(self._agreement(service)["supplier"], changed, Done, trace=trace)
         await self._subscriptions.change(ua, service, told=row["turn"])
@@ -258,7 +262,8 @@ class Operator(Role):
     async def _audit(self, ordered: Ordered) -> bytes:
         """Ask a module what it holds; take over what has ended by itself, and let the suppliers know.
 
-        Raises Refusal (``audit-mismatch``) when it is not as we left it: the log says what.
+        Raises Refusal (``audit-mismatch``) when it is not as we left it: the log says what. A release gets
+        the operator out of that.
         """
         ua, trace = ordered.order.ua, ordered.trace
         async with self._turns.of(ua):
@@ -267,13 +272,14 @@ class Operator(Role):
             while not reading.is_complete:
                 command = Audit(after=reading.after)
                 answered = await self._commands.carry_out("audit", ua, "", command, trace)
-                assert isinstance(answered.answer, Audited), "what refuses an audit raises"
+                assert isinstance(answered.answer, Audited), "what is not refused is answered with one"
                 reading.take(answered.answer, answered.turn)
             known = self._subscriptions.of(ua, (row["service"] for row in self._agreements.rows()))
             module = await self._commands.module(ua, trace)
             findings = compare(
                 reading,
                 memory=module["memory"],
+                now=self.desk.clock.now(),
                 agreements={row["tar"]: row for row in self._agreements.rows()},
                 subscriptions=known,
             )
@@ -287,7 +293,7 @@ class Operator(Role):
             )
             self.log.info("module.audited", ua=ua, resources=len(reading.entries), **zone)
             for service, state in findings.states.items():
-                self.log.info("subscription.ended", ua=ua, service=service, state=state)
+                self.log.info("subscription.changed", ua=ua, service=service, state=state)
             await self._catch_up(ua, known, trace)
         for fault in findings.faults:
             self.log.warning("audit.mismatch", ua=ua, **fault._asdict())

@@ -2,8 +2,11 @@
 
 A subscription follows its resource in the module, but for what only the module can know: that an execution
 was the last one, or that a date has come. That it learns from an audit (see ``audits``), and until then a
-subscription says ``active`` of a resource that has ended by itself. What the module was told of a resource
-(sizes, key, rights, limits) is kept with the subscription: the agreement may be another one by now.
+subscription says ``active`` of a resource that has ended by itself, and the module refuses what is ordered
+for it. However far books and module are apart, an audit brings the books up to date with everything that may
+happen, and a release ends the rest: there is nothing in a module that the operator could not be rid of. What
+the module was told of a resource (sizes, key, rights, limits) is kept with the subscription: the agreement
+may be another one by now.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from agents.store.registry import Row
     from bus.clock import Clock
 
-SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED, RELEASED, REFUSED = (
+SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED, RELEASED, REFUSED, STRAY = (
     "subscribed",
     "reserved",
     "active",
@@ -33,9 +36,11 @@ SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED, RELEASED, REFUSED = (
     "exhausted",
     "released",
     "refused",
+    "stray",
 )
 HELD: Final = frozenset({RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED})
-"""The states in which the module holds a resource for the subscription."""
+"""The states in which the module holds a resource for the subscription. In ``stray`` it holds one that is
+nobody's: an audit found it, and the books knew of none."""
 
 # What an order needs and makes of a subscription. An order that finds its end already reached is done: the
 # one that reached it may have been stopped before it could say so.
@@ -46,7 +51,7 @@ BEFORE: Final[Mapping[str, frozenset[str]]] = {
     "unblock": frozenset({BLOCKED}),
     # Not of a blocked one: if its date has passed meanwhile, the module would have it of use again.
     "renew": frozenset({RESERVED, ACTIVE, EXPIRED, EXHAUSTED}),
-    "release": HELD,
+    "release": HELD | {STRAY},
 }
 AFTER: Final[Mapping[str, str]] = {
     "reserve": RESERVED,
@@ -57,10 +62,12 @@ AFTER: Final[Mapping[str, str]] = {
     "release": RELEASED,
 }
 BEYOND: Final[Mapping[str, frozenset[str]]] = {
-    "reserve": HELD,
+    # Who has one that has ended needs to hear so: what helps is to renew or to release it.
+    "reserve": frozenset({RESERVED, ACTIVE, BLOCKED}),
     "activate": frozenset({ACTIVE}),
     "block": frozenset({BLOCKED}),
-    "unblock": frozenset({ACTIVE}),
+    # Reserved, where the supplier has yet to be given it.
+    "unblock": frozenset({RESERVED, ACTIVE}),
     # A renewal counts from when it is ordered: ordered twice it is done twice, which comes to the same.
     "renew": frozenset(),
     "release": frozenset({RELEASED}),
@@ -68,6 +75,9 @@ BEYOND: Final[Mapping[str, frozenset[str]]] = {
 """Where a subscription already stands when the order has been carried out before."""
 TOLD: Final = frozenset({"block", "unblock", "renew", "release"})
 """The orders that the supplier is told of, once the module has carried them out."""
+
+_MOST_SECONDS: Final = 1 << 32
+_MOST_EXECUTIONS: Final = (1 << 31) - 1
 
 _BLANK: Final[Mapping[str, Any]] = {
     "reason": "",
@@ -99,12 +109,16 @@ class Renewal(NamedTuple):
 
     @classmethod
     def parse(cls, octets: bytes) -> Self:
-        """Read what ``encode`` wrote. Raises Refusal for what it did not."""
+        """Read what ``encode`` wrote. Raises Refusal for what it did not, or no resource can be given."""
         try:
             for_s, executions = map(int, octets.decode().split())
         except ValueError:
             raise Refusal("bad-renewal") from None
-        return cls(for_s, executions)
+        renewal = cls(for_s, executions)
+        is_possible = 0 <= for_s <= _MOST_SECONDS and 0 <= executions <= _MOST_EXECUTIONS
+        if not is_possible or renewal.encode() != octets:
+            raise Refusal("bad-renewal")
+        return renewal
 
 
 def end_of(agreement: Row, now: float) -> int:
@@ -151,16 +165,23 @@ class Subscriptions:
     def is_done(self, do: str, ua: str, service: str) -> bool:
         """Say whether the order *do* finds its end already reached. Raises Refusal where it may not be."""
         subscription = self._rows.get(ua, service)
-        state = subscription["state"] if subscription else "none"
-        if state not in BEYOND[do] and state not in BEFORE[do]:
-            raise Refusal(f"subscription-{state}")
-        return state in BEYOND[do]
+        return is_beyond(do, subscription["state"] if subscription else "none")
 
     async def change(self, ua: str, service: str, **changes: Any) -> None:
         """Change what is known of a subscription, and keep the rest; return when that is durable."""
         known = self._rows.get(ua, service) or _BLANK
         names = {"ua": ua, "service": service, "changed_at": self._clock.now()}
         await self._rows.put({**known, **changes, **names})
+
+
+def is_beyond(do: str, state: str) -> bool:
+    """Say whether a subscription in *state* has the end of the order *do* behind it already.
+
+    Raises Refusal (``subscription-…``) where the order can neither begin nor have ended.
+    """
+    if state not in BEYOND[do] and state not in BEFORE[do]:
+        raise Refusal(f"subscription-{state}")
+    return state in BEYOND[do]
 
 
 def after_answer(
@@ -173,9 +194,9 @@ def after_answer(
     if reason:
         # Things stay as they were, but for a subscription that never got its resource.
         return {"reason": reason} | ({"state": REFUSED} if do == "reserve" else {})
-    changes = {"reason": "", "state": AFTER[do], "rsc_id": rsc_id, "turn": turn}
+    changes = {"reason": "", "state": AFTER[do], "turn": turn}
     if isinstance(command, Reserve):
-        changes |= {"reserved_turn": turn, "told": 0, "activated": 0, **_terms(command)}
+        changes |= {"rsc_id": rsc_id, "reserved_turn": turn, "told": 0, "activated": 0, **_terms(command)}
     elif isinstance(command, (Unblock, Renew)) and not activated:
         changes |= {"state": RESERVED}
     if isinstance(command, Renew):

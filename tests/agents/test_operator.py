@@ -8,13 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents import link as link_module
 from agents.errors import Refusal
+from agents.handset.security_module.core import Core
+from agents.handset.security_module.definitions import Definition, DefinitionTable
 from agents.handset.security_module.life_cycle import ResourceState
+from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.module import INS_GET_DATA, PROPRIETARY
 from agents.identity import certify_module
-from agents.messages.air import MANAGER_TAR, Reserve, Subscribe
+from agents.messages.air import MANAGER_TAR, Answer, Audit, Reserve, Subscribe
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, ModuleRecord, Refused, ResourceChanged
 from agents.messages.signed import Purpose, Signed, sign
@@ -23,7 +27,7 @@ from agents.randomness import make_rng
 from agents.store.tables import SUBSCRIPTIONS
 from bus.frame import Bearer, Frame
 from bus.topics import Events, Inbox, ShortMessageFrom, ShortMessageTo
-from tests.agents.role_kit import SUBJECTS, TRACE, Kit, Puppet, open_kit
+from tests.agents.role_kit import PATIENCE_S, SUBJECTS, TRACE, Kit, Puppet, open_kit
 from transport.apdu import CommandApdu, ResponseApdu
 from transport.concatenation import Reassembler, split
 from transport.secured_packet import SecurityParameters, decode_command, encode_command
@@ -747,3 +751,319 @@ async def test_orders_of_the_operator_are_nobody_elses(desks: Desks) -> None:
     event = await desks.kit.order("release", "account", agent="other")
     assert (event.result, event.reason) == ("refused", "unknown-service")
     assert desks.resources() == [("account", ResourceState.RESERVED)]
+
+
+# RENEW
+
+
+def definition(desks: Desks, service: str = "account") -> Definition:
+    """Return what the first module's DEF says of its resource."""
+    found = desks.kit.cell.phones[desks.kit.ua()].module.definitions.by_service(service)
+    assert found is not None
+    return found
+
+
+async def renew(desks: Desks, argument: bytes = b"0 0") -> tuple[str, str]:
+    """Order a renewal; return how that ended."""
+    event = await desks.kit.order("renew", "account", argument=argument)
+    return event.result, event.reason
+
+
+async def test_a_renewal_gives_other_limits_from_now_on(desks: Desks) -> None:
+    """So many seconds, so many executions; the supplier is told that its resource is active."""
+    kit = desks.kit
+    await kit.take("subscribe", "reserve", "activate")
+    desks.bank.questions.clear()
+    before = int(kit.clock.now())
+    assert await renew(desks, b"60 5") == ("ok", "")
+    renewed = definition(desks)
+    assert 0 <= renewed.expires_at - before - 60 < PATIENCE_S
+    assert renewed.executions_left == 5
+    (question,) = desks.bank.questions
+    assert question.message == ResourceChanged(ua=kit.ua(), service="account", state="active", turn=2)
+    assert await renew(desks, b"0 6") == ("ok", "")
+    assert (definition(desks).expires_at, definition(desks).executions_left) == (0, 6)
+
+
+async def test_a_renewal_that_names_nothing_gives_what_was_agreed(desks: Desks) -> None:
+    """The agreed lifetime begins anew, and so does the agreed count."""
+    kit = desks.kit
+    await ask(desks.bank, agree("account", lifetime=1000, executions=3))
+    await kit.take("subscribe", "reserve")
+    first = definition(desks)
+    assert await renew(desks, b"0 5") == ("ok", "")
+    assert await renew(desks) == ("ok", "")
+    assert definition(desks).executions_left == 3
+    assert 0 <= definition(desks).expires_at - first.expires_at < PATIENCE_S
+
+
+async def test_what_is_renewed_before_it_is_active_still_has_to_be_activated(desks: Desks) -> None:
+    """The supplier learns of its resource by the activation, whatever came before."""
+    kit = desks.kit
+    await kit.take("subscribe", "reserve")
+    assert await renew(desks, b"60 5") == ("ok", "")
+    assert desks.states() == {"reserved": 1}
+    await kit.take("activate")
+    assert desks.states() == {"active": 1}
+
+
+async def test_a_renewal_ordered_twice_is_done_twice(desks: Desks) -> None:
+    """It counts from when it is ordered; what was under way when its answer got lost is settled before."""
+    kit = desks.kit
+    await kit.take("subscribe", "reserve", "activate")
+    desks.lose_reports(1)
+    assert (await renew(desks, b"0 5"))[0] == "failed"
+    assert await renew(desks, b"0 7") == ("ok", "")
+    assert [signed.counter for _, signed in desks.commands()] == [1, 2, 2, 3]
+    assert definition(desks).executions_left == 7
+
+
+@pytest.mark.parametrize("argument", [b"", b"60", b"-1 0", b"0 9999999999", b"\xff"], ids=repr)
+async def test_a_renewal_that_says_nothing_is_refused(desks: Desks, argument: bytes) -> None:
+    """The module hears nothing of it, and things stay as they are."""
+    await desks.kit.take("subscribe", "reserve")
+    assert await renew(desks, argument) == ("refused", "bad-renewal")
+    assert len(desks.commands()) == 1
+    assert desks.states() == {"reserved": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (["subscribe"], "subscription-subscribed"),
+        (["subscribe", "reserve", "block"], "subscription-blocked"),
+        (["subscribe", "reserve", "release"], "subscription-released"),
+    ],
+    ids=["not-reserved", "blocked", "released"],
+)
+async def test_a_renewal_that_the_state_does_not_allow_is_refused(
+    desks: Desks, before: list[str], reason: str
+) -> None:
+    """What is blocked is unblocked first; what is not there is reserved."""
+    await desks.kit.take(*before)
+    assert await renew(desks) == ("refused", reason)
+
+
+# COMPACT, AUDIT
+
+
+async def rewrite(desks: Desks, change: Callable[[Definition], Definition | None]) -> None:
+    """Have a mishap change what the first module's DEF says of the account, or take it out."""
+    kit = desks.kit
+    memory = Memory.from_pages(await kit.pages.load(kit.ua()))
+    table = DefinitionTable(memory)
+    changed = change(definition(desks))
+    with memory.transaction() as transaction:
+        table.remove(transaction, definition(desks).rsc_id)
+        if changed is not None:
+            table.put(transaction, changed)
+    await kit.pages.save(kit.ua(), memory.take_changes())
+    kit.cell.phones[kit.ua()].module = await kit.boot(kit.ua())
+
+
+def exhausted(one: Definition) -> Definition:
+    """Return the resource after its last execution."""
+    return replace(one, state=ResourceState.EXHAUSTED, executions_left=0, supplier_public=b"")
+
+
+async def audit(desks: Desks) -> tuple[str, str]:
+    """Order an audit; return how that ended."""
+    event = await desks.kit.order("audit")
+    return event.result, event.reason
+
+
+async def test_a_compaction_puts_the_resources_together(desks: Desks) -> None:
+    """What lay behind a hole lies in its place; subscriptions and suppliers have nothing to do with it."""
+    kit = desks.kit
+    for service in ("account", "loyalty"):
+        await kit.take("subscribe", "reserve", service=service)
+    first = definition(desks)
+    await kit.take("release")
+    assert definition(desks, "loyalty").start == first.end
+    desks.bank.questions.clear()
+    event = await kit.order("compact")
+    assert (event.result, event.reason) == ("ok", "")
+    assert definition(desks, "loyalty").start == first.start
+    assert desks.states() == {"released": 1, "reserved": 1}
+    assert desks.bank.questions == []
+
+
+async def test_an_audit_finds_what_was_left(desks: Desks) -> None:
+    """Nothing changes, nobody is told; how much room there is is known from then on."""
+    kit = desks.kit
+    assert kit.operator().zones() == []
+    await kit.take("subscribe", "reserve", "activate")
+    desks.bank.questions.clear()
+    assert await audit(desks) == ("ok", "")
+    module = kit.cell.phones[kit.ua()].module
+    (zone,) = kit.operator().zones()
+    assert zone == (module.definitions.free_octets(), module.definitions.largest_free())
+    assert desks.states() == {"active": 1}
+    assert desks.bank.questions == []
+
+
+async def test_a_full_module_is_audited_in_several_pages(desks: Desks) -> None:
+    """Each page is a command of its own, and asks on behind the one before."""
+    kit = desks.kit
+    services = [f"service-{number}" for number in range(9)]
+    for service in services:
+        await ask(desks.bank, agree(service))
+        await kit.take("subscribe", "reserve", service=service)
+    assert await audit(desks) == ("ok", "")
+    asked = [decode(signed.body, Audit).after for _, signed in desks.commands()[len(services) :]]
+    assert len(asked) > 1
+    assert asked[0] == 0
+    assert asked == sorted(set(asked))
+
+
+async def test_an_audit_that_was_interrupted_begins_anew(desks: Desks) -> None:
+    """The page that was lost is settled with the same octets, and then everything is asked for again."""
+    await desks.kit.take("subscribe", "reserve")
+    desks.lose_reports(1)
+    assert (await audit(desks))[0] == "failed"
+    assert desks.kit.operator().zones() == []
+    assert await audit(desks) == ("ok", "")
+    assert [signed.counter for _, signed in desks.commands()] == [1, 2, 2, 3]
+
+
+async def test_what_ended_by_itself_is_known_after_an_audit(desks: Desks) -> None:
+    """Before, it is active in the books; then it has ended, and the supplier is told once."""
+    kit = desks.kit
+    await ask(desks.bank, agree("account", executions=3))
+    await kit.take("subscribe", "reserve", "activate")
+    desks.bank.questions.clear()
+    await rewrite(desks, exhausted)
+    event = await kit.order("block", "account")
+    assert (event.result, event.reason) == ("refused", "block-when-exhausted")
+    assert desks.states() == {"active": 1}
+    for _ in range(2):
+        assert await audit(desks) == ("ok", "")
+        assert desks.states() == {"exhausted": 1}
+    (question,) = desks.bank.questions
+    assert question.message == ResourceChanged(ua=kit.ua(), service="account", state="exhausted", turn=3)
+    assert await renew(desks) == ("ok", "")
+    assert definition(desks).executions_left == 3
+    assert desks.states() == {"active": 1}
+
+
+async def test_what_has_ended_is_not_reserved_again(desks: Desks) -> None:
+    """It is there, and of no use: who orders a reservation hears why, and renews it."""
+    await ask(desks.bank, agree("account", executions=3))
+    await desks.kit.take("subscribe", "reserve")
+    await rewrite(desks, exhausted)
+    assert await audit(desks) == ("ok", "")
+    event = await desks.kit.order("reserve", "account")
+    assert (event.result, event.reason) == ("refused", "subscription-exhausted")
+
+
+async def test_a_supplier_that_did_not_hear_is_told_by_the_next_audit(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The books know, the supplier is silent: failed; the next audit finds nothing new and tells it."""
+    monkeypatch.setattr(link_module, "REPLY_TIMEOUT_S", 0.05)
+    await ask(desks.bank, agree("account", executions=3))
+    await desks.kit.take("subscribe", "reserve", "activate")
+    await rewrite(desks, exhausted)
+    desks.bank.says = lambda _question: None
+    assert await audit(desks) == ("failed", "no-answer")
+    assert desks.states() == {"exhausted": 1}
+    monkeypatch.undo()
+    desks.bank.says = lambda _question: Done()
+    desks.bank.questions.clear()
+    assert await audit(desks) == ("ok", "")
+    assert [type(question.message) for question in desks.bank.questions] == [ResourceChanged]
+
+
+async def test_what_deleted_itself_makes_room_for_another_subscription(desks: Desks) -> None:
+    """Taken for released, and so it can be subscribed to again."""
+    kit = desks.kit
+    await ask(desks.bank, agree("account", executions=1, at_end="delete"))
+    await kit.take("subscribe", "reserve", "activate")
+    await rewrite(desks, lambda _one: None)
+    event = await kit.order("block", "account")
+    assert (event.result, event.reason) == ("refused", "unknown-resource")
+    assert await audit(desks) == ("ok", "")
+    assert desks.states() == {"released": 1}
+    await kit.take("subscribe", "reserve", "activate")
+    assert desks.states() == {"active": 1}
+
+
+async def test_what_is_not_as_it_was_left_is_a_mismatch(desks: Desks) -> None:
+    """Refused; the log says what; the books stay; a release gets out of it."""
+    kit = desks.kit
+    await kit.take("subscribe", "reserve", "activate")
+    await rewrite(desks, lambda one: replace(one, rights=frozenset({"time"}), rsc_id=5))
+    with capture_logs() as logs:
+        assert await audit(desks) == ("refused", "audit-mismatch")
+    said = [
+        (entry["what"], entry["service"], entry["rsc_id"], entry["log_level"])
+        for entry in logs
+        if entry["event"] == "audit.mismatch"
+    ]
+    assert said == [
+        ("other-resource", "account", 5, "warning"),
+        ("other-rights", "account", 5, "warning"),
+    ]
+    assert desks.states() == {"active": 1}
+    await kit.take("release")
+    assert desks.resources() == []
+    assert await audit(desks) == ("ok", "")
+
+
+async def test_a_resource_that_got_lost_can_be_released(desks: Desks) -> None:
+    """The module lacks what the books hold: a mismatch; the release finds it done, and tells the supplier."""
+    kit = desks.kit
+    await kit.take("subscribe", "reserve", "activate")
+    await rewrite(desks, lambda _one: None)
+    assert await audit(desks) == ("refused", "audit-mismatch")
+    desks.bank.questions.clear()
+    await kit.take("release")
+    assert desks.states() == {"released": 1}
+    (question,) = desks.bank.questions
+    assert question.message == ResourceChanged(ua=kit.ua(), service="account", state="released", turn=3)
+
+
+async def test_a_resource_that_nobody_reserved_can_be_released(desks: Desks) -> None:
+    """A module comes back as it was before a release: the audit finds it stray, and only a release helps."""
+    kit = desks.kit
+    await kit.take("subscribe", "reserve", "activate")
+    pages = await kit.pages.load(kit.ua())
+    await kit.take("release")
+    await kit.pages.save(kit.ua(), pages)
+    kit.cell.phones[kit.ua()].module = await kit.boot(kit.ua())
+    assert await audit(desks) == ("refused", "audit-mismatch")
+    assert desks.states() == {"stray": 1}
+    for do in ("reserve", "activate", "block", "unblock"):
+        event = await kit.order(do, "account")
+        assert (event.result, event.reason) == ("refused", "subscription-stray")
+    await kit.take("subscribe")
+    assert desks.states() == {"stray": 1}
+    await kit.take("release")
+    assert desks.resources() == []
+    assert await audit(desks) == ("ok", "")
+    await kit.take("subscribe", "reserve")
+    assert desks.states() == {"reserved": 1}
+
+
+async def test_a_module_with_nothing_to_say_ends_an_audit(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It signs an answer that answers nothing: refused, and the next order goes its way."""
+    honest = Core.sign
+
+    def lie(core: Core, body: bytes, **terms: Any) -> bytes:
+        return honest(core, encode(Answer(reason="", rsc_id=0)), **terms) if body else b""
+
+    monkeypatch.setattr(Core, "sign", lie)
+    assert await audit(desks) == ("refused", "bad-answer")
+    monkeypatch.undo()
+    await desks.kit.take("subscribe", "reserve")
+    assert await audit(desks) == ("ok", "")
+    assert [signed.counter for _, signed in desks.commands()] == [1, 2, 3]
+
+
+async def test_an_audit_needs_no_agreement(desks: Desks) -> None:
+    """A module without a resource is audited as well, and one that the authority does not know is not."""
+    assert await audit(desks) == ("ok", "")
+    event = await desks.kit.order("audit", ua=desks.kit.ua(2))
+    assert (event.result, event.reason) == ("refused", "unknown-module")

@@ -1,0 +1,207 @@
+"""An operator at a desk without a broker: what it sends to the module is in the module's hands at once.
+
+Store, keys and module are real. ``Air`` is in the place of the network, so that a test can lose, keep and
+change what is answered; ``Suppliers`` take note of what they are told.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+
+from agents.commands import Commands
+from agents.errors import Unanswered
+from agents.handset.security_module.core import Identity
+from agents.handset.security_module.memory import Memory, Record
+from agents.identity import RoleKeys, certify_module
+from agents.messages.codec import decode, encode
+from agents.messages.inside import Done
+from agents.messages.orders import Order
+from agents.messages.signed import Purpose, Signed, sign
+from agents.operator import Operator
+from agents.randomness import make_rng
+from agents.role import Desk, Ordered
+from agents.store.database import open_store
+from agents.store.registry import Registry
+from agents.store.tables import AGREEMENTS, OPERATOR
+from agents.subscriptions import SUBSCRIBED, Subscriptions
+from bus.actor import ActorGroup
+from bus.clock import SystemClock
+from bus.counters import Counters
+from tests.agents.module_kit import SERVICE, TAR, UA, Market, manage
+from tests.agents.role_kit import TRACE
+from transport.security.certificates import Role
+from transport.security.suites import SUITES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from agents.commands import Answered
+    from agents.store.group_commit import GroupCommit
+    from bus.frame import TraceContext
+
+KEYS = RoleKeys.make(name="mno", role=Role.OPERATOR, suite="x25519", rng=make_rng(1, "desk/mno"))
+AUTHORITY = RoleKeys.make(name="root", role=Role.AUTHORITY, suite="x25519", rng=make_rng(1, "desk/root"))
+
+
+class Air:
+    """Carries commands to the module and its answers back."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.sent: list[bytes] = []
+        """What was sent to the module, in its order."""
+        self.lost = 0
+        """How many of the next answers are lost: the module has taken the command."""
+        self.change: Callable[[bytes], bytes] = lambda answer: answer
+        """What is made of an answer on its way."""
+
+    async def manage(self, ua: str, data: bytes, *, trace: TraceContext) -> bytes:
+        """Bring a command to the module; return its answer, as an exchange does."""
+        assert (ua, trace) == (UA, TRACE)
+        self.sent.append(data)
+        answer = manage(self.market.card, data).data
+        if self.lost:
+            self.lost -= 1
+            raise Unanswered(ua)
+        return self.change(answer)
+
+
+class Suppliers:
+    """Whoever the operator asks anything."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    async def ask(self, name: str, question: object, *_expected: object, trace: TraceContext) -> Done:
+        """Take note of what is said."""
+        assert (name, trace) == ("bank", TRACE)
+        self.told.append(question)
+        return Done()
+
+
+class Office:
+    """The operator's desk, and the module at the other end of its air."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = SystemClock()
+        self.market = Market()
+        self.market.operator.key = KEYS.signing
+        self.market.card.now = self.clock.now()
+        self.market.personalise()
+        self.air = Air(self.market)
+        self.suppliers = Suppliers()
+        self.kept: list[Answered] = []
+
+    async def keep(self, answered: Answered) -> None:
+        """Take note of an answer that is kept."""
+        self.kept.append(answered)
+
+    @asynccontextmanager
+    async def commands(self) -> AsyncIterator[Commands]:
+        """Open what the operator knows of its modules and commands; the module is known."""
+        async with self._store() as store:
+            commands = Commands(self.desk(), store, authority="root", keep=self.keep)
+            await commands.load()
+            if not commands.modules.get(UA):
+                await commands.modules.put(self.module())
+            yield commands
+
+    @asynccontextmanager
+    async def operator(self, *, lifetime: int = 0, executions: int = -1) -> AsyncIterator[Operator]:
+        """Open the operator; the module is known, and has subscribed to the account, which is agreed."""
+        async with self.commands():
+            pass
+        async with self._store() as store:
+            await Registry(store, AGREEMENTS).put(self._agreement(lifetime, executions))
+            await Subscriptions(store, self.clock).change(UA, SERVICE, state=SUBSCRIBED)
+            yield await Operator.open(self.desk(), store, authority="root")
+
+    def _agreement(self, lifetime: int, executions: int) -> dict[str, Any]:
+        asked = self.market.supplier.reserve()
+        return {
+            "service": SERVICE,
+            "supplier": "bank",
+            "number": asked.supplier_number,
+            "suite": asked.suite,
+            "forms": " ".join(asked.forms),
+            "public_key": asked.supplier_public,
+            "tar": TAR,
+            "code_size": asked.code_size,
+            "data_size": asked.data_size,
+            "rights": asked.rights,
+            "expires_at": 0,
+            "lifetime": lifetime,
+            "executions": executions,
+            "at_end": asked.at_end,
+            "bearers": "sms",
+            "server": b"",
+            "protection": asked.protection,
+            "agreed_at": self.clock.now(),
+        }
+
+    @asynccontextmanager
+    async def _store(self) -> AsyncIterator[GroupCommit]:
+        async with open_store(self.directory / "mno.db", OPERATOR) as store:
+            yield store
+
+    def desk(self) -> Desk:
+        """Return the desk: who works at it has nobody but the module and the suppliers."""
+        log = structlog.get_logger()
+        nobody: Any = None
+        return Desk(
+            fleet="office",
+            keys=KEYS,
+            directory=nobody,
+            client=nobody,
+            link=cast("Any", self.suppliers),
+            console=nobody,
+            clock=self.clock,
+            rng=make_rng(1, "desk"),
+            counters=Counters(),
+            log=log,
+            group=ActorGroup(log=log, counters=Counters()),
+            exchange=cast("Any", self.air),
+        )
+
+    def module(self) -> dict[str, Any]:
+        """Return what the authority says of the module."""
+        certificate = certify_module(
+            UA, self.market.module_suite, self.market.public, issuer=AUTHORITY, now=self.clock.now()
+        )
+        return {
+            "ua": UA,
+            "certificate": certificate.encode(),
+            "memory": self.market.size,
+            "suites": "p256 x25519",
+            "command_counter": 0,
+            "request_counter": 0,
+            "request_window": 0,
+            "free": 0,
+            "largest_free": 0,
+            "audited_at": 0.0,
+        }
+
+    def order(self, do: str, argument: bytes = b"") -> Ordered:
+        """Return an order about the module and, if it is about one, the account."""
+        service = "" if do in {"audit", "compact"} else SERVICE
+        order = Order(run=1, do=do, ua=UA, service=service, argument=argument)
+        return Ordered(order=order, trace=TRACE)
+
+    def says(self, body: bytes, answer: bytes, **changes: Any) -> bytes:
+        """Return *body* signed by the module in the place of its *answer*: it may say anything."""
+        record = Memory.from_pages(self.market.card.pages.items()).get_record(Record.IDENTITY)
+        assert record is not None
+        identity = decode(record, Identity)
+        terms: dict[str, Any] = {
+            "purpose": Purpose.ANSWER,
+            "target": KEYS.name,
+            "counter": decode(answer, Signed).counter,
+            "signer": UA,
+            "key": SUITES[identity.suite].load_signing_key(identity.private),
+        }
+        return encode(sign(body, **(terms | changes)))

@@ -183,8 +183,11 @@ class Supplier(Role):
         if row is None or message.turn <= row["turn"]:
             await self._resources.settled()
             return Done()
-        # Whatever it became, its session is gone from the module; what was loaded is only lost by a release.
-        changes: dict[str, Any] = {"session": None, "counter": 0, "turn": message.turn}
+        changes: dict[str, Any] = {"turn": message.turn}
+        # What takes a resource out of use takes its session too; what was loaded is only lost by a release.
+        # One that was in use all the time, and has been renewed, still has its session.
+        if message.state != ACTIVE or row["barred"]:
+            changes |= {"session": None, "counter": 0}
         if message.state == RELEASED:
             changes |= {"state": RELEASED, "barred": ""}
         elif message.state in BARS:

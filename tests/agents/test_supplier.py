@@ -248,6 +248,36 @@ async def test_changes_are_stored(given: Given, state: str, row: tuple[str, str]
     assert stored(given.kit, "state, barred, session") == [(*row, None)]
 
 
+@pytest.mark.parametrize("state", ["blocked", "expired", "exhausted"])
+async def test_what_the_operator_says_has_ended_is_not_used(given: Given, state: str) -> None:
+    """Refused for just that, without asking the module; of use again, what was missing before is missing."""
+    kit = given.kit
+    await given.tell(activate(kit))
+    await given.tell(changed(kit, state))
+    assert await invoke(kit) == ("refused", state)
+    seen = len(kit.events)
+    await call(kit, encode(Call(tar=TAR, opening=bytes(50))))
+    event = await kit.event("serve", after=seen)
+    assert (event.result, event.reason) == ("refused", state)
+    assert messages_to_module(kit) == 0
+    await given.tell(changed(kit, "active", turn=3))
+    assert await invoke(kit) == ("refused", "not-loaded")
+
+
+@pytest.mark.parametrize("state", ["", "reserved", "stray", "refused", "Blocked"], ids=repr)
+async def test_a_state_that_is_none_is_refused(given: Given, state: str) -> None:
+    """What the supplier cannot make anything of changes nothing; an operator hears so."""
+    kit = given.kit
+    await given.tell(activate(kit))
+    if not state:
+        with pytest.raises(ValueError, match="state"):
+            changed(kit, state)
+        return
+    with pytest.raises(Refusal, match="unknown-state"):
+        await given.tell(changed(kit, state))
+    assert stored(kit, "state, barred, turn") == [("active", "", 1)]
+
+
 async def test_old_news_are_none(given: Given) -> None:
     """What was said of an earlier turn, and comes again or late, changes nothing any more."""
     kit = given.kit
@@ -450,6 +480,34 @@ async def test_a_blocked_resource_is_used_again_after_it_was_served_again(served
     assert await invoke(served) == ("refused", "no-session")
     await served.take("serve")
     assert await invoke(served) == ("ok", "")
+
+
+async def test_a_renewal_does_not_disturb_who_uses_the_resource(served: Kit) -> None:
+    """Renewed while it is in use, it has its session still, and the next counter follows the last."""
+    before = stored(served, "state, personal, session, counter")
+    event = await served.order("renew", "account", argument=b"0 5")
+    assert (event.result, event.reason) == ("ok", "")
+    assert stored(served, "state, personal, session, counter") == before
+    assert await invoke(served) == ("ok", "")
+    definition = served.cell.phones[served.ua()].module.definitions.by_service("account")
+    assert definition is not None
+    assert definition.executions_left == 4
+
+
+async def test_a_resource_that_was_used_up_is_renewed_and_served_again(served: Kit) -> None:
+    """The last execution takes the session; a supplier that nobody told finds so, and is served again."""
+    before = stored(served, "state, personal")
+    await served.order("renew", "account", argument=b"0 1")
+    assert await invoke(served) == ("ok", "")
+    assert (await invoke(served))[0] == "failed"
+    assert await invoke(served) == ("refused", "no-session")
+    await served.take("audit", service="")
+    assert await invoke(served) == ("refused", "exhausted")
+    await served.order("renew", "account", argument=b"0 5")
+    assert await invoke(served) == ("refused", "no-session")
+    await served.take("serve")
+    assert await invoke(served) == ("ok", "")
+    assert stored(served, "state, personal") == before
 
 
 async def test_a_released_resource_is_gone_until_it_is_given_again(served: Kit) -> None:

@@ -180,14 +180,26 @@ class Runner:
         self, index: int, step: Step, left: Iterator[tuple[str, str]], outcomes: list[Outcome]
     ) -> None:
         for ua, service in left:
-            # A handset that was switched off has forgotten what it was told of the time: it is told again.
-            outcome = None if step.do is Verb.SET_CLOCK else self._ledger.outcome(index + 1, ua, service)
-            if outcome is None:
+            outcome = self._ledger.outcome(index + 1, ua, service)
+            if outcome is None or self._is_forgotten(index, ua):
                 started = self._around.clock.now()
                 outcome = await self._one(index, step, ua, service, started)
                 await self._ledger.keep(index + 1, outcome, started=started)
             outcomes.append(outcome)
             self._progress.advance(index)
+
+    def _is_forgotten(self, index: int, ua: str) -> bool:
+        """Say whether a handset has to be told again what step *index* told it in an earlier launch.
+
+        Switched off since, it has forgotten what it was told of the time; of that, the last word counts.
+        """
+        steps = self._around.config.steps
+        if steps[index].do is not Verb.SET_CLOCK:
+            return False
+        later = (
+            number for number, step in enumerate(steps, 1) if step.do is Verb.SET_CLOCK and number > index + 1
+        )
+        return all(self._ledger.outcome(number, ua, "") is None for number in later)
 
     async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:
         target = _Target(

@@ -48,6 +48,8 @@ MAX_TPDU: Final = 200
 """More than any SMS-DELIVER has, and less than an ENVELOPE can hold."""
 SET_CLOCK: Final = "set-clock"
 """The order to a handset to be wrong about the time; its argument is by how many seconds, in decimal."""
+MOST_SECONDS: Final = 1 << 40
+"""More than any handset is wrong by."""
 REMEMBERED: Final = 48
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 
@@ -222,7 +224,11 @@ class Phone(Actor[Post]):
 
     async def _set_clock(self, order: Order, trace: TraceContext) -> None:
         """Tell the module another time from now on: off by as many seconds as the order says."""
-        self._slot.clock_off_s = int(order.argument)
+        off_s = _seconds(order.argument)
+        if off_s is None:
+            await self._event(order, trace, result="refused", reason="bad-argument")
+            return
+        self._slot.clock_off_s = off_s
         await self._event(order, trace, result="ok")
 
     def _take(self, frame: Frame) -> Order:
@@ -313,6 +319,15 @@ def _whole(shown: Iterable[str]) -> list[str]:
         else:
             texts.append(text)
     return texts
+
+
+def _seconds(argument: bytes) -> int | None:
+    """Return how many seconds an order says, or None if it says none that can be."""
+    try:
+        seconds = int(argument)
+    except ValueError:
+        return None
+    return seconds if abs(seconds) < MOST_SECONDS else None
 
 
 def _report(response: ResponseApdu) -> SmsDeliverReport:

@@ -407,6 +407,40 @@ async def test_a_use_ends_with_its_result(market: Kit) -> None:
     assert (event.result, event.reason) == ("refused", "application-refused")
 
 
+async def test_a_handset_tells_its_module_the_time_it_was_set_to(market: Kit) -> None:
+    """A day ahead the module suspends what a date will end; right again, it has seen that day anyway."""
+    await market.take("personalise")
+    await market.take("subscribe", "reserve", service="loyalty")
+    event = await market.order("renew", "loyalty", argument=b"3600 0")
+    assert event.result == "ok"
+    module = market.cell.phones[market.ua()].module
+    for off_s, state in (
+        (b"0", "reserved"),
+        (b"-86400", "reserved"),
+        (b"86400", "suspended"),
+        (b"0", "suspended"),
+    ):
+        event = await market.order("set-clock", agent=market.ua(), argument=off_s)
+        assert (event.result, event.reason) == ("ok", "")
+        await market.take("subscribe", service="loyalty")
+        (definition,) = module.definitions.all()
+        assert (off_s, definition.state) == (off_s, state)
+
+
+@pytest.mark.parametrize(
+    "argument", [b"", b"noon", b"1.5", b"\xff", b"1" + bytes(1), b"9" * 13, b"-" + b"9" * 5000], ids=repr
+)
+async def test_a_clock_is_not_set_to_what_is_no_time(kit: Kit, argument: bytes) -> None:
+    """Refused, with a reason; the handset goes by the time that it had, and goes on."""
+    phone = await kit.handset()
+    event = await kit.order("set-clock", agent=kit.ua(), argument=argument)
+    assert (event.result, event.reason) == ("refused", "bad-argument")
+    event = await kit.order("set-clock", agent=kit.ua(), argument=b"60")
+    assert event.result == "ok"
+    await phone.idle()
+    assert kit.counters.snapshot()["crashes"] == {}
+
+
 @pytest.mark.parametrize(
     ("do", "stranger", "reason"),
     [("subscribe", "other", "not-from-the-console"), ("dance", "", "unknown-order")],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.errors import FleetError
+from agents.handset.security_module.module import SecurityModule
 from agents.handset.slot import Slot
 from agents.store.tables import PAGES
 from bus.capture import Capture, Layer, merge
@@ -16,9 +17,24 @@ from transport.toolkit import Envelope, Tag
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agents.handset.security_module.memory import Memory
     from agents.handset.site import Site
+    from transport.security.suites import Rng
 
 TERMINAL_PROFILE = bytes.fromhex("8010000000")
+
+
+class Listening(SecurityModule):
+    """A module that keeps what it is told of the time."""
+
+    def __init__(self, memory: Memory, *, rng: Rng) -> None:
+        super().__init__(memory, rng=rng)
+        self.told: list[float] = []
+
+    def process(self, command: bytes, now: float) -> bytes:
+        """Process."""
+        self.told.append(now)
+        return super().process(command, now)
 
 
 async def slot_of(kit: Kit, site: Site | None = None) -> Slot:
@@ -53,6 +69,21 @@ async def test_after_a_reboot_the_module_is_as_it_was_stored(kit: Kit) -> None:
     await slot.reboot()
     assert slot.module is not before
     assert slot.module.ua is None
+
+
+async def test_the_module_is_told_the_handsets_time(kit: Kit) -> None:
+    """The clock's, and as far off as the handset is: a module has no other."""
+    slot = await slot_of(kit)
+    listening = slot.module = Listening.blank(32_768, rng=kit.rng("listening"))
+    assert isinstance(listening, Listening)
+    begun = kit.clock.now()
+    for off_s in (0, 86_400, -86_400):
+        slot.clock_off_s = off_s
+        await slot.transmit(TERMINAL_PROFILE)
+    ended = kit.clock.now()
+    assert all(
+        begun <= now - off_s <= ended for now, off_s in zip(listening.told, (0, 86_400, -86_400), strict=True)
+    )
 
 
 async def test_what_happened_in_the_module_is_noted(kit: Kit) -> None:

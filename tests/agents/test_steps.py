@@ -18,16 +18,21 @@ from agents.fleet.steps import Runner
 from agents.messages.codec import encode
 from agents.messages.orders import Event, Order
 from agents.store.tables import FLEET
+from bus.clock import SystemClock
 from bus.frame import Bearer
 from bus.topics import Events, Orders
 from tests.agents.fleet_kit import fleet_config, surroundings
-from tests.agents.role_kit import TRACE
+from tests.agents.role_kit import TRACE, open_kit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
 
     from agents.fleet.config import FleetConfig
     from agents.fleet.report import StepReport
+    from bus.address import BrokerAddress
     from bus.frame import Frame, TraceContext
     from tests.agents.role_kit import Kit
 
@@ -102,9 +107,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(kit: Kit, steps: str, *, window: int = 128) -> AsyncIterator[Stage]:
+async def open_stage(
+    kit: Kit, steps: str, *, window: int = 128, edit: tuple[str, str] = ("", "")
+) -> AsyncIterator[Stage]:
     """Open a stage for a config with these steps."""
-    config = fleet_config(kit.directory, steps, name=kit.fleet)
+    config = fleet_config(kit.directory, steps, name=kit.fleet, edit=edit)
     ledger = Ledger(await kit.store("fleet", FLEET))
     await ledger.load()
     watched = Watched()
@@ -129,12 +136,16 @@ async def open_stage(kit: Kit, steps: str, *, window: int = 128) -> AsyncIterato
         ("serve", "ua"),
         ("block", "mno"),
         ("unblock", "mno"),
+        ("renew", "mno"),
         ("release", "mno"),
+        ("compact", "mno"),
+        ("audit", "mno"),
+        ("set-clock", "ua"),
     ],
 )
 async def test_each_order_goes_to_the_agent_whose_business_it_is(kit: Kit, do: str, agent: str) -> None:
     """Factory, supplier, operator or the handset itself; every target once."""
-    async with open_stage(kit, step(do)) as stage:
+    async with open_stage(kit, step(do, "by_s = 60" if do == "set-clock" else "")) as stage:
         report, outcomes = await stage.runner.play(0)
         targets = stage.config.targets(stage.config.steps[0])
         assert sorted((order.ua, order.service) for _, order in stage.orders) == sorted(targets)
@@ -153,6 +164,70 @@ async def test_an_application_is_run_by_its_user_or_its_supplier(kit: Kit, by: s
         for who, order in stage.orders:
             assert who == (order.ua if agent == "ua" else agent)
             assert order.argument == (bytes.fromhex("010000000105") if by == "user" else b"")
+
+
+@pytest.mark.parametrize(
+    ("do", "more", "argument"),
+    [
+        ("renew", "", b"0 0"),
+        ("renew", "for_s = 60", b"60 0"),
+        ("renew", "executions = 5", b"0 5"),
+        ("renew", "for_s = 60\nexecutions = 5", b"60 5"),
+        ("set-clock", "by_s = -86400", b"-86400"),
+        ("set-clock", "by_s = 0", b"0"),
+        ("release", "", b""),
+    ],
+)
+async def test_an_order_says_what_its_step_says(kit: Kit, do: str, more: str, argument: bytes) -> None:
+    """Limits in seconds and executions, a clock's error; an order that needs nothing says nothing."""
+    async with open_stage(kit, step(do, more)) as stage:
+        await stage.runner.play(0)
+        assert {order.argument for _, order in stage.orders} == {argument}
+
+
+async def test_a_wait_orders_nobody_anything(
+    broker: BrokerAddress, fleet: str, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """Simulated time passes, as much as the step says; waited once, it is not waited for again."""
+    steps = step("wait", "for_s = 60")
+    async with (
+        open_kit(broker, fleet, tmp_path, log, clock=SystemClock(2000.0)) as kit,
+        open_stage(kit, steps, edit=("[broker]", "[air]\nspeed = 2000.0\n\n[broker]")) as stage,
+    ):
+        begun = kit.clock.now()
+        report, outcomes = await stage.runner.play(0)
+        assert kit.clock.now() - begun >= 60
+        (outcome,) = outcomes.outcomes
+        assert (outcome.ua, outcome.service, outcome.result) == ("", "", Result.OK)
+        assert outcome.latency_s >= 60
+        assert (report.targets, report.ok, report.expected) == (1, 1, False)
+        assert stage.progress.advanced == 1
+        again, outcomes = await stage.runner.play(0)
+        assert outcomes.outcomes == [outcome]
+        assert again.ok == 1
+        assert stage.orders == []
+
+
+async def test_a_handset_is_told_again_what_it_has_forgotten(kit: Kit) -> None:
+    """Switched off it forgets the time that it was told: the last word is said again, and no other."""
+    steps = "".join(
+        (
+            step("set-clock", "by_s = 86400"),
+            step("set-clock", 'handsets = ["city"]\nby_s = 0'),
+            step("set-clock", 'handsets = ["coast"]\nby_s = -60'),
+            step("set-clock", 'handsets = ["coast"]\nby_s = -90'),
+        )
+    )
+    async with open_stage(kit, steps) as stage:
+        for index in range(3):
+            await stage.runner.play(index)
+        stage.orders.clear()
+        for index in range(4):
+            report, _ = await stage.runner.play(index)
+            assert report.ok == report.targets
+        groups = dict(stage.config.handset_addresses())
+        told = sorted((groups[order.ua], order.argument) for _, order in stage.orders)
+        assert told == [("city", b"0"), ("city", b"0"), ("coast", b"-60"), ("coast", b"-90")]
 
 
 async def test_outcomes_are_what_the_agents_say(kit: Kit) -> None:

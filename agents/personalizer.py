@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from agents.console import COMMAND, RESPONSE
 from agents.errors import MessageRejected, Refusal, Unanswered
-from agents.handset.security_module.module import INS_GET_DATA, INS_STORE_DATA, PROPRIETARY
 from agents.handset.security_module.personalisation import LAST_BLOCK
 from agents.messages.codec import decode, encode
 from agents.messages.contact import Personalise
@@ -18,7 +17,15 @@ from agents.role import Role
 from bus.frame import Bearer, Frame
 from bus.topics import Contact, ContactReply
 from transport import apdu
-from transport.apdu import CommandApdu, ResponseApdu
+from transport.apdu import (
+    INS_GET_DATA,
+    INS_GET_RESPONSE,
+    INS_STORE_DATA,
+    INTERINDUSTRY,
+    PROPRIETARY,
+    CommandApdu,
+    ResponseApdu,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +111,9 @@ class Personalizer(Role):
         response = ResponseApdu()
         for number, block in enumerate(blocks):
             last = LAST_BLOCK if number == len(blocks) - 1 else 0
-            command = CommandApdu(cla=PROPRIETARY, ins=INS_STORE_DATA, p1=last, p2=number, data=block)
+            command = CommandApdu(
+                cla=PROPRIETARY, ins=INS_STORE_DATA, p1=last, p2=number, data=block, expected=256
+            )
             response = await self._transmit(ua, command, trace)
             if not response.is_good:
                 break
@@ -112,9 +121,14 @@ class Personalizer(Role):
             # A run that was stopped between the module and the register left it so.
             command = CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA, expected=256)
             response = await self._transmit(ua, command, trace)
+        octets = response.data
+        while response.remaining is not None:
+            command = CommandApdu(cla=INTERINDUSTRY, ins=INS_GET_RESPONSE, expected=response.remaining)
+            response = await self._transmit(ua, command, trace)
+            octets += response.data
         if not response.is_good:
             raise Refusal(f"status-word-{response.status:04x}")
-        return response.data
+        return octets
 
     async def _transmit(self, ua: str, command: CommandApdu, trace: TraceContext) -> ResponseApdu:
         reference = self.desk.rng(8)

@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from transport.errors import ApduRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HEADER_OCTETS: Final = 4
 MAX_DATA: Final = 255
 
-# Status words: ISO/IEC 7816-4 clause 5.6; 91xx of TS 102 221 clause 14.1.2.
+# Classes and instructions: TS 102 221 clause 10.1; the last two of GlobalPlatform clause 11.
+INTERINDUSTRY: Final = 0x00
+PROPRIETARY: Final = 0x80
+INS_TERMINAL_PROFILE: Final = 0x10
+INS_FETCH: Final = 0x12
+INS_TERMINAL_RESPONSE: Final = 0x14
+INS_VERIFY_PIN: Final = 0x20
+INS_MANAGE_CHANNEL: Final = 0x70
+INS_SELECT: Final = 0xA4
+INS_READ_BINARY: Final = 0xB0
+INS_READ_RECORD: Final = 0xB2
+INS_GET_RESPONSE: Final = 0xC0
+INS_ENVELOPE: Final = 0xC2
+INS_UPDATE_BINARY: Final = 0xD6
+INS_UPDATE_RECORD: Final = 0xDC
+INS_STATUS: Final = 0xF2
+INS_GET_DATA: Final = 0xCA
+INS_STORE_DATA: Final = 0xE2
+INSTRUCTIONS: Final[Mapping[int, str]] = {
+    INS_TERMINAL_PROFILE: "TERMINAL PROFILE",
+    INS_FETCH: "FETCH",
+    INS_TERMINAL_RESPONSE: "TERMINAL RESPONSE",
+    INS_VERIFY_PIN: "VERIFY PIN",
+    INS_MANAGE_CHANNEL: "MANAGE CHANNEL",
+    INS_SELECT: "SELECT",
+    INS_READ_BINARY: "READ BINARY",
+    INS_READ_RECORD: "READ RECORD",
+    INS_GET_RESPONSE: "GET RESPONSE",
+    INS_ENVELOPE: "ENVELOPE",
+    INS_UPDATE_BINARY: "UPDATE BINARY",
+    INS_UPDATE_RECORD: "UPDATE RECORD",
+    INS_STATUS: "STATUS",
+    INS_GET_DATA: "GET DATA",
+    INS_STORE_DATA: "STORE DATA",
+}
+
+# Status words: TS 102 221 clause 10.2.1; 61xx and 6Cxx: ISO/IEC 7816-4 clause 5.6.
 SW_OK: Final = 0x9000
 SW_PROACTIVE: Final = 0x9100
 """OK, and a proactive command of as many octets as the low octet says waits to be fetched."""
+SW_MORE_DATA: Final = 0x6100
+"""OK so far, and as many octets as the low octet says (00: 256 or more) wait for GET RESPONSE."""
+SW_RETRIES_LEFT: Final = 0x63C0
 SW_WRONG_LENGTH: Final = 0x6700
+SW_CHANNEL_NOT_SUPPORTED: Final = 0x6881
+SW_SECURE_MESSAGING_NOT_SUPPORTED: Final = 0x6882
+SW_INCOMPATIBLE_FILE: Final = 0x6981
+SW_SECURITY_STATUS_NOT_SATISFIED: Final = 0x6982
+SW_REFERENCE_INVALIDATED: Final = 0x6984
 SW_CONDITIONS_NOT_SATISFIED: Final = 0x6985
+SW_NO_FILE_SELECTED: Final = 0x6986
 SW_WRONG_DATA: Final = 0x6A80
 SW_FILE_NOT_FOUND: Final = 0x6A82
+SW_RECORD_NOT_FOUND: Final = 0x6A83
+SW_WRONG_P1_P2: Final = 0x6A86
+SW_LENGTH_AGAINST_P1_P2: Final = 0x6A87
+SW_REFERENCE_NOT_FOUND: Final = 0x6A88
 SW_WRONG_PARAMETERS: Final = 0x6B00
+SW_EXACT_LENGTH: Final = 0x6C00
+"""Nothing was done: Le has to be what the low octet says (00: 256)."""
 SW_INS_NOT_SUPPORTED: Final = 0x6D00
 SW_CLA_NOT_SUPPORTED: Final = 0x6E00
 SW_TECHNICAL_PROBLEM: Final = 0x6F00
@@ -90,10 +144,15 @@ class ResponseApdu:
 
     @property
     def is_good(self) -> bool:
-        """Whether the command was done, with or without a proactive command that waits."""
-        return self.status == SW_OK or self.proactive_length is not None
+        """Whether the command was done, with or without something that waits to be brought."""
+        return self.status == SW_OK or self.status & 0xFF00 in (SW_PROACTIVE, SW_MORE_DATA)
 
     @property
     def proactive_length(self) -> int | None:
         """How many octets a FETCH will bring, or None when nothing waits."""
         return self.status & 0xFF if self.status & 0xFF00 == SW_PROACTIVE else None
+
+    @property
+    def remaining(self) -> int | None:
+        """How many octets a GET RESPONSE will bring at most, or None when none wait."""
+        return (self.status & 0xFF or 256) if self.status & 0xFF00 == SW_MORE_DATA else None

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module.module import (
-    CBMID_ENTRIES,
+from agents.handset.security_module.files import CBMID_ENTRIES, USIM_AID
+from agents.handset.terminal import Subscriber, answer
+from bus.capture import Layer
+from bus.errors import BrokerLost
+from bus.frame import Bearer, Frame
+from bus.topics import ShortMessageFrom
+from transport.apdu import (
     INS_FETCH,
     INS_READ_BINARY,
     INS_SELECT,
     INS_TERMINAL_RESPONSE,
     INTERINDUSTRY,
     PROPRIETARY,
+    CommandApdu,
 )
-from agents.handset.terminal import Subscriber, answer
-from bus.capture import Layer
-from bus.errors import BrokerLost
-from bus.frame import Bearer, Frame
-from bus.topics import ShortMessageFrom
-from transport.apdu import CommandApdu
 from transport.cell_broadcast import MessageFilter
 from transport.errors import Rejected
 from transport.sms.tpdu import SmsSubmit
@@ -41,6 +41,7 @@ SUBMIT_ATTEMPTS: Final = 8
 SUBMIT_TIMEOUT_S: Final = 5.0
 """How long a handset waits for the network's word on a short message before it sends it again."""
 _CBMID_PATH: Final = bytes.fromhex("7FFF6F48")
+_SELECT_BY_NAME: Final = 0x04
 _SELECT_FROM_MF: Final = 0x08
 _NO_ANSWER: Final = 0x0C
 
@@ -80,10 +81,9 @@ class Serving:
 
     async def read_filter(self) -> None:
         """Read from EF.CBMID which broadcasts the module wants (TS 31.102 clause 4.2.20)."""
-        select = CommandApdu(
-            cla=INTERINDUSTRY, ins=INS_SELECT, p1=_SELECT_FROM_MF, p2=_NO_ANSWER, data=_CBMID_PATH
-        )
-        await self._slot.transmit(select.encode())
+        for p1, data in ((_SELECT_BY_NAME, USIM_AID), (_SELECT_FROM_MF, _CBMID_PATH)):
+            select = CommandApdu(cla=INTERINDUSTRY, ins=INS_SELECT, p1=p1, p2=_NO_ANSWER, data=data)
+            await self._slot.transmit(select.encode())
         read = CommandApdu(cla=INTERINDUSTRY, ins=INS_READ_BINARY, expected=2 * CBMID_ENTRIES)
         self.filter = MessageFilter.parse((await self._slot.transmit(read.encode())).data)
 

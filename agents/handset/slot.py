@@ -6,9 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agents.handset.security_module.core import MAX_NOTES
-from agents.handset.security_module.module import INS_ENVELOPE, PROPRIETARY
 from bus.capture import Layer
-from transport.apdu import CommandApdu, ResponseApdu
+from transport.apdu import INS_ENVELOPE, PROPRIETARY, CommandApdu, ResponseApdu
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Note
@@ -37,7 +36,7 @@ class Slot:
 
     async def envelope(self, envelope: Envelope) -> ResponseApdu:
         """Tell the module of an event."""
-        command = CommandApdu(cla=PROPRIETARY, ins=INS_ENVELOPE, data=envelope.encode())
+        command = CommandApdu(cla=PROPRIETARY, ins=INS_ENVELOPE, data=envelope.encode(), expected=256)
         return await self.transmit(command.encode())
 
     async def transmit(self, command: bytes) -> ResponseApdu:

@@ -202,7 +202,8 @@ class Card:
 
     def transmit(self, ins: int, data: bytes = b"", *, p1: int = 0, p2: int = 0) -> ResponseApdu:
         """Give the module one command of its own class."""
-        return self.transmit_octets(CommandApdu(cla=PROPRIETARY, ins=ins, p1=p1, p2=p2, data=data).encode())
+        command = CommandApdu(cla=PROPRIETARY, ins=ins, p1=p1, p2=p2, data=data, expected=256)
+        return self.transmit_octets(command.encode())
 
     def store_data(self, message: bytes) -> ResponseApdu:
         """Give the module a message in blocks; return what it said to the last one it took."""

@@ -9,7 +9,7 @@ import pytest
 
 from agents import personalizer as personalizer_module
 from agents.console import COMMAND, RESPONSE
-from agents.handset.security_module.module import INS_GET_DATA, INS_STORE_DATA, PROPRIETARY
+from agents.handset.security_module.module import SecurityModule
 from agents.handset.security_module.personalisation import LAST_BLOCK
 from agents.messages.codec import decode
 from agents.messages.inside import LookUp, ModuleRecord, Refused, Register
@@ -19,7 +19,14 @@ from bus.frame import Bearer, Frame
 from bus.topics import Contact, ContactReply
 from tests.agents.role_kit import TRACE, open_kit
 from transport import apdu
-from transport.apdu import CommandApdu, ResponseApdu
+from transport.apdu import (
+    INS_GET_DATA,
+    INS_GET_RESPONSE,
+    INS_STORE_DATA,
+    PROPRIETARY,
+    CommandApdu,
+    ResponseApdu,
+)
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
@@ -125,6 +132,25 @@ async def test_the_authoritys_refusal_is_the_orders(kit: Kit) -> None:
     await kit.handset()
     event = await kit.order("personalise")
     assert (event.result, event.reason) == ("refused", "already-registered")
+
+
+class T0Module(SecurityModule):
+    """A real module behind a machine that has no room for Le in a command with data."""
+
+    def process(self, command: bytes, now: float) -> bytes:
+        """Pass a command on, without its Le if it has data."""
+        parsed = CommandApdu.parse(command)
+        return super().process(replace(parsed, expected=None).encode() if parsed.data else command, now)
+
+
+async def test_a_key_that_comes_in_pieces(kit: Kit) -> None:
+    """What one response has no room for, as the key of some suite may be, is asked for with GET RESPONSE."""
+    await kit.start("root", "factory")
+    phone = await kit.handset()
+    phone.module = T0Module.blank(32_768, rng=bytes)
+    await kit.take("personalise")
+    assert [command.ins for command in await commands(kit, 2)] == [INS_STORE_DATA, INS_GET_RESPONSE]
+    assert phone.module.ua == kit.ua()
 
 
 # The machine that holds the module

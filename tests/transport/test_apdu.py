@@ -131,7 +131,23 @@ def test_response_cut(octets: bytes) -> None:
 def test_proactive_length(status: int, length: int | None) -> None:
     """Only 91xx says that a proactive command waits, and how long it is (TS 102 221 clause 7.4.2.1)."""
     assert ResponseApdu(status=status).proactive_length == length
-    assert ResponseApdu(status=status).is_good is (length is not None or status == SW_OK)
+
+
+@pytest.mark.parametrize(
+    ("status", "length"), [(0x6100, 256), (0x6117, 0x17), (SW_OK, None), (0x9117, None), (0x6C17, None)]
+)
+def test_remaining(status: int, length: int | None) -> None:
+    """Only 61xx says that GET RESPONSE will bring more, and how much (ISO/IEC 7816-4 clause 5.6)."""
+    assert ResponseApdu(status=status).remaining == length
+
+
+@pytest.mark.parametrize(
+    ("status", "good"),
+    [(SW_OK, True), (0x9117, True), (0x6117, True), (0x6C17, False), (0x6F00, False), (0x9200, False)],
+)
+def test_good(status: int, good: bool) -> None:  # noqa: FBT001 -- a case
+    """9000, 91xx and 61xx say that the command was done, nothing else does."""
+    assert ResponseApdu(status=status).is_good is good
 
 
 def test_data_stays_out_of_repr() -> None:

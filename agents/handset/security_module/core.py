@@ -20,6 +20,7 @@ from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import ModuleState
 from agents.handset.security_module.memory import Record
 from agents.handset.security_module.profile import profile_of
+from agents.handset.security_module.selection import AT_RESET
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import (
     UA,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from agents.handset.security_module.memory import Memory, Transaction
     from agents.handset.security_module.menu import Dialogue
     from agents.messages.signed import Purpose
+    from transport.apdu import ResponseApdu
     from transport.security.handshake import Initiator
     from transport.security.suites import Rng, SigningKey
 
@@ -143,6 +145,7 @@ class Core:
         "selected",
         "turns",
         "uploads",
+        "waiting",
     )
 
     def __init__(self, memory: Memory, rng: Rng) -> None:
@@ -160,7 +163,9 @@ class Core:
         self.links: dict[tuple[bytes, str], Link] = {}
         self.parting: list[Link] = []
         self.filter = self._wanted()
-        self.selected = False
+        self.selected = AT_RESET
+        self.waiting: ResponseApdu | None = None
+        """The rest of a response, for GET RESPONSE."""
         self.notes: deque[Note] = deque(maxlen=MAX_NOTES)
         self.dialogue: Dialogue | None = None
         self.blocks = b""

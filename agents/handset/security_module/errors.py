@@ -9,6 +9,8 @@ wrong ends in one of these, and the module is then exactly as it was before::
     ├── TransitionRefused        the life cycle does not list this event in this state
     ├── ApplicationRefused       a programme that must not be loaded
     └── ExecutionFailed          a run that trapped, ran out of fuel or broke a rule of the ABI
+
+    CommandRefused               a command of the terminal's that is not done; status: the word that says why
 """
 
 from __future__ import annotations
@@ -43,3 +45,11 @@ class ApplicationRefused(ModuleError):
 
 class ExecutionFailed(ModuleError):
     """Raised when a run did not end well; the memory is as before it."""
+
+
+class CommandRefused(Exception):
+    """Raised when a command cannot be done; ``status`` is the status word of its response."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"{status:04X}")
+        self.status = status

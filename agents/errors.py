@@ -12,6 +12,7 @@ broker that does not serve is the bus floor's ``BusError``. What is left is told
     ├── Refusal                  another party said no; reason: its own code for why
     │   └── PacketRefused        a module did, with a status other than OK
     ├── Unanswered               a party stayed silent through every attempt
+    ├── NoProgramme              a file that is no application, or a source that makes none; sentences: why
     ├── ConfigError              a config file that cannot be run; sentences: what is wrong (exit code 2)
     └── FleetError               a run that cannot begin or go on; sentence: why (exit code 1)
 """
@@ -42,6 +43,14 @@ class ConfigError(AgentError):
         super().__init__("\n".join(self.sentences))
 
 
+class NoProgramme(AgentError):  # noqa: N818 -- a condition, as the field says it
+    """Raised when a file gives no programme; each of ``sentences`` names the file and says why."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        self.sentences = list(sentences)
+        super().__init__("\n".join(self.sentences))
+
+
 class FleetError(AgentError):
     """Raised when a run cannot begin or go on; ``sentence`` names the culprit and says what it lacks."""
 
@@ -50,7 +59,7 @@ class FleetError(AgentError):
         self.sentence = sentence
 
 
-class Unproven(AgentError):  # noqa: N818 -- a condition, as the field says it
+class Unproven(AgentError):  # noqa: N818 -- likewise
     """Raised when a message does not prove who sent it for whom; ``reason`` is one of a closed set."""
 
     def __init__(self, reason: str) -> None:

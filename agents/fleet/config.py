@@ -16,9 +16,10 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 
+from agents.applications.programmes import Programme
 from agents.errors import ConfigError
 from agents.fleet.addresses import MAX_GROUPS, ua_of
-from agents.fleet.config_checks import Programme, check_config, read_programmes, services_of
+from agents.fleet.config_checks import check_config, read_programmes, services_of
 from agents.fleet.config_errors import sentences_of
 from agents.fleet.config_profile import ProfileTable, profile_table
 from agents.fleet.config_tables import (

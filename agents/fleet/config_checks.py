@@ -6,14 +6,13 @@ of it is done without starting anything, so that ``otafleet check`` finds what a
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import wasmtime
-
+from agents.applications.programmes import Programme, read_programme
+from agents.applications.wording import refused, too_long
+from agents.errors import NoProgramme
 from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_profile import check_profiles
 from agents.fleet.step_checks import check_steps, holdings, unknown
@@ -24,23 +23,12 @@ from agents.handset.security_module.run_unit import check_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from agents.fleet.config import FleetConfig
     from agents.fleet.config_tables import Handsets, Named, Service
 
-WASM_MAGIC: Final = b"\0asm"
-MAX_APPLICATION_FILE: Final = 16 << 20
 RESERVED_NAMES: Final = frozenset({"console", "fleet", "modules", "personaliser", "personalizer"})
 """Names that the fleet gives to agents of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Programme:
-    """An application as a supplier loads it: WebAssembly, and its SHA-256 in hexadecimal."""
-
-    code: bytes = field(repr=False)
-    digest: str
 
 
 def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> list[str]:
@@ -59,31 +47,17 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
 
 def read_programmes(config: FleetConfig) -> tuple[dict[str, Programme], list[str]]:
     """Return the applications that can be read, by place in the file, and a problem for each other."""
+    read: dict[str, Programme] = {}
     programmes: dict[str, Programme] = {}
     problems = []
     for place, service in services_of(config):
+        name = service.application
         try:
-            code = _read_code(config.path.parent / service.application)
-        except OSError as error:
-            why = f"cannot read {service.application}: {(error.strerror or str(error)).lower()}"
-            problems.append(f"{place}.application: {why}")
-        except (wasmtime.WasmtimeError, ValueError) as error:
-            why = f"{service.application} is no WebAssembly: {_first_line(error)}"
-            problems.append(f"{place}.application: {why}")
-        else:
-            programmes[place] = Programme(code=code, digest=hashlib.sha256(code).hexdigest())
+            # Once for each file, whoever offers it: a source in C takes a while.
+            programmes[place] = read[name] = read.get(name) or read_programme(config.path.parent / name, name)
+        except NoProgramme as error:
+            problems += [f"{place}.application: {sentence}" for sentence in error.sentences]
     return programmes, problems
-
-
-def _read_code(path: Path) -> bytes:
-    if path.stat().st_size > MAX_APPLICATION_FILE:
-        raise ValueError(f"it has more than {MAX_APPLICATION_FILE} octets")
-    octets = path.read_bytes()
-    return octets if octets.startswith(WASM_MAGIC) else bytes(wasmtime.wat2wasm(octets))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def services_of(config: FleetConfig) -> Iterator[tuple[str, Service]]:
@@ -209,15 +183,13 @@ def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]
         programme = programmes.get(place)
         if programme is None:
             continue
+        name = service.application
         if len(programme.code) > service.code:
-            yield (
-                f"{place}.code: {service.application} has {len(programme.code)} octets"
-                f" and does not fit in {service.code}"
-            )
+            yield f"{place}.code: {too_long(name, len(programme.code), service.code)}"
         try:
             check_application(programme.code, rights=frozenset(service.rights), data_size=service.data)
         except ApplicationRefused as refusal:
-            yield f"{place}.application: {service.application} would be refused: {refusal}"
+            yield f"{place}.application: {refused(name, refusal)}"
 
 
 def _check_groups(config: FleetConfig) -> Iterator[str]:

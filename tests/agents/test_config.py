@@ -129,7 +129,7 @@ def test_no_file(tmp_path: Path) -> None:
     [
         (b"(module", "is no WebAssembly: expected `)`"),
         (b"\0asm junk", "would be refused: "),
-        (b"(module)", "would be refused: no-entry: personalise() -> i32"),
+        (b"(module)", "would be refused: it exports no function personalise() -> i32"),
     ],
 )
 def test_bad_application(octets: bytes, why: str, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_application_of_absurd_size(tmp_path: Path) -> None:
     with (tmp_path / "apps/account.wat").open("wb") as file:
         file.truncate(1 << 30)
     (told,) = sentences(path)
-    assert told.endswith("is no WebAssembly: it has more than 16777216 octets")
+    assert told.endswith("is no application: it has more than 16777216 octets")
 
 
 # ---- a good config ---------------------------------------------------------------------------------------

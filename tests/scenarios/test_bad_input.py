@@ -56,8 +56,8 @@ BAD_CONFIGS: Final = {
         "supplier[0].service[0].application: cannot read apps/acount.wat: no such file or directory",
     ),
     "application too large": (
-        (ACCOUNT, ACCOUNT.replace("1024", "432")),
-        "supplier[0].service[0].code: apps/account.wat has 433 octets and does not fit in 432",
+        (ACCOUNT, ACCOUNT.replace("1024", "336")),
+        "supplier[0].service[0].code: apps/account.wat has 337 octets and does not fit in 336",
     ),
     "right missing": (
         ('rights = ["hmac"]\n', ""),

@@ -1,8 +1,9 @@
 """What a supplier's own server knows about an application: its personal data, and what to expect of it.
 
 A back end is the counterpart of one application: ``account`` of ``configs/apps/account.wat``, ``loyalty`` of
-``configs/apps/loyalty.wat``. ``none`` serves an application that needs no personal data and whose answers are
-taken as they come. A new one is a class of the same shape and a row of ``BACKENDS``.
+``configs/apps/loyalty.wat``, ``otp`` of ``configs/apps/otp.c``. ``none`` serves an application that needs no
+personal data and whose answers are taken as they come. A new one is a class of the same shape and a row of
+``BACKENDS``. It has no clock: where an answer depends on the time, the argument carries it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 KEY_OCTETS: Final = 32
 ACCOUNT_DIGITS: Final = 16
 CHALLENGE_OCTETS: Final = 16
+PASSWORD_DIGITS: Final = 8
+PASSWORD_STEP_S: Final = 30
+TIME_OCTETS: Final = 8
+LONG_AGO_S: Final = 1 << 30
+"""In 2004, when no module was yet: a time before it is over for all of them."""
 
 
 class Backend(Protocol):
@@ -72,6 +78,33 @@ class Loyalty:
         return len(output) == len(bytes(4))
 
 
+class OneTimePassword:
+    """A key, and its passwords (RFC 6238) at each time; the supplier asks for those of long ago."""
+
+    def personal_data(self, rng: Rng) -> bytes:
+        """Return a key of 32 octets."""
+        return rng(KEY_OCTETS)
+
+    def argument(self, rng: Rng) -> bytes:
+        """Return a time whose password nobody takes any more: what answers it gives nothing away."""
+        return (int.from_bytes(rng(TIME_OCTETS), "big") % LONG_AGO_S).to_bytes(TIME_OCTETS, "big")
+
+    def holds(self, personal: bytes, argument: bytes, output: bytes) -> bool:
+        """Say whether *output* is the password of the time in *argument*."""
+        if len(argument) != TIME_OCTETS:
+            return False
+        step = int.from_bytes(argument, "big") // PASSWORD_STEP_S
+        return hmac.compare_digest(one_time_password(personal, step), output)
+
+
+def one_time_password(key: bytes, step: int) -> bytes:
+    """Return the password of a time step as digits: RFC 4226 section 5.3, with HMAC-SHA-256."""
+    mac = hmac.digest(key, step.to_bytes(8, "big"), hashlib.sha256)
+    offset = mac[-1] & 0xF
+    number = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFFFFFF
+    return f"{number % 10**PASSWORD_DIGITS:0{PASSWORD_DIGITS}}".encode()
+
+
 class Nothing:
     """Knows nothing about its application."""
 
@@ -89,6 +122,6 @@ class Nothing:
 
 
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType(
-    {"account": Account(), "loyalty": Loyalty(), "none": Nothing()}
+    {"account": Account(), "loyalty": Loyalty(), "otp": OneTimePassword(), "none": Nothing()}
 )
 """By the name that a config gives."""

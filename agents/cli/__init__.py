@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from agents.cli import application
 from agents.cli.broker import broker
 from agents.cli.fleet import check, up, write_report
 from agents.cli.module import inspect
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (up, check, inspect, broker):
     app.command()(command)
+app.add_typer(application.app)
 
 
 def main() -> None:

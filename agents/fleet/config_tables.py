@@ -125,6 +125,7 @@ class Backend(StrEnum):
 
     ACCOUNT = "account"
     LOYALTY = "loyalty"
+    OTP = "otp"
     NONE = "none"
 
 

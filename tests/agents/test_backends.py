@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import tomllib
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.backends import ACCOUNT_DIGITS, BACKENDS, CHALLENGE_OCTETS, KEY_OCTETS
+from agents.applications.programmes import read_programme
+from agents.backends import (
+    ACCOUNT_DIGITS,
+    BACKENDS,
+    CHALLENGE_OCTETS,
+    KEY_OCTETS,
+    LONG_AGO_S,
+    PASSWORD_STEP_S,
+    TIME_OCTETS,
+    one_time_password,
+)
 from agents.fleet.config import Backend
 from agents.handset.security_module.run_unit import Entry, HostServices, call, load
 from agents.randomness import make_rng
-from tests.agents.role_kit import programme
+from tests.agents.role_kit import APPS, programme
 
+VECTORS = Path(__file__).parent / "vectors"
 RNG = make_rng(1, "backends")
 SIZES = {"account": 256, "loyalty": 64}
 RIGHTS = {"account": {"hmac"}, "loyalty": set[str]()}
@@ -70,6 +85,50 @@ def test_loyalty_and_its_application_understand_each_other() -> None:
     _, output = run("loyalty", data, "invoke", question)
     assert output == bytes(4)
     assert backend.holds(personal, question, output)
+
+
+def test_otp_and_its_application_understand_each_other() -> None:
+    """The application takes the key, and its password of long ago is the one expected; another is not."""
+    backend, rights = BACKENDS["otp"], {"hmac", "time", "display"}
+    personal, then = backend.personal_data(RNG), backend.argument(RNG)
+    assert (len(personal), len(then)) == (KEY_OCTETS, TIME_OCTETS)
+    code = read_programme(APPS / "otp.c").code
+    data = load(code, rights=rights, data_size=320)
+    services = HostServices(rng=RNG, now=LONG_AGO_S + PASSWORD_STEP_S, sign=bytes)
+    data = call(code, "personalise", data, personal, rights=rights, services=services).data
+    answer = call(code, "invoke", data, then, rights=rights, services=services)
+    assert answer.status == 0
+    assert backend.holds(personal, then, answer.output)
+    assert not backend.holds(personal[::-1], then, answer.output)
+    assert not backend.holds(personal, bytes(TIME_OCTETS), answer.output)
+
+
+PASSWORDS = tomllib.loads((VECTORS / "one_time_passwords.toml").read_text(encoding="utf-8"))["password"]
+
+
+@pytest.mark.parametrize("vector", PASSWORDS, ids=itemgetter("id"))
+def test_the_server_knows_the_published_passwords(vector: dict[str, Any]) -> None:
+    """What the back end expects at a time is what the RFC says, and a step later it is not."""
+    key, seconds, password = vector["key"].encode(), vector["time"], vector["password"].encode()
+    assert one_time_password(key, int(vector["step"], 16)) == password
+    assert BACKENDS["otp"].holds(key, seconds.to_bytes(TIME_OCTETS, "big"), password)
+    assert not BACKENDS["otp"].holds(key, (seconds + PASSWORD_STEP_S).to_bytes(TIME_OCTETS, "big"), password)
+
+
+@given(argument=st.binary(max_size=16), output=st.binary(max_size=9))
+def test_otp_takes_no_other_answer(argument: bytes, output: bytes) -> None:
+    """Whatever is not eight digits of that time does not hold, and for what is no time nothing does."""
+    right = (
+        one_time_password(bytes(32), int.from_bytes(argument, "big") // 30) if len(argument) == 8 else None
+    )
+    assert BACKENDS["otp"].holds(bytes(32), argument, output) == (output == right)
+
+
+def test_otp_asks_for_what_is_over() -> None:
+    """The times that it asks for are before any module's, and not always the same."""
+    asked = {int.from_bytes(BACKENDS["otp"].argument(RNG), "big") for _ in range(100)}
+    assert max(asked) < LONG_AGO_S
+    assert len(asked) == 100
 
 
 @pytest.mark.parametrize("output", [b"", bytes(3), bytes(5)], ids=["none", "short", "long"])

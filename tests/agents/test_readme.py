@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +112,24 @@ def command_lines() -> list[list[str]]:
 
 def parsed(words: list[str]) -> None:
     """Read an ``otafleet`` command line as the command would, without doing it; raises what it raises."""
-    with COMMAND_LINE.make_context("otafleet", words, resilient_parsing=True) as context:
-        name, command, rest = COMMAND_LINE.resolve_command(context, words)
-        assert command is not None
-        command.make_context(name, rest, parent=context).close()
+    with ExitStack() as contexts:
+        command, name, context = COMMAND_LINE, "otafleet", None
+        while hasattr(command, "commands"):
+            context = contexts.enter_context(
+                command.make_context(name, words, parent=context, resilient_parsing=True)
+            )
+            name, command, words = command.resolve_command(context, words)
+            assert command is not None
+        command.make_context(name, words, parent=context).close()
+
+
+def leaves(group: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    """Yield each command that can be typed, ``app check`` as well as ``up``."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, *above, name)
+        else:
+            yield " ".join((*above, name)), command
 
 
 def test_every_table_has_a_section() -> None:
@@ -154,7 +169,7 @@ def test_values(name: str) -> None:
 
 def test_commands_and_options() -> None:
     """Every command and option of the command line is named."""
-    commands = COMMAND_LINE.commands
+    commands = dict(leaves(COMMAND_LINE))
     assert {name for name in commands if f"`otafleet {name}" not in README} == set()
     options = {
         option
@@ -179,6 +194,29 @@ def test_commands_can_be_typed(words: list[str]) -> None:
             parsed(rest)
         case _:
             assert words[0] in {".", "grep", "tshark"}
+
+
+@pytest.mark.parametrize(
+    "block", [each for each in blocks("console") if "otafleet app" in each], ids=["check", "build"]
+)
+def test_applications_are_as_shown(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README shows of checks and builds is what they print."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    printed = ""
+    for typed in re.findall(r"^\$ otafleet (.+)$", block, re.MULTILINE):
+        result = CliRunner().invoke(app, shlex.split(typed))
+        printed += f"$ otafleet {typed}\n{result.stderr}{result.stdout}"
+    assert block == printed
+
+
+def test_the_application_in_c(tmp_path: Path) -> None:
+    """The application in the README is a whole one, and would load."""
+    (source,) = blocks("c")
+    path = tmp_path / "a.c"
+    path.write_text(source, encoding="utf-8")
+    result = CliRunner().invoke(app, ["app", "check", str(path), "--rights", ""])
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)

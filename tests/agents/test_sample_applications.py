@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import hmac
+import re
 import struct
+import tomllib
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wasmtime import wat2wasm
 
-from agents.handset.security_module.run_unit import CallResult, HostServices, call, check_application, load
+from agents.applications.programmes import read_programme
+from agents.handset.security_module.run_unit import (
+    CallResult,
+    Entry,
+    HostServices,
+    call,
+    check_application,
+    load,
+)
 
 APPS = Path(__file__).resolve().parents[2] / "configs" / "apps"
-DATA_SIZE = {"account": 256, "loyalty": 64}
-RIGHTS = {"account": {"hmac"}, "loyalty": set[str]()}
-SERVICES = HostServices(rng=bytes, now=0, sign=bytes)
+VECTORS = Path(__file__).parent / "vectors"
+FILES = {path.stem: path for path in sorted(APPS.iterdir())}
+DATA_SIZE = {"account": 256, "loyalty": 64, "otp": 289}
+RIGHTS = {"account": {"hmac"}, "loyalty": set[str](), "otp": {"hmac", "time", "display"}}
 KEY = bytes(range(32))
 ADD, REDEEM, BALANCE = 1, 2, 3
 OK, MALFORMED, REFUSED, STALE = 0, 1, 2, 3
+BLANK, NOT_OVER = 2, 3
 
 
 @cache
 def _code(name: str) -> bytes:
-    return bytes(wat2wasm((APPS / f"{name}.wat").read_text(encoding="ascii")))
+    return read_programme(FILES[name]).code
 
 
 class _Application:
@@ -36,27 +49,39 @@ class _Application:
         self.data = load(_code(name), rights=RIGHTS[name], data_size=DATA_SIZE[name])
 
     def personalise(self, argument: bytes) -> CallResult:
-        result = call(
-            _code(self.name), "personalise", self.data, argument, rights=RIGHTS[self.name], services=SERVICES
-        )
-        self.data = result.data
-        return result
+        return self._call("personalise", argument, 0)
 
-    def invoke(self, argument: bytes) -> CallResult:
-        result = call(
-            _code(self.name), "invoke", self.data, argument, rights=RIGHTS[self.name], services=SERVICES
-        )
+    def invoke(self, argument: bytes, *, now: int = 0) -> CallResult:
+        return self._call("invoke", argument, now)
+
+    def _call(self, entry: Entry, argument: bytes, now: int) -> CallResult:
+        services = HostServices(rng=bytes, now=now, sign=bytes)
+        rights = RIGHTS[self.name]
+        result = call(_code(self.name), entry, self.data, argument, rights=rights, services=services)
         self.data = result.data
         return result
 
 
 @pytest.mark.parametrize("name", sorted(DATA_SIZE))
 def test_a_sample_is_small_and_asks_for_no_more_than_its_rights(name: str) -> None:
-    """Less than 700 octets of code, exactly the data it says, and only the rights it uses."""
+    """Less than 750 octets of code, exactly the data it says, and only the rights it uses."""
     info = check_application(_code(name), rights=RIGHTS[name], data_size=DATA_SIZE[name])
-    assert info.code_size < 700
+    assert info.code_size < 750
     assert info.memory_size == DATA_SIZE[name]
     assert info.rights == RIGHTS[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_sample_says_at_its_top_what_it_takes_and_gives(name: str) -> None:
+    """Arguments, answers, statuses, rights and data, and what it says of the last two is so."""
+    top = re.split(r"\n(?!;| \*)", FILES[name].read_text(encoding="ascii"), maxsplit=1)[0]
+    assert {"personalise", "invoke", "argument", "answer", "Status 0 = OK"} - set(
+        re.findall(r"personalise|invoke|argument|answer|Status 0 = OK", top)
+    ) == set()
+    said = re.search(r"Rights?: ([\w, ]+)\. Data: (\d+) octets", top)
+    assert said
+    assert set(said[1].split(", ")) - {"none"} == RIGHTS[name]
+    assert int(said[2]) == DATA_SIZE[name]
 
 
 @pytest.mark.parametrize("account", [b"1", b"DE02120300000000202051", b"9" * 32])
@@ -186,3 +211,87 @@ def test_loyalty_does_what_its_model_does(orders: list[tuple[int, int, int]]) ->
         elif number > last:
             balance, last = after, number
         assert _balance(application.invoke(_order(operation, number, amount))) == (expected, balance)
+
+
+PASSWORDS = tomllib.loads((VECTORS / "one_time_passwords.toml").read_text(encoding="utf-8"))["password"]
+OTP_KEY, OTP_PASSWORD = PASSWORDS[0]["key"].encode(), PASSWORDS[0]["password"].encode()
+"""Of the first step there is, which begins at 30 s and ends before 60 s."""
+
+
+def _at(seconds: int) -> bytes:
+    return struct.pack(">Q", seconds)
+
+
+@pytest.mark.parametrize("vector", PASSWORDS, ids=itemgetter("id"))
+def test_a_password_is_the_published_one(vector: dict[str, Any]) -> None:
+    """The user is shown the password of now, and has it as the answer; whoever asks later gets it too."""
+    application, seconds = _Application("otp"), vector["time"]
+    assert application.personalise(vector["key"].encode()).status == OK
+    kept, expected = application.data, vector["password"].encode()
+    shown = application.invoke(b"", now=seconds)
+    assert (shown.status, shown.output, shown.texts) == (OK, expected, (expected.decode(),))
+    asked = application.invoke(_at(seconds), now=seconds + 30)
+    assert (asked.status, asked.output, asked.texts) == (OK, expected, ())
+    assert application.data == kept
+
+
+def test_a_password_is_for_thirty_seconds() -> None:
+    """It changes with each step and not within one."""
+    application = _Application("otp")
+    application.personalise(OTP_KEY)
+    passwords = [application.invoke(b"", now=seconds).output for seconds in (30, 59, 60, 89, 90)]
+    assert passwords[0] == passwords[1] == OTP_PASSWORD
+    assert passwords[2] == passwords[3]
+    assert len(set(passwords)) == 3
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 30, 1 << 40, (1 << 64) - 1 - 59])
+def test_no_password_before_its_time(ahead: int) -> None:
+    """What the present step or a later one will be is not told to who asks by the time."""
+    application = _Application("otp")
+    application.personalise(OTP_KEY)
+    result = application.invoke(_at(59 + ahead), now=59)
+    assert (result.status, result.output, result.texts) == (NOT_OVER, b"", ())
+    assert application.invoke(_at(29), now=59).status == OK
+
+
+def test_passwords_begin_with_zeros_too() -> None:
+    """Eight digits, whatever the number: against a second reckoning over a thousand steps."""
+    application = _Application("otp")
+    application.personalise(KEY)
+    begun_with_zero = 0
+    for step in range(1000):
+        mac = hmac.digest(KEY, _at(step), "sha256")
+        offset = mac[31] % 16
+        number = struct.unpack_from(">I", mac, offset)[0] % (1 << 31) % 100_000_000
+        output = application.invoke(_at(step * 30), now=1 << 32).output
+        assert output == b"%08d" % number
+        begun_with_zero += output.startswith(b"0")
+    assert begun_with_zero > 50
+
+
+@pytest.mark.parametrize("argument", [b"1", bytes(7), bytes(9), bytes(200)], ids=len)
+def test_a_generator_refuses_what_is_no_time(argument: bytes) -> None:
+    """Any other length: a status, no answer, nothing shown, its data as before."""
+    application = _Application("otp")
+    application.personalise(OTP_KEY)
+    kept = application.data
+    result = application.invoke(argument, now=1 << 32)
+    assert (result.status, result.output, result.texts, result.data) == (MALFORMED, b"", (), kept)
+
+
+def test_a_generator_not_personalised_has_no_passwords() -> None:
+    """Before it has a key, and after one of another length, it says so."""
+    application = _Application("otp")
+    for wrong in (b"", OTP_KEY[:31], OTP_KEY + b"3"):
+        assert application.personalise(wrong).status == MALFORMED
+        assert (application.invoke(b"", now=59).status, application.invoke(b"").output) == (BLANK, b"")
+
+
+def test_a_generator_personalised_again_has_the_second_key() -> None:
+    """Nothing is left of the first one."""
+    application = _Application("otp")
+    application.personalise(KEY)
+    application.personalise(OTP_KEY)
+    assert KEY[:4] not in application.data
+    assert application.invoke(b"", now=59).output == OTP_PASSWORD

@@ -69,6 +69,7 @@ _LINK: Final = (
     "--no-growable-memory",
     "--page-size=1",
     "--stack-first",
+    "--threads=1",
     *(f"--export={entry}" for entry in ENTRIES),
 )
 _BOUNDED: Final = f"""

@@ -164,14 +164,14 @@ def test_a_stack_that_overflows_is_a_trap(tmp_path: Path) -> None:
     static volatile int kept = 7;
     __attribute__((noinline)) int deep(volatile int *above) {
         volatile int here[4] = {*above + 1};
-        return here[0] < 1000 ? deep(here) + here[0] : 0;
+        return here[0] < 100 ? deep(here) + here[0] : 0;
     }
     int invoke(void) { volatile int first = 0; kept = 8; return deep(&first); }
     """
     code = built(tmp_path, EMPTY + source).code
     with pytest.raises(ExecutionFailed, match=r"^outside-memory$"):
         ran(code)
-    assert ran(built(tmp_path, EMPTY + source, stack=64 * 1024).code, bytes(70_000)).status == 499500
+    assert ran(built(tmp_path, EMPTY + source, stack=8192).code, bytes(9000)).status == 4950
 
 
 def test_the_same_source_gives_the_same_octets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,8 @@ def test_a_source_that_never_ends(tmp_path: Path) -> None:
     """What doubles forty times over is stopped when its time is over, and nothing of it runs on."""
     bomb = "#define A0 int x;\n" + "".join(f"#define A{n + 1} A{n} A{n}\n" for n in range(40)) + "A40\n"
     assert complaints(tmp_path, bomb, timeout_s=1.5) == ["apps/a.c does not compile within 1.5 s"]
-    assert [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, tmp_path)] == []
+    while any(_leads_to(path, tmp_path) for path in Path("/proc").glob("[0-9]*/cwd")):
+        pass  # what was killed may take a moment to be gone
 
 
 def _leads_to(link: Path, directory: Path) -> bool:

@@ -4,7 +4,8 @@ Misuse by our own code is a ``ValueError``; octets that do not hold are the tran
 broker that does not serve is the bus floor's ``BusError``. What is left is told to a person in sentences::
 
     Rejected                     (transport) octets from a peer that do not hold
-    └── MessageRejected          a typed message between roles
+    ├── MessageRejected          a typed message between roles
+    └── DriverRejected           what a card reader's driver sent
 
     AgentError
     ├── Unproven                 a message that does not prove who sent it for whom; reason
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 class MessageRejected(Rejected):
     """Raised when octets are not the message between roles that they should be."""
+
+
+class DriverRejected(Rejected):
+    """Raised when octets are not what a card reader's driver says to a card."""
 
 
 class AgentError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,15 @@ def need(name: str) -> str:
 
     CI sets ``OTAFLEET_REQUIRE_PEERS=1``, so that nothing is skipped unnoticed.
     """
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    return _found(name, shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin"))
+
+
+def need_file(path: str) -> Path:
+    """Return the *path* of a file that a package of other people has installed; without it as ``need``."""
+    return Path(_found(path, path if Path(path).exists() else None))
+
+
+def _found(name: str, path: str | None) -> str:
     if path:
         return path
     if os.environ.get("OTAFLEET_REQUIRE_PEERS") == "1":

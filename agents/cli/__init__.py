@@ -15,7 +15,7 @@ import typer
 from agents.cli import application
 from agents.cli.broker import broker
 from agents.cli.fleet import check, up, write_report
-from agents.cli.module import inspect
+from agents.cli.module import card, inspect
 
 __all__ = ["app", "main", "write_report"]
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, check, inspect, broker):
+for command in (up, check, inspect, card, broker):
     app.command()(command)
 app.add_typer(application.app)
 

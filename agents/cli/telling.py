@@ -58,8 +58,10 @@ def load(path: Path) -> FleetConfig:
 
 
 @contextlib.contextmanager
-def told_in_sentences() -> Iterator[None]:
-    """Turn what is not our fault into sentences and an exit code."""
+def told_in_sentences(
+    stopped: str = "stopped; the same command without --fresh goes on from here",
+) -> Iterator[None]:
+    """Turn what is not our fault into sentences and an exit code; *stopped* is what is said of a Ctrl-C."""
     sentences: list[str] = []
     code = 0
     try:
@@ -70,7 +72,7 @@ def told_in_sentences() -> Iterator[None]:
         sentences = list(dict.fromkeys(str(error) for error in _leaves(group)))
     except* KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-        sentences = ["stopped; the same command without --fresh goes on from here"]
+        sentences = [stopped]
     if code:
         complain(sentences)
         raise typer.Exit(code)

@@ -1,6 +1,6 @@
 """The state directory: what a run leaves for the next one, and whose it is.
 
-    lock            held by the run that is under way
+    lock            held by the run that is under way, or by whoever has put a module into a card reader
     fleet.db        which config made it, how many launches it saw, the console key, how far the steps are
     <role>.db       one database for each role; no role reads another's
     modules.db      the memory of every module
@@ -19,7 +19,7 @@ import json
 import secrets
 import shutil
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,7 @@ from bus import tracing
 from bus.clock import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
     from typing import TextIO
 
@@ -173,6 +173,17 @@ async def open_state(config: FleetConfig, *, fresh: bool) -> AsyncIterator[Fleet
         lock.close()
 
 
+@contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Keep a state directory to ourselves, as a run does. Raises FleetError when somebody else holds it."""
+    lock = _lock(directory)
+    try:
+        _put_back(directory)
+        yield
+    finally:
+        lock.close()
+
+
 def _lock(directory: Path) -> TextIO:
     try:
         foreign = directory.exists() and any(directory.iterdir()) and not (directory / _MARK).exists()
@@ -188,7 +199,9 @@ def _lock(directory: Path) -> TextIO:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise FleetError(f"{directory}: another run of this fleet is under way") from None
+        raise FleetError(
+            f"{directory}: is in use: a run of this fleet is under way, or a module of it is in a card reader"
+        ) from None
     return lock
 
 

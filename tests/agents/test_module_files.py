@@ -310,6 +310,15 @@ def test_records_one_after_the_other() -> None:
     assert done(card, "00b2000300") == second
 
 
+def test_a_short_identifier_begins_anew() -> None:
+    """A file that is named in the command is selected by it: no record of it is current then."""
+    card = Card()
+    first = done(card, "00b2003200")
+    assert done(card, "00b2003200") == first
+    assert done(card, "00b2000200") != first
+    assert say(card, "00b2003400").status == apdu.SW_RECORD_NOT_FOUND
+
+
 def test_a_read_of_the_wrong_length_moves_nothing() -> None:
     """A record that is asked for with a wrong Le is still the next one when it is asked for rightly."""
     card = Card()

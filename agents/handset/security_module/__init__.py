@@ -12,6 +12,9 @@ disagree with it. ``life_cycle`` is the table of what may happen to a resource i
 executes a resource's programme as WebAssembly whose linear memory is the resource's data area and nothing
 else; ``programme`` compiles and links it, ``host_functions`` is the ABI it sees, cut down to the ``rights``
 its reservation granted, and ``wasm_shape`` refuses programmes that are cheap to send and dear to compile.
+To its terminal a module is a UICC: ``card_io`` takes each APDU to its command, ``selection`` and ``reading``
+serve the table of ``files``, ``toolkit`` takes envelopes in and hands proactive commands out, and
+``answer_to_reset`` is what it says before anybody asks.
 Nothing is kept decoded between two commands: a module at rest costs its image and a few small objects,
 while engine and compiled programmes are shared by all modules of the process.
 """

@@ -93,8 +93,7 @@ def _current(core: Core, sfi: int, kind: Kind) -> Selection:
         file = next((file for file in children(selected.directory) if file.sfi == sfi), None)
         if file is None:
             raise CommandRefused(apdu.SW_FILE_NOT_FOUND)
-        if file is not selected.file:
-            selected = replace(selected, file=file, record=0)
+        selected = replace(selected, file=file, record=0)
     if selected.file is None:
         raise CommandRefused(apdu.SW_NO_FILE_SELECTED)
     if selected.file.kind is not kind:

@@ -155,6 +155,11 @@ class Expect(BaseModel):
         quantity: Quantity | None = getattr(self, result.value)
         return quantity
 
+    def wants(self, result: Result, total: int) -> bool:
+        """Say whether some of *total* targets are expected to end in *result*: none would be too few."""
+        quantity = self.quantity(result)
+        return quantity is not None and not quantity.holds(0, total)
+
 
 def evaluate(expect: Expect | None, outcomes: Outcomes) -> list[str]:
     """Return one sentence for each expectation that did not hold; none when all did."""

@@ -63,13 +63,13 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._results)
 
-    def outcome(self, step: int, ua: str, service: str) -> Outcome | None:
+    def outcome(self, step: int, ua: str, service: str, *, may_fail: bool = False) -> Outcome | None:
         """Return how a target of step *step* (from 1) ended, if it has.
 
-        One that failed has not: nobody answered then, and somebody may now.
+        One that failed has only where it was to fail: nobody answered then, and somebody may now.
         """
         row = self._results.get(step, ua, service)
-        if row is None or row["outcome"] == Result.FAILED:
+        if row is None or (row["outcome"] == Result.FAILED and not may_fail):
             return None
         return Outcome(
             ua=ua,

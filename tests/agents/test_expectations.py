@@ -54,6 +54,17 @@ def test_quantity_holds(value: object, count: int, total: int, *, holds: bool) -
     assert Quantity.parse(value).holds(count, total) is holds
 
 
+@pytest.mark.parametrize(
+    ("value", "wants"),
+    [(2, True), ("all", True), (">= 1", True), ("> 0 %", True), (0, False), ("none", False), ("< 3", False)],
+)
+def test_failures_are_wanted_where_none_would_be_too_few(value: object, *, wants: bool) -> None:
+    """A bound from above is no wish, and what is not said is not wanted."""
+    expect = Expect.model_validate({"failed": value})
+    assert expect.wants(Result.FAILED, 5) is wants
+    assert not expect.wants(Result.REFUSED, 5)
+
+
 @pytest.mark.parametrize("value", [-1, True, 1.5, None, "", "most", "101 %", "=> 3", "3 %%", "1e3", "-1"])
 def test_no_quantity(value: object) -> None:
     """What is no quantity is refused in words, not guessed at."""

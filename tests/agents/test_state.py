@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -184,6 +185,15 @@ async def test_the_ledger_remembers_what_has_ended(config: FleetConfig) -> None:
         assert state.ledger.outcome(1, "8988", "account") == OUTCOME
         for step, ua, service in ((2, "8988", "account"), (1, "8999", "account"), (1, "8988", "loyalty")):
             assert state.ledger.outcome(step, ua, service) is None
+
+
+async def test_what_failed_has_ended_only_where_it_was_to_fail(config: FleetConfig) -> None:
+    """Nobody answered then, and somebody may now; but not where just that was expected."""
+    failure = replace(OUTCOME, result=Result.FAILED, reason="no-answer")
+    async with open_state(config, fresh=False) as state:
+        await state.ledger.keep(1, failure, started=1.0)
+        assert state.ledger.outcome(1, "8988", "account") is None
+        assert state.ledger.outcome(1, "8988", "account", may_fail=True) == failure
 
 
 async def test_fresh_keeps_nothing(config: FleetConfig, tmp_path: Path) -> None:

@@ -280,6 +280,29 @@ async def test_only_what_is_left_is_played(kit: Kit) -> None:
         assert done in outcomes.outcomes
 
 
+@pytest.mark.parametrize(
+    ("expect", "again"),
+    [
+        ("", 3),
+        ('expect = { ok = "all" }', 3),
+        ('expect = { failed = "< 4" }', 3),
+        ("expect = { failed = 3 }", 0),
+    ],
+    ids=["nothing", "ok", "a-bound", "failures"],
+)
+async def test_failures_are_tried_again_but_where_they_were_expected(
+    kit: Kit, expect: str, again: int
+) -> None:
+    """A resumed run orders what failed once more, unless the step was to show just that it fails."""
+    async with open_stage(kit, step("block", f'service = "account"\n{expect}')) as stage:
+        stage.answer = lambda _agent, _order: [("failed", "no-answer", b"")]
+        report, _ = await stage.runner.play(0)
+        assert (report.failed, len(stage.orders)) == (3, 3)
+        stage.orders.clear()
+        report, _ = await stage.runner.play(0)
+        assert (report.failed, len(stage.orders)) == (3, again)
+
+
 async def test_an_order_that_nobody_answers_is_given_again_and_then_has_failed(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from agents.applications.wording import refused, too_long
 from agents.errors import NoProgramme
 from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_profile import check_profiles
-from agents.fleet.step_checks import check_steps, holdings, unknown
+from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.medium import PAGE
 from agents.handset.security_module.memory import Memory
@@ -33,7 +33,7 @@ RESERVED_NAMES: Final = frozenset({"console", "fleet", "modules", "personaliser"
 
 def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> list[str]:
     """Return a problem for everything wrong with *config*; *programmes* is what ``read_programmes`` read."""
-    return [
+    problems = [
         *_check_broker(config),
         *_check_names(config),
         *_check_air(config),
@@ -43,6 +43,8 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *check_profiles(config),
         *check_steps(config),
     ]
+    # What a step can come to is only known of a config that is otherwise right.
+    return problems or [*check_expectations(config)]
 
 
 def read_programmes(config: FleetConfig) -> tuple[dict[str, Programme], list[str]]:
@@ -224,9 +226,10 @@ def _check_memory(config: FleetConfig, place: str, group: Handsets) -> Iterator[
         if needed > zone:
             yield (
                 f"{place}.memory: {group.memory} octets leave {zone} for resources,"
-                f" and the services {names} need {needed}"
+                f" and {needed} are needed for {names}"
             )
         if len(services) > memory.slots:
-            yield f"{place}.services: a module has room for {memory.slots} resources, not {len(services)}"
+            count = len(services)
+            yield f"{place}.resources: {memory.slots} is less than the {count} that a module has at once"
         if needed > zone or len(services) > memory.slots:
             return

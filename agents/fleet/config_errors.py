@@ -44,12 +44,26 @@ _TOML_TYPES: Final[Sequence[tuple[type, str]]] = (
 
 def sentences_of(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
     """Return a sentence for each fault in *error*, which *model* raised; *where* is the file's name."""
-    return [f"{where}: {_place(fault)}{_words(fault, model)}" for fault in error.errors(include_url=False)]
+    return [
+        f"{where}: {_sentence(fault, model)}"
+        for fault in error.errors(include_url=False)
+        if not _is_consequence(fault)
+    ]
 
 
-def _place(fault: ErrorDetails) -> str:
-    place = place_of(fault["loc"])
-    return f"{place}: " if place else ""
+def _is_consequence(fault: ErrorDetails) -> bool:
+    """Say whether an array is only empty because what is in it did not hold, which is told by itself."""
+    return fault["type"] == "too_short" and bool(fault["input"])
+
+
+def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    place, words = place_of(fault["loc"]), _words(fault, model)
+    if fault["type"] == "value_error" and isinstance(fault["input"], dict):
+        # What a table says of one of its keys is the key's.
+        key, colon, rest = words.partition(": ")
+        if colon and key in known_keys(model, fault["loc"]):
+            place, words = f"{place}.{key}", rest
+    return f"{place}: {words}" if place else words
 
 
 def place_of(loc: Sequence[int | str]) -> str:

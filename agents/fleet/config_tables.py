@@ -9,13 +9,14 @@ from datetime import date  # noqa: TC003 -- pydantic reads the annotations when 
 from enum import StrEnum
 from ipaddress import IPv4Address  # noqa: TC003 -- likewise
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
     field_validator,
     model_validator,
@@ -35,6 +36,7 @@ MAX_INPUT: Final = MAX_TEXT // 2
 """Octets of an input: the subscriber types it as hexadecimal digits."""
 MAX_RESERVED: Final = 4 << 20
 MAX_SECONDS: Final = 31_536_000.0
+MAX_SPEED: Final = 100_000
 MAX_SPAN_S: Final = 3_153_600_000
 """A hundred years: more than any resource lives, and than any handset is wrong by."""
 ALIASES: Final = MappingProxyType({"bip": BIP_TCP})
@@ -67,6 +69,14 @@ def _protection(name: str) -> str:
     if name not in PROTECTIONS:
         raise ValueError(f"unknown protection {name!r} (known: {', '.join(PROTECTIONS)})")
     return name
+
+
+def _speed(value: object) -> float | Literal["max"]:
+    if value == "max":
+        return "max"
+    if type(value) in (int, float) and 0 < cast("float", value) <= MAX_SPEED:
+        return float(cast("float", value))
+    raise ValueError(f'must be "max", or a number above 0 and at most {MAX_SPEED}, not {value!r}')
 
 
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
@@ -231,7 +241,7 @@ class BipTable(BearerTable):
 class AirTable(Table):
     """``[air]`` and its bearers."""
 
-    speed: Annotated[float, Field(strict=True, gt=0, le=100_000)] | Literal["max"] = "max"
+    speed: Annotated[float | Literal["max"], PlainValidator(_speed)] = "max"
     """Simulated seconds in a second; ``max``: nothing waits for the air, but what it took is counted."""
     sms: SmsTable = SmsTable()
     cell_broadcast: CellBroadcastTable = CellBroadcastTable()

@@ -7,6 +7,7 @@ for each thing that did not hold, so an empty list is a step that went as expect
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections import Counter
@@ -78,6 +79,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
 }
 _QUANTITY: Final = re.compile(r"(?P<sign>>=|<=|=|>|<)?\s*(?P<number>\d{1,9}(?:\.\d{1,6})?)\s*(?P<percent>%)?")
+_MOST: Final = 10**9
 _WORDS: Final = {"all": ("=", 100.0), "none": ("=", 0.0)}
 
 
@@ -95,7 +97,7 @@ class Quantity:
         """Read what a config says. Raises ValueError, in words for a person."""
         if isinstance(value, Quantity):
             return value
-        if type(value) is int and value >= 0:
+        if type(value) is int and 0 <= value <= _MOST:
             return cls(text=str(value), sign="=", number=float(value), percent=False)
         if isinstance(value, str):
             if value in _WORDS:
@@ -113,6 +115,12 @@ class Quantity:
             return _COMPARISONS[self.sign](count, self.number)
         # Compared as products: a division would make 99 % of 300 a matter of rounding.
         return total == 0 or _COMPARISONS[self.sign](count * 100, self.number * total)
+
+    def can_hold(self, total: int) -> bool:
+        """Say whether any count of *total* is what is meant."""
+        meant = self.number * total / 100 if self.percent else self.number
+        near = {0, total, math.floor(meant), math.ceil(meant), math.floor(meant) + 1, math.ceil(meant) - 1}
+        return any(self.holds(count, total) for count in near if 0 <= count <= total)
 
     def describe(self, total: int) -> str:
         """Return the words for a sentence about *total* targets."""

@@ -5,9 +5,11 @@ As in ``config_checks``, a problem is ``key: what is wrong``, and nothing stops 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config_tables import ABOUT_MODULES, Verb
+from agents.fleet.expectations import Result
 from agents.handset.security_module.life_cycle import AtEnd
 
 if TYPE_CHECKING:
@@ -55,6 +57,21 @@ def _check_step(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
     yield from problems
 
 
+def check_expectations(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for every expectation of what a step cannot come to."""
+    for index, step in enumerate(config.steps):
+        if step.expect is None:
+            continue
+        total = len(config.targets(step))
+        for result in Result:
+            quantity = step.expect.quantity(result)
+            if quantity is not None and not quantity.can_hold(total):
+                yield (
+                    f"step[{index}].expect.{result}: {quantity.text} cannot be:"
+                    f" the step has {total} target{'s' * (total != 1)}"
+                )
+
+
 def unknown(place: str, what: str, name: str, known: Iterable[str]) -> Iterator[str]:
     """Yield a problem if *name* is not *known*."""
     if name not in known:
@@ -88,7 +105,7 @@ def _check_wait(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
     if step.for_s is not None and step.for_s / speed > LONGEST_WAIT_S:
         ours_s = step.for_s / speed
         yield (
-            f"{place}.for_s: {step.for_s} s at air.speed {speed:g} would be {ours_s:.0f} s of ours,"
+            f"{place}.for_s: {step.for_s} s at air.speed {speed:g} would be {math.ceil(ours_s)} s of ours,"
             f" and {LONGEST_WAIT_S:.0f} is the most"
         )
 
@@ -108,7 +125,7 @@ def holdings(config: FleetConfig, group: Handsets) -> Iterator[list[Service]]:
         meant = {name: each for name, each in offers.items() if step.service in (None, name)}
         if step.do is Verb.RELEASE:
             held = {name: each for name, each in held.items() if name not in meant}
-        elif step.do is Verb.RESERVE and (step.expect is None or step.expect.refused is None):
+        elif step.do is Verb.RESERVE and not (step.expect and step.expect.wants(Result.REFUSED, group.count)):
             reserves = True
             held = {name: each for name, each in held.items() if each.at_end is not AtEnd.DELETE} | meant
             yield list(held.values())

@@ -46,6 +46,20 @@ def test_bad_config(bad: dict[str, str], tmp_path: Path) -> None:
     assert bad["sentence"] in sentences(write(tmp_path, DEMO.replace(bad["old"], bad["new"], 1)))
 
 
+def test_a_fault_of_a_service_is_told_once(tmp_path: Path) -> None:
+    """A supplier whose only service does not hold is not told besides that it has none."""
+    told = sentences(write(tmp_path, DEMO.replace("data = 256", "data = 0")))
+    assert told == ["supplier[0].service[0].data: must be at least 1, not 0"]
+    told = sentences(write(tmp_path, DEMO.replace("expires =", "lifetime_s = 60\nexpires =")))
+    assert told == ["supplier[0].service[0].lifetime_s: give this or 'expires', not both"]
+
+
+def test_an_expectation_is_held_against_a_config_that_is_right(tmp_path: Path) -> None:
+    """What follows from another fault, as that a step has fewer targets, is not told."""
+    told = sentences(write(tmp_path, DEMO.replace('services = ["account"]', 'services = ["acount"]')))
+    assert told == ["handsets[0].services: there is no service 'acount' (known: account, loyalty)"]
+
+
 def test_the_longest_input(tmp_path: Path) -> None:
     """An input of 100 octets can be typed, being 200 digits; one of 101 cannot."""
     config = load_config(write(tmp_path, DEMO.replace("01{step}00000005", "ab" * 100, 1)))
@@ -100,7 +114,7 @@ def test_too_many_services_for_def(tmp_path: Path) -> None:
     text = DEMO.replace("# ---- the subscribers", "".join(map(service.format, names)) + "# ----", 1)
     text = text.replace('["account", "loyalty"]', str(["account", "loyalty", *names]).replace("'", '"'), 1)
     told = sentences(write(tmp_path, text))
-    assert told == ["handsets[2].services: a module has room for 16 resources, not 17"]
+    assert told == ["handsets[2].resources: 16 is less than the 17 that a module has at once"]
 
 
 @pytest.mark.parametrize(

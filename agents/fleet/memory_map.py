@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.fleet.inspection import is_personalised, read_module, signed_time
-from agents.handset.security_module.allocation import Area, AreaKind
+from agents.handset.security_module.allocation import Area, AreaKind, fragmentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
 
     from agents.handset.security_module.definitions import Definition
 
@@ -58,8 +58,7 @@ def render_module(ua: str, image: bytes, console: Console) -> None:
         console.print(row)
     console.print()
     console.print(_areas_table(areas, symbols))
-    free, scattered = table.free_octets(), table.fragmentation()
-    console.print(Text(f"\n{free:,} octets free, {scattered:.0%} of them outside the largest free area"))
+    console.print(Text(f"\n{_room(areas)}"))
     if time := signed_time(memory):
         console.print(Text(f"The operator last told it the time {_time(time)}"))
     if not definitions:
@@ -70,9 +69,20 @@ def render_module(ua: str, image: bytes, console: Console) -> None:
             console.print(_definitions_table(title, columns, definitions))
 
 
+def _room(areas: Iterable[Area]) -> str:
+    """Say how much is free, and in how many pieces: what is reserved has to fit into one."""
+    sizes = [area.size for area in areas if area.kind is AreaKind.FREE]
+    free = sum(sizes)
+    if len(sizes) < 2:
+        return f"{free:,} octets free, in one piece" if free else "nothing is free"
+    outside = f"{fragmentation([(0, size) for size in sizes]):.0%} lie outside the largest"
+    return f"{free:,} octets free, in {len(sizes)} pieces; {outside}, of {max(sizes):,}"
+
+
 def _symbols(definitions: Iterable[Definition]) -> dict[str, str]:
-    """Return a letter for each service, in the order of DEF: large for its code, small for its data."""
-    return dict(zip((definition.service for definition in definitions), cycle(ascii_uppercase), strict=False))
+    """Return a letter for each service, as they lie: large for its code, small for its data."""
+    services = (each.service for each in sorted(definitions, key=lambda one: one.start))
+    return dict(zip(services, cycle(ascii_uppercase), strict=False))
 
 
 def _symbol(area: Area, symbols: Mapping[str, str]) -> Text:
@@ -102,16 +112,17 @@ def _main_area(areas: list[Area], start: float, end: float) -> Area:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
-    """Return a table with these headings, each left (<) or right (>)."""
+    """Return a table with these headings: figures (>), words (<), and lists or names (~), which may wrap."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading, side in columns:
-        table.add_column(heading, justify="right" if side == ">" else "left", overflow="fold")
+    for heading, kind in columns:
+        justify: JustifyMethod = "right" if kind == ">" else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=kind != "~")
     return table
 
 
 def _areas_table(areas: list[Area], symbols: Mapping[str, str]) -> Table:
     table = _table(
-        ("map", "<"), ("start", ">"), ("end", ">"), ("octets", ">"), ("area", "<"), ("service", "<")
+        ("map", "<"), ("start", ">"), ("end", ">"), ("octets", ">"), ("area", "<"), ("service", "~")
     )
     for area in areas:
         places = (f"{number}" for number in (area.start, area.end, area.size))
@@ -163,9 +174,9 @@ _DEF: Final[Mapping[str, tuple[Column, ...]]] = {
     "DEF": (
         ("id", ">", lambda one: str(one.rsc_id)),
         ("TAR", "<", lambda one: one.tar.hex().upper()),
-        ("service", "<", lambda one: one.service),
+        ("service", "~", lambda one: one.service),
         ("state", "<", lambda one: one.state.value),
-        ("supplier", "<", lambda one: one.supplier),
+        ("supplier", "~", lambda one: one.supplier),
         ("area", "<", lambda one: f"{one.start}-{one.end}"),
         ("code", ">", lambda one: f"{one.code_length}/{one.code_size}"),
         ("data", ">", lambda one: str(one.data_size)),
@@ -173,21 +184,21 @@ _DEF: Final[Mapping[str, tuple[Column, ...]]] = {
     ),
     "DEF: what it may, and until when": (
         ("id", ">", lambda one: str(one.rsc_id)),
-        ("rights", "<", lambda one: ",".join(sorted(one.rights)) or "none"),
+        ("rights", "~", lambda one: ", ".join(sorted(one.rights)) or "none"),
         ("expires", "<", _expiry),
         ("runs left", ">", lambda one: "any" if one.executions_left < 0 else str(one.executions_left)),
         ("at the end", "<", lambda one: one.at_end.value),
-        ("logic name", "<", lambda one: one.logic_name or "-"),
+        ("logic name", "~", lambda one: one.logic_name or "-"),
     ),
     "DEF: how its supplier is known and reached": (
         ("id", ">", lambda one: str(one.rsc_id)),
         ("suite", "<", lambda one: one.suite),
-        ("forms", "<", lambda one: ",".join(one.forms)),
+        ("forms", "~", lambda one: ", ".join(one.forms)),
         ("b, M", "<", _parameters),
         ("supplier's key", "<", _fingerprint),
         ("domain key", "<", lambda one: "yes" if one.domain_key else "no"),
         ("session", "<", lambda one: one.protection if one.session else "none"),
-        ("bearers", "<", lambda one: ",".join(one.bearers)),
+        ("bearers", "~", lambda one: ", ".join(one.bearers)),
     ),
 }
 """DEF's columns, in tables of no more than a terminal has room for."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,7 @@ from agents.handset.security_module.definitions import (
     ResourceEvent,
     SessionRecord,
 )
-from agents.handset.security_module.life_cycle import AtEnd
+from agents.handset.security_module.life_cycle import AtEnd, ResourceState
 from agents.handset.security_module.memory import Memory, Record
 from agents.messages.codec import encode
 from agents.store.database import open_store
@@ -104,14 +105,113 @@ def test_screen() -> None:
     assert lines[0] == f"Module {UA}, personalised, 32,768 octets"
     key = hashlib.sha256(b"P" * 33).hexdigest()[:8]
     assert "1 A00001 account loaded bank 11776-12864 433/1024 64 0" in lines
-    assert "1 hmac,time 2031-12-30 50 deactivate -" in lines
+    assert "1 hmac, time 2031-12-30 50 deactivate -" in lines
     assert f"1 p256 agree-then-sign the suite's {key} no aes-128 sms" in lines
     assert "2 A00002 loyalty blocked bank 12864-13952 0/1024 64 0" in lines
     assert "2 none 2026-11-24 12:00:00 any delete points" in lines
-    assert "2 p256 key-transport,domain 2048 bits none yes none sms,tcp" in lines
+    assert "2 p256 key-transport, domain 2048 bits none yes none sms, tcp" in lines
     assert "The operator last told it the time 2026-11-24 11:00:00" in lines
     assert "a 12800 12864 64 data account" in lines
-    assert "18,816 octets free, 0% of them outside the largest free area" in lines
+    assert "18,816 octets free, in one piece" in lines
+
+
+STATES = {
+    "account": "loaded",
+    "pass": "expired",
+    "trips": "exhausted",
+    "points": "blocked",
+    "ride": "suspended",
+}
+
+
+def scattered() -> Memory:
+    """Return a module with a resource in each state that it can come to, 3,000 octets apart."""
+    memory = Memory.format(32_768, 8)
+    table = DefinitionTable(memory)
+    with memory.transaction() as transaction:
+        # The last one first: DEF's order is not the memory's.
+        for rsc_id, (service, state) in enumerate(reversed(STATES.items()), 1):
+            one = definition(rsc_id, service, memory.zone_start + 3000 * (6 - rsc_id), executions_left=rsc_id)
+            one = table.write_code(transaction, one, b"C" * 433)
+            table.put(transaction, replace(one, state=ResourceState(state)))
+    return memory
+
+
+def test_every_state_is_told() -> None:
+    """Whatever has become of a resource stands in DEF; on the map they are called as they lie."""
+    shown = render(bytes(scattered()), width=80)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    for number, (service, state) in enumerate(STATES.items()):
+        assert any(f" {service} {state} bank " in line for line in lines)
+        start = 7680 + 3000 * (number + 1)
+        assert f"{'ABCDE'[number]} {start} {start + 1024} 1024 code {service}" in lines
+    values = to_json(UA, bytes(scattered()))
+    assert {one["service"]: one["state"] for one in values["definitions"]} == STATES
+
+
+def test_scattered_room_is_counted_in_pieces() -> None:
+    """How many there are, how large the largest is, and how much is not in it; the JSON says the same."""
+    lines = render(bytes(scattered()), width=80).splitlines()
+    assert "19,648 octets free, in 6 pieces; 54% lie outside the largest, of 9,000" in lines
+    memory = to_json(UA, bytes(scattered()))["memory"]
+    assert (memory["free"], memory["largest_free"]) == (19_648, 9_000)
+    assert memory["fragmentation"] == pytest.approx(1 - 9_000 / 19_648, abs=1e-4)
+
+
+def test_full_module() -> None:
+    """A single resource has taken everything: no cell is free, and nothing is said to be."""
+    memory = Memory.format(32_768, 2)
+    table = DefinitionTable(memory)
+    size = table.free_octets()
+    with memory.transaction() as transaction:
+        table.put(
+            transaction, definition(1, "all", table.allocate(size), code_size=size - 100, data_size=100)
+        )
+    shown = render(bytes(memory))
+    assert "nothing is free" in shown.splitlines()
+    assert "·" not in shown
+    assert to_json(UA, bytes(memory))["memory"]["fragmentation"] == 0
+
+
+def crowd() -> Memory:
+    """Return the largest module there is, with more services than letters, all of them as long as can be."""
+    memory = Memory.format(4 << 20, 255, slot_size=2048)
+    table = DefinitionTable(memory)
+    with memory.transaction() as transaction:
+        for rsc_id in range(1, 31):
+            one = definition(
+                rsc_id,
+                f"service-with-a-very-long-name-{rsc_id:02}",
+                memory.zone_start + 100_000 * rsc_id,
+                code_size=60_000,
+                supplier="a-supplier-with-a-very-long-name",
+                rights=frozenset({"hmac", "time", "random", "sha256", "display"}),
+                forms=("key-transport", "agree-then-sign", "sign-then-agree", "domain"),
+                bearers=("sms", "bip-tcp", "bip-udp"),
+                expires_at=(1 << 40) - 1,
+                executions_left=(1 << 31) - 1,
+                logic_name="points-of-all-the-shops-in-town",
+            )
+            table.put(transaction, one)
+    return memory
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_longest_names_fit(width: int) -> None:
+    """Names and lists are wrapped, figures never are, and nothing is wider than the screen or left out."""
+    shown = render(bytes(crowd()), width=width)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in shown
+    text = " ".join(shown.split())
+    for figure in (
+        "625824-685888",
+        "0/60000",
+        "1099511627775 s of the epoch",
+        "2147483647",
+        "4,194,304 octets",
+    ):
+        assert figure in text
 
 
 def test_map_has_every_area_to_scale() -> None:
@@ -161,6 +261,7 @@ def test_blank_module() -> None:
     """A module that nobody has personalised yet is drawn as well."""
     shown = render(bytes(Memory.format(65536)))
     assert "blank, 65,536 octets" in shown
+    assert "53,760 octets free, in one piece" in shown
     assert "DEF is empty" in shown
 
 

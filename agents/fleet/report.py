@@ -7,7 +7,7 @@ format of ``otafleet up --report FILE``: its keys are a promise to CI jobs that 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.markup import escape
 from rich.table import Table
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
+
+_SECOND_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +244,8 @@ def _table(title: str) -> Table:
 
 def _steps_table(report: Report) -> Table:
     table = _table("Steps")
-    table.add_column("#", justify="right")
-    table.add_column("step", no_wrap=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("step", overflow="fold")  # the only one that gives way on a narrow screen
     for heading in ("targets", "ok", "refused", "failed", "s", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("expected", no_wrap=True)
@@ -253,10 +255,15 @@ def _steps_table(report: Report) -> Table:
             escape(" ".join(filter(None, (step.do, step.service)))),
             *(str(count) for count in (step.targets, step.ok, step.refused, step.failed)),
             f"{step.seconds:.2f}",
-            *(f"{value:.1f}" for value in (step.latency.p50, step.latency.p95, step.latency.p99)),
+            *map(_milliseconds, (step.latency.p50, step.latency.p95, step.latency.p99)),
             _verdict(step),
         )
     return table
+
+
+def _milliseconds(value: float) -> str:
+    """Return a latency as wide as its column, whatever it is."""
+    return f"{value:.1f}" if value < _SECOND_MS else f"{value:.0f}"
 
 
 def _verdict(step: StepReport) -> Text:
@@ -300,8 +307,13 @@ def _figures(report: Report) -> Table:
 def _audits(audited: AuditReport) -> str:
     if not audited.modules:
         return "none"
-    share = f"{audited.fragmentation:.0%} of them outside the largest free areas"
-    return f"{audited.modules} modules, {audited.free:,} octets free, {share}"
+    modules = f"{audited.modules} module{'s' * (audited.modules != 1)}"
+    if not audited.free:
+        return f"{modules}, nothing free"
+    where = "in one piece each"
+    if audited.largest_free < audited.free:
+        where = f"{audited.fragmentation:.0%} of them outside the largest pieces"
+    return f"{modules}, {audited.free:,} octets free, {where}"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -13,7 +13,15 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.fleet.expectations import Outcome, Outcomes, Result
-from agents.fleet.report import BearerReport, BrokerReport, Latency, MemoryReport, Report, StepReport
+from agents.fleet.report import (
+    AuditReport,
+    BearerReport,
+    BrokerReport,
+    Latency,
+    MemoryReport,
+    Report,
+    StepReport,
+)
 
 
 def step(
@@ -170,6 +178,58 @@ def test_screen_says_everything() -> None:
         assert words in shown, words
     assert "\x1b" not in shown
     assert "…" not in shown
+
+
+def test_a_narrow_screen_loses_nothing() -> None:
+    """In 80 columns numbers, verdicts and even two minutes of latency are there; a long name is wrapped."""
+    long_name = replace(step(11, "release"), service="service-with-a-long-name")
+    waited = replace(
+        step(12, "wait"),
+        service="",
+        seconds=120.07,
+        latency=Latency(p50=120_020.1, p95=120_020.1, p99=999.96),
+    )
+    shown = render(replace(REPORT, steps=(step(do="block"), long_name, waited)), width=80)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    for number, name, figures in (
+        (1, "block account", "0.42 30.0 57.0 60.0 held"),
+        (12, "wait", "120.07 120020 120020 1000.0 held"),
+    ):
+        assert f"{number} {name} 60 60 0 0 {figures}" in lines
+    (begun,) = (line for line in lines if line.startswith("11 release 60 60"))
+    rest = lines[lines.index(begun) + 1 : lines.index(begun) + 3]
+    assert "".join(rest) == "service-with-a-long-name"
+
+
+@pytest.mark.parametrize(
+    ("audited", "words"),
+    [
+        (AuditReport(), "none"),
+        (
+            AuditReport(modules=6, free=107_640, largest_free=107_640),
+            "6 modules, 107,640 octets free, in one piece each",
+        ),
+        (
+            AuditReport(modules=2, free=1000, largest_free=750),
+            "2 modules, 1,000 octets free, 25% of them outside the largest pieces",
+        ),
+        (AuditReport(modules=1), "1 module, nothing free"),
+    ],
+    ids=["none", "in-one-piece", "in-pieces", "full"],
+)
+def test_room_is_told_as_the_audits_found_it(audited: AuditReport, words: str) -> None:
+    """How many modules said so, how much is free, and whether it is in one piece; likewise in JSON."""
+    report = replace(REPORT, audited=audited)
+    assert f"audited    {words}" in [line.rstrip() for line in render(report).splitlines()]
+    values = report.to_json()["audited"]
+    assert (values["modules"], values["free"], values["largest_free"]) == (
+        audited.modules,
+        audited.free,
+        audited.largest_free,
+    )
+    assert values["fragmentation"] == round(audited.fragmentation, 3)
 
 
 def test_screen_in_colours_says_the_same() -> None:

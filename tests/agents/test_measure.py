@@ -18,10 +18,11 @@ from agents.fleet.loop import loop_factory
 from agents.fleet.market import Market
 from agents.fleet.measure import make_report
 from agents.fleet.radio import HandsetSummary
-from agents.fleet.report import Latency, StepReport
+from agents.fleet.report import AuditReport, Latency, StepReport
 from agents.fleet.resources import cores, peak_mib
 from agents.fleet.state import Launch
 from agents.fleet.surroundings import Surroundings
+from agents.operator import Zone
 from bus.actor import ActorGroup
 from bus.address import BrokerAddress
 from bus.client import Companions
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.fleet.report import Report
-    from agents.operator import Operator, Zone
+    from agents.operator import Operator
     from bus.counters import Snapshot
 
 
@@ -179,6 +180,18 @@ def test_resources_are_counted_in_the_modules_and_the_released_in_the_books(run:
     )
     assert report.resources == {"blocked": 1, "loaded": 5, "released": 2}
     assert list(report.resources) == sorted(report.resources)
+
+
+def test_room_is_added_up_over_all_audited_modules(run: Run) -> None:
+    """Of every operator; what is free in the largest areas shows what could be reserved at once."""
+    assert run.report().audited == AuditReport()
+    run.market.operators.extend(
+        cast("Operator", books)
+        for books in (Books(Zone(1000, 1000), Zone(600, 200)), Books(), Books(Zone(0, 0)))
+    )
+    audited = run.report().audited
+    assert audited == AuditReport(modules=3, free=1600, largest_free=1200)
+    assert audited.fragmentation == 0.25
 
 
 def test_what_went_wrong_is_counted(run: Run) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -12,10 +14,19 @@ from agents.fleet.config import Step
 from agents.fleet.progress import BarProgress, LineProgress, Progress, make_progress, summary
 from agents.fleet.report import Latency, StepReport
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 STEP = Step.model_validate({"do": "subscribe", "service": "account"})
 
 
-def report(*, refused: int = 0, failed: int = 0, missed: tuple[str, ...] = ()) -> StepReport:
+def report(
+    *,
+    refused: int = 0,
+    failed: int = 0,
+    missed: tuple[str, ...] = (),
+    reasons: Mapping[str, int] = MappingProxyType({}),
+) -> StepReport:
     """Return the report of a step with sixty targets."""
     return StepReport(
         number=3,
@@ -25,7 +36,7 @@ def report(*, refused: int = 0, failed: int = 0, missed: tuple[str, ...] = ()) -
         ok=60 - refused - failed,
         refused=refused,
         failed=failed,
-        reasons={},
+        reasons=reasons,
         seconds=0.42,
         latency=Latency(),
         missed=missed,
@@ -105,6 +116,23 @@ def test_summary() -> None:
     assert (
         summary(report(refused=2, failed=1)) == "subscribe account: 57 of 60 ok, 2 refused, 1 failed, 0.42 s"
     )
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        ({}, ""),
+        ({"blocked": 2}, " (blocked)"),
+        ({"blocked": 2, "": 1}, " (blocked)"),
+        ({"expired": 5, "blocked": 2, "released": 2, "no-session": 1}, " (expired, blocked, released)"),
+    ],
+    ids=["none", "one", "one-without-words", "more-than-a-line-has-room-for"],
+)
+def test_a_line_says_why(reasons: dict[str, int], words: str) -> None:
+    """The most frequent reasons, in that order, behind the counts."""
+    said = summary(report(refused=sum(reasons.values()), reasons=reasons))
+    assert said.endswith(f"{words}, 0.42 s")
+    assert said.count("(") == bool(words)
 
 
 def interrupt(progress: Progress) -> None:

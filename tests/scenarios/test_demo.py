@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from tests.scenarios.kit import (
     CONFIGS,
     HANDSETS,
     RESOURCES,
+    ROOT,
     TARGETS,
     cli,
     ends,
@@ -104,6 +106,25 @@ def test_inspect_of_a_module(demo: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert f"Module {ua}, personalised, 32,768 octets" in said
     for service in ("account", "loyalty"):
         assert service in said
+
+
+def test_the_readme_shows_a_module_as_it_is(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module in the README is the demo's, line by line; its keys are those of every fresh run."""
+    text = (ROOT / "README.md").read_text()
+    (ua,) = re.findall(r"^\$ otafleet inspect (\d+)$", text, re.MULTILINE)
+    shown = text.partition(f"$ otafleet inspect {ua}\n")[2].partition("```")[0]
+    monkeypatch.chdir(demo)
+    code, said, _ = cli("inspect", ua)
+    assert code == 0
+    assert lines_of(shown) == lines_of(said)
+
+
+def lines_of(shown: str) -> list[str]:
+    """Return what is shown of a module, without what depends on which of its services came first."""
+    lines = (" ".join(line.split()) for line in shown.splitlines())
+    # Letters, ids, TARs and places; of the rows of the map nothing is left.
+    by_chance = re.compile(r"^[A-Za-z] |^\d+ (A\d{5} )?|\b\d{5}\b|[#=A-Za-z·]{64}")
+    return sorted(by_chance.sub("", line) for line in lines)
 
 
 def test_broken_expectation(demo: Path, tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ async def test_a_missed_expectation_is_in_the_report(
     broker: BrokerAddress, fleet: str, tmp_path: Path
 ) -> None:
     """The run ends, and the report says which step missed what."""
-    steps = '\n[[step]]\ndo = "personalise"\nexpect = { ok = 4 }\n'
+    steps = '\n[[step]]\ndo = "personalise"\nexpect = { ok = 2 }\n'
     report = await run(fleet_config(tmp_path, steps, name=fleet), options(broker), Progress())
     assert not report.ok
-    assert report.steps[0].missed == ("step 1 personalise: expected 4 ok, got 3",)
+    assert report.steps[0].missed == ("step 1 personalise: expected 2 ok, got 3",)
 
 
 async def test_a_fleet_may_stay(broker: BrokerAddress, fleet: str, tmp_path: Path) -> None:

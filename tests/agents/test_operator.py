@@ -337,7 +337,7 @@ async def test_a_signature_of_the_module_for_something_else_is_no_request(desks:
     kit = desks.kit
     await kit.take("subscribe")
     module = kit.cell.phones[kit.ua()].module
-    get_data = CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA).encode()
+    get_data = CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA, expected=256).encode()
     possession = decode(ResponseApdu.parse(module.process(get_data, 0.0)).data, Signed)
     own = {"signature": possession.signature, "purpose": int(Purpose.POSSESSION)}
     await request(desks, 9, changes=own)

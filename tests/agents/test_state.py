@@ -102,7 +102,7 @@ SAME = ("", "")
         (STEPS, ('number = "15550100"', 'number = "15550109"'), r"\[operator\]"),
         (STEPS, ("data = 256", "data = 300"), r"\[supplier\]"),
         (STEPS, ("count = 1\n", "count = 2\n"), r"\[handsets\]"),
-        (STEPS.replace("personalise", "agree"), SAME, "step 1"),
+        (STEPS.replace("personalise", "audit"), SAME, "step 1"),
         (STEPS.replace("account", "loyalty"), SAME, "step 2"),
     ],
     ids=["seed", "authority", "operator", "supplier", "handsets", "step", "step-service"],

@@ -74,8 +74,10 @@ _LINK: Final = (
 )
 _BOUNDED: Final = f"""
 import resource, runpy
-resource.setrlimit(resource.RLIMIT_FSIZE, ({MAX_MADE}, {MAX_MADE}))
-resource.setrlimit(resource.RLIMIT_AS, ({MAX_SPACE}, {MAX_SPACE}))
+for limit, most in ((resource.RLIMIT_FSIZE, {MAX_MADE}), (resource.RLIMIT_AS, {MAX_SPACE})):
+    hard = resource.getrlimit(limit)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (most, most))
 runpy.run_module("ziglang", run_name="__main__")
 """
 """``python -m ziglang`` within bounds, which hold for what it starts as well."""

@@ -66,8 +66,9 @@ def _read(path: Path, name: str) -> bytes:
             raise NoProgramme([f"cannot read {name}: it is no file"])
         with path.open("rb") as file:
             octets = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise NoProgramme([f"cannot read {name}: {(error.strerror or str(error)).lower()}"]) from None
+    except (OSError, ValueError) as error:  # a ValueError is a name with an octet 0 in it
+        why = getattr(error, "strerror", None) or str(error)
+        raise NoProgramme([f"cannot read {name}: {why.lower()}"]) from None
     if len(octets) > MAX_FILE:
         raise NoProgramme([f"{name} is no application: it has more than {MAX_FILE} octets"])
     return octets

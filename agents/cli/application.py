@@ -101,10 +101,10 @@ def build(
     stack: StackOption = None,
 ) -> None:
     """Build an application from its source, and say what it needs; one that would not load is not written."""
-    target = output or source.with_suffix(BUILT_SUFFIX)
     finding = _examine(source, stack=stack).held_against(data=data)
     programme = finding.programme
     if programme is not None and not finding.reasons:
+        target = output or source.with_suffix(BUILT_SUFFIX)
         bar = _bar(programme, source, target)
         finding = replace(finding, file=target, reasons=bar or _write(programme.code, target))
     finding.complain()

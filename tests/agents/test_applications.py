@@ -219,6 +219,8 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "none.wat", "cannot read {}: no such file or directory"),
         (tmp_path, "cannot read {}: is a directory"),
         (large, "{} is no application: it has more than 16777216 octets"),
+        (tmp_path / "zero\0.wat", "cannot read {}: embedded null byte"),
+        (tmp_path / ("long" * 100), "cannot read {}: file name too long"),
         (pipe, "cannot read {}: it is no file"),
         (Path("/dev/zero"), "cannot read {}: it is no file"),
     ):

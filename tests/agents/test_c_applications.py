@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -290,6 +292,24 @@ def test_a_source_that_would_fill_the_disk(tmp_path: Path) -> None:
     (told,) = complaints(tmp_path, EMPTY + "char full[1 << 30] = {1};\nint invoke(void) { return full[1]; }")
     assert "File too large" in told
     assert told.startswith("apps/a.c: ")
+
+
+def test_who_may_write_little_still_builds(tmp_path: Path) -> None:
+    """Where less is allowed than the compiler may have, that stays so, and a small source still compiles."""
+    path = tmp_path / "a.c"
+    path.write_text(EMPTY + "int invoke(void) { return 0; }\n")
+    soft = 'ulimit -f 2000; ulimit -v 2000000; exec "$0" -c "$1" app build "$2"'
+    main = "from agents.cli import main; main()"
+    ran = subprocess.run(
+        ["bash", "-c", soft, sys.executable, main, str(path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert path.with_suffix(".wasm").read_bytes() == compile_c(path, "a.c").code
 
 
 @pytest.mark.parametrize("stack", [0, -16, 8, 100, 1 << 21])

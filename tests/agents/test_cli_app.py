@@ -197,10 +197,11 @@ def test_build_with_another_stack(tmp_path: Path) -> None:
         ),
         (["account.wat", "-o", "none/a.wasm"], "cannot write none/a.wasm: no such file or directory"),
         (["account.wat", "-o", "."], "cannot write .: it is a directory"),
+        (["."], "cannot read .: is a directory"),
         (["built.wasm"], "built.wasm is WebAssembly already: there is nothing to build"),
         (["built.wasm", "-o", "again.wasm"], "built.wasm is WebAssembly already: there is nothing to build"),
     ],
-    ids=["data", "itself", "no directory", "a directory", "built", "built elsewhere"],
+    ids=["data", "itself", "no directory", "a directory", "no source", "built", "built elsewhere"],
 )
 def test_what_is_not_built(
     words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -119,7 +119,7 @@ async def test_a_fleet_may_stay(broker: BrokerAddress, fleet: str, tmp_path: Pat
     async with asyncio.timeout(20):
         await reported.wait()
     assert not task.done()
-    with pytest.raises(FleetError, match="another run"):
+    with pytest.raises(FleetError, match="is in use"):
         await run(config, options(broker), Progress())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

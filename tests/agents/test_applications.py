@@ -17,7 +17,7 @@ from agents.applications.programmes import MAX_FILE, read_programme
 from agents.applications.sections import HEADER, without_custom_sections
 from agents.applications.wording import WORDS, refused
 from agents.errors import NoProgramme
-from agents.handset.security_module import programme, run_unit, wasm_shape
+from agents.handset.security_module import programme, run_unit, wasm_cost, wasm_shape
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.rights import RIGHTS
 from agents.handset.security_module.run_unit import check_application
@@ -45,8 +45,20 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         "it has too many functions: 4098 of 4096",
     ),
     "too-many-locals": (
-        f"(module {MEMORY} {ENTRIES} (func (local {'i32 ' * 8193})))",
-        "its functions have too many local variables: more than 8192",
+        f"(module {MEMORY} {ENTRIES} (func (local {'i32 ' * 1025})))",
+        "one of its functions has too many local variables: 1025 of 1024",
+    ),
+    "too-many-parameters": (
+        f"(module {MEMORY} {ENTRIES} (func (param {'i32 ' * 65})))",
+        "one of its types has too many parameters: 65 of 64",
+    ),
+    "too-many-parts": (
+        f"(module {MEMORY} {ENTRIES} (table 1 funcref) (table 1 funcref))",
+        "it declares too much: 2 tables of 1",
+    ),
+    "too-dear": (
+        f"(module {MEMORY} {ENTRIES} (func {'(drop (memory.grow (i32.const 1)))' * 10_000}))",
+        "it would take too long to compile, by its instructions and branches: 540310 units of 500000",
     ),
     "invalid": (
         f"(module {MEMORY} {ENTRIES} (func (param v128)))",
@@ -106,7 +118,7 @@ def test_a_refusal_in_words(reason: str) -> None:
 def test_every_reason_has_words() -> None:
     """No reason that the run unit gives is without words, and no words are for a reason that is none."""
     raised = set()
-    for module in (programme, run_unit, wasm_shape):
+    for module in (programme, run_unit, wasm_cost, wasm_shape):
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ApplicationRefused":
                 assert isinstance(node.args[0], ast.Constant)
@@ -265,11 +277,11 @@ def test_all_objections_are_told() -> None:
 
 
 def test_names_of_strangers_are_printable_and_few() -> None:
-    """A programme with a thousand exports, escapes among them, fills no screen and moves no cursor."""
-    exports = " ".join(rf'(export "\1b[2J{number}" (memory 0))' for number in range(1000))
+    """As many exports as there may be, escapes among their names, fill no screen and move no cursor."""
+    exports = " ".join(rf'(export "\1b[2J{number}" (memory 0))' for number in range(61))
     found = examine(code_of(f"(module {MEMORY} {ENTRIES} {exports})"))
     told = "\n".join(found.lines())
     assert "\x1b" not in told
     assert told.count(",") < 50
-    assert "and 971 more" in told
-    assert len(found.to_json()["exports"]) == 1003
+    assert "and 32 more" in told
+    assert len(found.to_json()["exports"]) == 64

@@ -20,7 +20,7 @@ from agents.applications.compiler import (
 )
 from agents.applications.sections import without_custom_sections
 from agents.errors import NoProgramme
-from agents.handset.security_module import host_functions
+from agents.handset.security_module import host_crypto, host_functions
 from agents.handset.security_module.errors import ExecutionFailed
 from agents.handset.security_module.host_functions import HOST_FUNCTIONS
 from agents.handset.security_module.rights import RIGHTS
@@ -114,6 +114,7 @@ def test_the_header_has_the_limits_of_the_run_unit() -> None:
         "OTA_MAX_OUTPUT": host_functions.MAX_OUTPUT,
         "OTA_MAX_TEXT": host_functions.MAX_TEXT_OCTETS,
         "OTA_MAX_TEXTS": host_functions.MAX_TEXTS,
+        "OTA_MAX_SIGNATURE": host_crypto.MAX_SIGNATURE,
     }
 
 

@@ -32,10 +32,12 @@ int invoke(void);      /* does what the application is for */
 
 #define OTA_HOST(name) __attribute__((import_module("otafleet"), import_name(#name)))
 
-#define OTA_MAX_OUTPUT 1024 /* octets of an answer, in all */
-#define OTA_MAX_TEXT 240    /* octets of a text on the display */
-#define OTA_MAX_TEXTS 8     /* texts that a run may display */
-#define OTA_DIGEST 32       /* octets that SHA-256 and HMAC-SHA-256 give */
+#define OTA_MAX_OUTPUT 1024    /* octets of an answer, in all */
+#define OTA_MAX_TEXT 240       /* octets of a text on the display */
+#define OTA_MAX_TEXTS 8        /* texts that a run may display */
+#define OTA_MAX_SIGNATURE 4096 /* octets of the longest signature that there may be */
+#define OTA_DIGEST 32          /* octets that SHA-256 and HMAC-SHA-256 give */
+#define OTA_AES_BLOCK 16       /* octets of a block, of an initial vector and of what AES-CMAC gives */
 
 /* always granted: octets of the call's argument */
 OTA_HOST(input_length) uint32_t ota_input_length(void);
@@ -50,6 +52,20 @@ OTA_HOST(sha256) void ota_sha256(const void *ptr, uint32_t length, uint8_t out[O
 /* right "hmac": HMAC-SHA-256 of octets */
 OTA_HOST(hmac)
 void ota_hmac(const void *key, uint32_t key_length, const void *ptr, uint32_t length, uint8_t out[OTA_DIGEST]);
+/* right "aes": AES in CBC mode of whole blocks, without padding; a key has 16, 24 or 32 octets */
+OTA_HOST(aes_cbc_encrypt)
+void ota_aes_cbc_encrypt(const void *key, uint32_t key_length, const uint8_t iv[OTA_AES_BLOCK],
+                         const void *ptr, uint32_t length, void *out);
+/* right "aes": the same the other way */
+OTA_HOST(aes_cbc_decrypt)
+void ota_aes_cbc_decrypt(const void *key, uint32_t key_length, const uint8_t iv[OTA_AES_BLOCK],
+                         const void *ptr, uint32_t length, void *out);
+/* right "aes": AES-CMAC of octets */
+OTA_HOST(aes_cmac)
+void ota_aes_cmac(const void *key, uint32_t key_length, const void *ptr, uint32_t length,
+                  uint8_t out[OTA_AES_BLOCK]);
+/* right "sign": the module's signature of octets, as this application's; written if out has room; its length */
+OTA_HOST(sign) uint32_t ota_sign(const void *ptr, uint32_t length, void *out, uint32_t room);
 /* right "time": seconds of the epoch, as the module trusts */
 OTA_HOST(time) uint64_t ota_time(void);
 /* right "display": a text in UTF-8 for the user, shown when the run ends well */

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
     from agents.handset.security_module.definitions import Definition
 
+Changes = tuple[tuple[int, bytes], ...]
+"""Where in a data part a run has left other octets, and which."""
+
 _TIME: Final = "time"
 """The right to ask for the time."""
 DONE: Final = Result(reason="", status=0, output=b"")
@@ -69,24 +72,23 @@ def invoke(core: Core, definition: Definition, argument: bytes, now: float) -> R
         core.definitions.put(transaction, counted)
         if _TIME in counted.rights:
             core.claim_time(transaction, now)  # what an application was told of the time, stays so
-    data: bytes | None = None
+    changes: Changes = ()
     try:
-        result, data = _run(core, counted, "invoke", argument, now)
+        result, changes = _run(core, counted, "invoke", argument, now)
     finally:
-        _end_run(core, counted, data, now)
+        _end_run(core, counted, changes, now)
     core.note("application.invoked", tar=definition.tar)
     return result
 
 
-def _end_run(core: Core, definition: Definition, data: bytes | None, now: float) -> None:
+def _end_run(core: Core, definition: Definition, changes: Changes, now: float) -> None:
     """Keep what a run wrote, if it wrote, and end the resource if that was its last run: both at once."""
     is_last = definition.executions_left == 0
-    if data is None and not is_last:
+    if not changes and not is_last:
         return
     happened: list[limits.Happened] = []
     with core.memory.transaction() as transaction:
-        if data is not None:
-            core.definitions.write_data(transaction, definition, data)
+        core.definitions.change_data(transaction, definition, changes)
         if is_last:
             happened = limits.exhaust(core, transaction, definition)
     if happened:
@@ -95,13 +97,12 @@ def _end_run(core: Core, definition: Definition, data: bytes | None, now: float)
 
 def _run(
     core: Core, definition: Definition, entry: run_unit.Entry, argument: bytes, now: float
-) -> tuple[Result, bytes | None]:
-    """Run *entry*; return what it said, and the data part to be kept, None when that is as before."""
-    before = core.definitions.read_data(definition)
+) -> tuple[Result, Changes]:
+    """Run *entry*; return what it said, and the changes to its data part that are to be kept."""
     ended = run_unit.call(
         core.definitions.read_code(definition),
         entry,
-        before,
+        core.definitions.read_data(definition),
         argument,
         rights=definition.rights,
         services=run_unit.HostServices(
@@ -116,7 +117,7 @@ def _run(
         reason="" if not ended.status else "application-refused", status=ended.status, output=ended.output
     )
     # The programme's own "no" is no reason to keep what it wrote on the way there.
-    return result, ended.data if not ended.status and ended.data != before else None
+    return result, () if ended.status else ended.changes
 
 
 def _invoke(core: Core, definition: Definition, command: Invoke, now: float) -> Result:
@@ -131,11 +132,10 @@ def _push(core: Core, definition: Definition, command: Push, now: float) -> Resu
 
 def _load_data(core: Core, definition: Definition, command: LoadData, now: float) -> Result:
     personalised = definition.after(ResourceEvent.PERSONALISE)
-    result, data = _run(core, definition, "personalise", command.octets, now)
+    result, changes = _run(core, definition, "personalise", command.octets, now)
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, personalised)
-        if data is not None:
-            core.definitions.write_data(transaction, personalised, data)
+        core.definitions.change_data(transaction, personalised, changes)
     core.note("application.personalised", tar=definition.tar)
     return result
 

@@ -16,7 +16,7 @@ from agents.handset.security_module.errors import ImageRejected, MemoryFull, Tra
 from agents.handset.security_module.life_cycle import TRANSITIONS, ResourceEvent, ResourceState, transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from agents.handset.security_module.memory import Memory, Transaction
 
@@ -160,6 +160,15 @@ class DefinitionTable:
         if len(data) > definition.data_size:
             raise MemoryFull("data-too-large", f"{len(data)} octets for {definition.data_size}")
         transaction.write(definition.data_start, data.ljust(definition.data_size, b"\0"))
+
+    def change_data(
+        self, transaction: Transaction, definition: Definition, changes: Iterable[tuple[int, bytes]]
+    ) -> None:
+        """Stage octets at offsets of the data part; raise MemoryFull (``data-too-large``) beyond it."""
+        for offset, octets in changes:
+            if offset + len(octets) > definition.data_size:
+                raise MemoryFull("data-too-large", f"{offset + len(octets)} for {definition.data_size}")
+            transaction.write(definition.data_start + offset, octets)
 
     def verify(self) -> None:
         """Check at boot what a CRC cannot: each record, nothing twice, areas apart, programmes intact.

@@ -1,152 +1,129 @@
-"""The ABI: what a resource's programme may import from the module ``otafleet``.
+"""The ABI as a table: what a resource's programme may import from the module ``otafleet``.
 
-Pointers and lengths are unsigned 32-bit octet counts into the programme's own memory. Each is checked on
-every call: what reaches outside the memory ends the run. ``out`` receives 32 octets.
+For whoever writes a programme it is described in ``docs/abi.md``, which a test holds against this table.
 
-=================  ======================================  ======  ===========================================
-function           parameters -> result                    right   what it does
-=================  ======================================  ======  ===========================================
-``input_length``   () -> i32                               none    octets of the call's argument
-``input_read``     (ptr, offset, length) -> i32            none    copy argument octets from ``offset`` to
-                                                                   ``ptr``; how many there were to copy
-``output_write``   (ptr, length)                           none    append to the answer, 1024 octets in all
-``random``         (ptr, length)                           random  fill with random octets
-``sha256``         (ptr, length, out)                      sha256  SHA-256 of octets
-``hmac``           (key_ptr, key_length, ptr, length, out) hmac    HMAC-SHA-256 of octets
-``time``           () -> i64                               time    seconds of the epoch, as the module trusts
-``display``        (ptr, length)                           display  a UTF-8 text of at most 240 octets for the
-                                                                   user, shown when the run ends well; 8 a run
-=================  ======================================  ======  ===========================================
-
-A programme exports ``memory`` and the entries ``personalise() -> i32`` and ``invoke() -> i32``. The result
-is a status, 0 for OK; another value is the programme's own way to refuse, and the run still counts as one
-that ended well. Everything but the memory starts anew in each run: globals and tables have their first
-values again.
-
-A host function costs fuel like any instruction: ``HOST_CALL_FUEL``, and ``HOST_OCTET_FUEL`` for each octet
-it moves or hashes, so that fuel bounds time whatever a programme does.
+A row says which of a function's parameters point into the programme's memory. Those areas are checked and
+paid for before the function is entered, and it is handed the areas, never a pointer: a function that forgets
+to check one cannot be written.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from agents.handset.security_module import host_crypto
 from agents.handset.security_module.errors import ExecutionFailed
+from agents.handset.security_module.host_crypto import AES_BLOCK, DIGEST
+from agents.handset.security_module.host_run import HOST_CALL_FUEL, HOST_OCTET_FUEL, RUN, HostServices, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+__all__ = [
+    "HOST_CALL_FUEL",
+    "HOST_FUNCTIONS",
+    "HOST_OCTET_FUEL",
+    "IMPORT_MODULE",
+    "MAX_OUTPUT",
+    "MAX_TEXTS",
+    "MAX_TEXT_OCTETS",
+    "RUN",
+    "SIGN_FUEL",
+    "Area",
+    "HostFunction",
+    "HostServices",
+    "Run",
+]
 
 IMPORT_MODULE: Final = "otafleet"
 MAX_OUTPUT: Final = 1024
 MAX_TEXT_OCTETS: Final = 240
 MAX_TEXTS: Final = 8
-HOST_CALL_FUEL: Final = 5000
-HOST_OCTET_FUEL: Final = 4
-
-_UNSIGNED: Final = 0xFFFFFFFF
+SIGN_FUEL: Final = 1_000_000
+"""What a signature costs more than another call: the slowest suites need most of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostServices:
-    """What a run may need from outside: randomness, and the time in seconds of the epoch."""
+class Area:
+    """Octets of the programme's memory that a function works on: from a pointer, so many."""
 
-    rng: Callable[[int], bytes]
-    now: int
-    sign: Callable[[bytes], bytes]
-    """Signs octets as this application's, with the module's private key."""
-
-
-class Run:
-    """One run in progress: the programme's memory, its argument, and what it has said so far."""
-
-    __slots__ = ("argument", "fuel", "memory", "output", "services", "spent", "texts")
-
-    def __init__(self, memory: memoryview, argument: bytes, fuel: int, services: HostServices) -> None:
-        self.memory = memory
-        self.argument = argument
-        self.fuel = fuel
-        self.services = services
-        self.output = bytearray()
-        self.texts: list[str] = []
-        self.spent = 0
-
-    def take(self, pointer: int, length: int) -> memoryview:
-        """Return these octets of the programme's memory, paid for; raise ExecutionFailed outside of it."""
-        pointer &= _UNSIGNED
-        length &= _UNSIGNED
-        if pointer + length > len(self.memory):
-            raise ExecutionFailed("outside-memory")
-        self.spend(HOST_OCTET_FUEL * length)
-        return self.memory[pointer : pointer + length]
-
-    def spend(self, fuel: int) -> None:
-        """Charge fuel; raise ExecutionFailed when there is not so much."""
-        self.spent += fuel
-        if self.spent > self.fuel:
-            raise ExecutionFailed("out-of-fuel")
+    pointer: str
+    length: str | int
+    """The parameter that says how many, or how many there always are."""
 
 
-RUN: Final[ContextVar[Run]] = ContextVar("RUN")
-"""The run that host functions called now belong to: they are linked once for all runs of a process."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFunction:
+    """A row of the ABI; ``right`` is empty when it is always granted, ``result`` when there is none.
+
+    ``function`` takes the run, its areas in this order, and then what parameters are left.
+    """
+
+    right: str
+    names: tuple[str, ...]
+    areas: tuple[Area, ...]
+    result: str
+    fuel: int
+    function: Callable[..., int | None]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The types of its parameters, by their WebAssembly names."""
+        return ("i32",) * len(self.names)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The types of its results, likewise."""
+        return (self.result,) if self.result else ()
+
+    def linked(self) -> Callable[..., int | None]:
+        """Return what the engine calls: pays, checks every pointer, and only then enters the function."""
+        function, fuel = self.function, self.fuel
+        at = {name: index for index, name in enumerate(self.names)}
+        # Lengths that never change stand behind the parameters, so that each length has its place.
+        fixed = tuple(area.length for area in self.areas if isinstance(area.length, int))
+        behind = iter(range(len(self.names), len(self.names) + len(fixed)))
+        places = tuple(
+            (at[area.pointer], at[area.length] if isinstance(area.length, str) else next(behind))
+            for area in self.areas
+        )
+        taken = {each for area in self.areas for each in (area.pointer, area.length)}
+        others = tuple(at[name] for name in self.names if name not in taken)
+
+        def call(*values: int) -> int | None:
+            run = RUN.get()
+            run.spend(fuel)
+            numbers = values + fixed
+            areas = [run.take(numbers[pointer], numbers[length]) for pointer, length in places]
+            return function(run, *areas, *[values[index] for index in others])
+
+        return call
 
 
-def _begin() -> Run:
-    run = RUN.get()
-    run.spend(HOST_CALL_FUEL)
-    return run
+def _input_length(run: Run) -> int:
+    return len(run.argument)
 
 
-def _input_length() -> int:
-    return len(_begin().argument)
-
-
-def _input_read(pointer: int, offset: int, length: int) -> int:
-    run = _begin()
-    target = run.take(pointer, length)
-    offset &= _UNSIGNED
+def _input_read(run: Run, target: memoryview, offset: int) -> int:
+    offset &= 0xFFFFFFFF
     octets = run.argument[offset : offset + len(target)]
     target[: len(octets)] = octets
     return len(octets)
 
 
-def _output_write(pointer: int, length: int) -> None:
-    run = _begin()
-    octets = run.take(pointer, length)
+def _output_write(run: Run, octets: memoryview) -> None:
     if len(run.output) + len(octets) > MAX_OUTPUT:
         raise ExecutionFailed("output-too-long")
     run.output += octets
 
 
-def _random(pointer: int, length: int) -> None:
-    run = _begin()
-    target = run.take(pointer, length)
-    target[:] = run.services.rng(len(target))
+def _time(run: Run) -> int:
+    return run.services.now
 
 
-def _sha256(pointer: int, length: int, out: int) -> None:
-    run = _begin()
-    digest = hashlib.sha256(run.take(pointer, length)).digest()
-    run.take(out, len(digest))[:] = digest
-
-
-def _hmac(key_pointer: int, key_length: int, pointer: int, length: int, out: int) -> None:
-    run = _begin()
-    digest = hmac.digest(run.take(key_pointer, key_length), run.take(pointer, length), "sha256")
-    run.take(out, len(digest))[:] = digest
-
-
-def _time() -> int:
-    return _begin().services.now
-
-
-def _display(pointer: int, length: int) -> None:
-    run = _begin()
-    octets = run.take(pointer, length)
+def _display(run: Run, octets: memoryview) -> None:
     if len(octets) > MAX_TEXT_OCTETS or len(run.texts) == MAX_TEXTS:
         raise ExecutionFailed("display-too-long")
     text = bytes(octets).decode(errors="replace")
@@ -154,32 +131,57 @@ def _display(pointer: int, length: int) -> None:
     run.texts.append("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFunction:
-    """A row of the ABI: value types by their WebAssembly names; ``right`` empty when always granted."""
-
-    right: str
-    parameters: tuple[str, ...]
-    results: tuple[str, ...]
-    function: Callable[..., int | None]
-
-
 def _row(
-    function: Callable[..., int | None], parameters: int, result: str = "", right: str = ""
+    function: Callable[..., int | None],
+    names: str = "",
+    *areas: tuple[str, str | int],
+    right: str = "",
+    result: str = "",
+    fuel: int = HOST_CALL_FUEL,
 ) -> HostFunction:
-    results = (result,) if result else ()
-    return HostFunction(right=right, parameters=("i32",) * parameters, results=results, function=function)
+    return HostFunction(
+        right=right,
+        names=tuple(names.split()),
+        areas=tuple(Area(pointer=pointer, length=length) for pointer, length in areas),
+        result=result,
+        fuel=fuel,
+        function=function,
+    )
 
+
+_IN: Final = ("ptr", "length")
+_KEY: Final = ("key", "key_length")
+_CBC: Final = (_KEY, ("iv", AES_BLOCK), _IN, ("out", "length"))
 
 HOST_FUNCTIONS: Final[Mapping[str, HostFunction]] = MappingProxyType(
     {
-        "input_length": _row(_input_length, 0, "i32"),
-        "input_read": _row(_input_read, 3, "i32"),
-        "output_write": _row(_output_write, 2),
-        "random": _row(_random, 2, right="random"),
-        "sha256": _row(_sha256, 3, right="sha256"),
-        "hmac": _row(_hmac, 5, right="hmac"),
-        "time": _row(_time, 0, "i64", right="time"),
-        "display": _row(_display, 2, right="display"),
+        "input_length": _row(_input_length, result="i32"),
+        "input_read": _row(_input_read, "ptr offset length", _IN, result="i32"),
+        "output_write": _row(_output_write, "ptr length", _IN),
+        "random": _row(host_crypto.random, "ptr length", _IN, right="random"),
+        "sha256": _row(host_crypto.sha256, "ptr length out", _IN, ("out", DIGEST), right="sha256"),
+        "hmac": _row(
+            host_crypto.hmac, "key key_length ptr length out", _KEY, _IN, ("out", DIGEST), right="hmac"
+        ),
+        "aes_cbc_encrypt": _row(
+            host_crypto.aes_cbc_encrypt, "key key_length iv ptr length out", *_CBC, right="aes"
+        ),
+        "aes_cbc_decrypt": _row(
+            host_crypto.aes_cbc_decrypt, "key key_length iv ptr length out", *_CBC, right="aes"
+        ),
+        "aes_cmac": _row(
+            host_crypto.aes_cmac, "key key_length ptr length out", _KEY, _IN, ("out", AES_BLOCK), right="aes"
+        ),
+        "sign": _row(
+            host_crypto.sign,
+            "ptr length out room",
+            _IN,
+            ("out", "room"),
+            right="sign",
+            result="i32",
+            fuel=HOST_CALL_FUEL + SIGN_FUEL,
+        ),
+        "time": _row(_time, right="time", result="i64"),
+        "display": _row(_display, "ptr length", _IN, right="display"),
     },
 )

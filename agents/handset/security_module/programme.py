@@ -29,6 +29,7 @@ from wasmtime import (
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.host_functions import HOST_FUNCTIONS, IMPORT_MODULE
 from agents.handset.security_module.rights import rights_names
+from agents.handset.security_module.wasm_cost import check_cost
 from agents.handset.security_module.wasm_shape import check_shape
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ MAX_STACK: Final = 128 * 1024
 MAX_COMPILED: Final = 64
 ENTRIES: Final = ("personalise", "invoke")
 
-_SWITCHES: Final[Mapping[str, bool | int]] = MappingProxyType(
+SWITCHES: Final[Mapping[str, bool | int | str]] = MappingProxyType(
     {
+        # What a compiler makes slowly is slow for everybody: it works in this thread, makes no second pass
+        # over anything, and its time grows with the size of a programme and not with its square.
+        "parallel_compilation": False,
+        "cranelift_opt_level": "none",
         "wasm_custom_page_sizes": True,
         "consume_fuel": True,
         "cranelift_nan_canonicalization": True,
@@ -53,6 +58,7 @@ _SWITCHES: Final[Mapping[str, bool | int]] = MappingProxyType(
         "wasm_threads": False,
         "wasm_simd": False,
         "wasm_relaxed_simd": False,
+        "wasm_multi_value": False,
         "wasm_multi_memory": False,
         "wasm_memory64": False,
         "wasm_gc": False,
@@ -96,6 +102,8 @@ def compiled_programme(code: bytes, mask: int) -> Compiled:
 def _link(code: bytes, mask: int) -> Compiled:
     check_shape(code)
     try:
+        Module.validate(engine(), code)
+        check_cost(code)
         module = Module(engine(), code)
     except WasmtimeError as error:
         raise ApplicationRefused("invalid", first_line(error)) from None
@@ -143,8 +151,9 @@ def first_line(error: WasmtimeError) -> str:
 def engine() -> Engine:
     """Return the one engine of the process, with the settings above."""
     config = Config()
-    for switch, value in _SWITCHES.items():
+    for switch, value in SWITCHES.items():
         setattr(config, switch, value)
+    config.cranelift_flag_set("regalloc_algorithm", "single_pass")
     return Engine(config)
 
 
@@ -157,5 +166,5 @@ def _linker(mask: int) -> Linker:
         if not host.right or host.right in rights:
             parameters = [types[each]() for each in host.parameters]
             results = [types[each]() for each in host.results]
-            linker.define_func(IMPORT_MODULE, name, FuncType(parameters, results), host.function)
+            linker.define_func(IMPORT_MODULE, name, FuncType(parameters, results), host.linked())
     return linker

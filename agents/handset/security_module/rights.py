@@ -18,6 +18,8 @@ RIGHTS: Final[Mapping[str, int]] = MappingProxyType(
         "hmac": 0x04,
         "time": 0x08,
         "display": 0x10,
+        "aes": 0x20,
+        "sign": 0x40,
     },
 )
 """Name of each right and its bit."""

@@ -2,8 +2,8 @@
 
 The programme is WebAssembly; ``host_functions`` says what it may import and must export. Its linear memory
 is the first octets of the data area: as many as its declared minimum, from the first instruction to the
-last. It is restored before each run and given back after one that ended well; it never grows
-(``memory.grow`` answers -1). Custom page sizes allow a memory of any number of octets: ``(memory 64 64
+last. It is restored before each run, and what a run that ended well has changed in it is given back; it never
+grows (``memory.grow`` answers -1). Custom page sizes allow a memory of any number of octets: ``(memory 64 64
 (pagesize 1))``.
 
 A store and an instance live for one run; engine and compiled programmes (``programme``) are shared by all.
@@ -20,6 +20,7 @@ from wasmtime import Func, Memory, Store, Trap, TrapCode, WasmtimeError
 
 from agents.handset.security_module.errors import ApplicationRefused, ExecutionFailed
 from agents.handset.security_module.host_functions import HOST_FUNCTIONS, RUN, HostServices, Run
+from agents.handset.security_module.medium import PAGE
 from agents.handset.security_module.programme import (
     ENTRIES,
     Compiled,
@@ -30,25 +31,35 @@ from agents.handset.security_module.programme import (
 from agents.handset.security_module.rights import rights_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["ApplicationInfo", "CallResult", "HostServices", "call", "check_application", "load"]
 
 DEFAULT_FUEL: Final = 10_000_000
-"""Some five to fifteen milliseconds of a desktop core, whatever a programme spends it on."""
+"""Some ten milliseconds of a desktop core in ordinary instructions; a quarter of a second in the dearest."""
 MAX_TABLE_ELEMENTS: Final = 1024
 
 Entry = Literal["personalise", "invoke"]
 
-_TRAP_REASONS: Final[Mapping[TrapCode | None, str]] = MappingProxyType(
+TRAP_REASONS: Final[Mapping[TrapCode, str]] = MappingProxyType(
     {
         TrapCode.OUT_OF_FUEL: "out-of-fuel",
         TrapCode.STACK_OVERFLOW: "stack-overflow",
         TrapCode.MEMORY_OUT_OF_BOUNDS: "outside-memory",
         TrapCode.TABLE_OUT_OF_BOUNDS: "outside-table",
+        TrapCode.INDIRECT_CALL_TO_NULL: "no-function",
+        TrapCode.BAD_SIGNATURE: "other-signature",
+        TrapCode.INTEGER_DIVISION_BY_ZERO: "division-by-zero",
+        TrapCode.INTEGER_OVERFLOW: "integer-overflow",
+        TrapCode.BAD_CONVERSION_TO_INTEGER: "not-an-integer",
         TrapCode.UNREACHABLE: "unreachable",
     },
 )
+"""Why the engine ends a run, for each trap that an instruction has of those that are switched on."""
+OTHER_TRAP: Final = "trap"
+"""Why, for any other; none is known."""
+COMPARED: Final = (256 * PAGE, 16 * PAGE, PAGE)
+"""In pieces of how many octets a memory is held against what it was, from large to small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +76,27 @@ class ApplicationInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResult:
-    """A run that ended well: the data area after it, and what the programme said."""
+    """A run that ended well: what it changed in the data area, and what the programme said."""
 
-    data: bytes = field(repr=False)
+    before: bytes = field(repr=False)
+    changes: tuple[tuple[int, bytes], ...] = field(repr=False)
+    """Where in the data area there are now other octets, and which, in order: at most a page in each."""
     output: bytes = field(repr=False)
     status: int
     fuel_used: int
     texts: tuple[str, ...] = field(repr=False)
 
+    @property
+    def data(self) -> bytes:
+        """The whole data area after the run."""
+        area = bytearray(self.before)
+        for offset, octets in self.changes:
+            area[offset : offset + len(octets)] = octets
+        return bytes(area)
+
 
 def check_application(code: bytes, *, rights: Iterable[str], data_size: int) -> ApplicationInfo:
-    """Return what a programme is; raise ApplicationRefused unless it may be loaded with these rights.
-
-    The reasons: ``code-too-large``, ``not-webassembly``, ``malformed``, ``start-function``,
-    ``too-many-functions``, ``too-many-locals``, ``invalid``, ``unknown-import``, ``import-signature``,
-    ``ungranted-import``, ``no-memory``, ``memory-too-large``, ``no-entry``, ``initial-data``,
-    ``resources``.
-    """
+    """Return what a programme is; raise ApplicationRefused unless it may be loaded with these rights."""
     compiled = compiled_programme(code, rights_mask(rights))
     limits = compiled.memory_type.limits
     largest = max(limits.min, limits.max or 0) * compiled.memory_type.page_size
@@ -114,12 +129,10 @@ def call(
     services: HostServices,
     fuel: int = DEFAULT_FUEL,
 ) -> CallResult:
-    """Run an entry on the data area ``data`` and return the area after it, as long as before.
+    """Run an entry on the data area ``data`` and return what it changed there, and what it said.
 
-    Raise ExecutionFailed (``out-of-fuel``, ``stack-overflow``, ``outside-memory``, ``outside-table``,
-    ``unreachable``, ``trap``, ``output-too-long``, ``display-too-long``): nothing has changed then. Raise
-    ApplicationRefused when the programme is not loadable, ValueError when ``data`` is shorter than its
-    memory.
+    Raise ExecutionFailed when it does not end well: then it changed nothing. Raise ApplicationRefused when
+    the programme is not loadable, ValueError when ``data`` is shorter than its memory.
     """
     if entry not in ENTRIES:
         raise ValueError(f"there is no entry {entry!r}")
@@ -132,14 +145,15 @@ def call(
         function = exports[entry]
         assert isinstance(function, Func)
         view = _view(exports, store, size)
-        view[:] = data[:size]
+        view[:] = memoryview(data)[:size]
         run = Run(view, argument, fuel, services)
         status = _run(function, store, run)
         fuel_used = fuel - store.get_fuel() + run.spent
         if fuel_used > fuel:
             raise ExecutionFailed("out-of-fuel")
         return CallResult(
-            data=bytes(view) + data[size:],
+            before=data,
+            changes=tuple(_changes(data, view, 0, size)),
             output=bytes(run.output),
             status=status & 0xFFFFFFFF,
             fuel_used=fuel_used,
@@ -152,10 +166,31 @@ def _run(function: Func, store: Store, run: Run) -> int:
     try:
         status: int = function(store)
     except Trap as trap:
-        raise ExecutionFailed(_TRAP_REASONS.get(trap.trap_code, "trap")) from None
+        raise ExecutionFailed(_reason(trap)) from None
     finally:
         RUN.reset(token)
     return status
+
+
+def _reason(trap: Trap) -> str:
+    reason = TRAP_REASONS.get(trap.trap_code) if trap.trap_code else None
+    return reason or OTHER_TRAP
+
+
+def _changes(
+    before: bytes, after: memoryview, start: int, end: int, sizes: tuple[int, ...] = COMPARED
+) -> Iterator[tuple[int, bytes]]:
+    """Yield where *after* is other than *before*, from *start* to *end*, and what is there now."""
+    size, finer = sizes[0], sizes[1:]
+    for offset in range(start, end, size):
+        octets = after[offset : min(offset + size, end)]
+        # Compared in place: of a large memory nothing is copied but what changed.
+        if before.startswith(octets, offset):
+            continue
+        if finer:
+            yield from _changes(before, after, offset, offset + len(octets), finer)
+        else:
+            yield offset, bytes(octets)
 
 
 def _instantiate(compiled: Compiled, store: Store) -> Mapping[str, object]:

@@ -1,63 +1,76 @@
-"""What a programme's octets must not look like, seen before any compiler works on them.
+"""What a programme's octets must not look like, seen before anything else looks at them.
 
-A function may declare fifty thousand locals in four octets, and compiling it costs milliseconds: eight
-thousand octets of such functions keep a core busy for seconds. So locals and functions are counted first.
-The walk reads section headers and local declarations only (WebAssembly core specification §5.5); all else
-is for the validator.
+What can be declared in a few octets and costs an instance or a compiler far more is counted, as a table of a
+million elements is, of which there could be a hundred. The walk reads the headers of sections and how many
+things each declares (WebAssembly core specification §5.5); all else is for the validator. What a valid
+programme costs to compile is for ``wasm_cost``.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.errors import ApplicationRefused
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 MAX_CODE_OCTETS: Final = 256 * 1024
 MAX_FUNCTIONS: Final = 4096
-MAX_LOCALS: Final = 8192
+
+TYPE_SECTION: Final = 1
+FUNCTION_SECTION: Final = 3
+START_SECTION: Final = 8
+ELEMENT_SECTION: Final = 9
+CODE_SECTION: Final = 10
+
+MAX_PARTS: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
+    {
+        TYPE_SECTION: (1024, "types"),
+        2: (64, "imports"),
+        4: (1, "tables"),
+        6: (1024, "globals"),
+        7: (64, "exports"),
+        ELEMENT_SECTION: (256, "element segments"),
+        11: (256, "data segments"),
+    }
+)
+"""By the number of a section: how many things it may declare, and what they are."""
 
 _MAGIC: Final = b"\0asm\x01\0\0\0"
-_START_SECTION: Final = 8
-_CODE_SECTION: Final = 10
 
 
 def check_shape(code: bytes) -> None:
-    """Raise ApplicationRefused unless this is a programme, not too large, not self-starting, not dear."""
+    """Raise ApplicationRefused unless this may be a programme: not too large, not self-starting."""
     if len(code) > MAX_CODE_OCTETS:
         raise ApplicationRefused("code-too-large", f"{len(code)} octets of {MAX_CODE_OCTETS}")
     # Checked here because wasmtime would take octets that do not begin with a zero for WebAssembly text.
     if not code.startswith(_MAGIC):
         raise ApplicationRefused("not-webassembly")
+    for section, offset, _ in sections(code):
+        if section == START_SECTION:
+            raise ApplicationRefused("start-function")
+        if section in MAX_PARTS:
+            most, parts = MAX_PARTS[section]
+            if (count := leb128(code, offset)[0]) > most:
+                raise ApplicationRefused("too-many-parts", f"{count} {parts} of {most}")
+        if section == CODE_SECTION and (count := leb128(code, offset)[0]) > MAX_FUNCTIONS:
+            raise ApplicationRefused("too-many-functions", f"{count} of {MAX_FUNCTIONS}")
+
+
+def sections(code: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each section, and where its content begins and ends; raise ApplicationRefused."""
     offset = len(_MAGIC)
     while offset < len(code):
         section = code[offset]
-        length, offset = _leb128(code, offset + 1)
-        if section == _START_SECTION:
-            raise ApplicationRefused("start-function")
-        if section == _CODE_SECTION:
-            _check_bodies(code, offset)
+        length, offset = leb128(code, offset + 1)
+        yield section, offset, offset + length
         offset += length
 
 
-def _check_bodies(code: bytes, offset: int) -> None:
-    functions, offset = _leb128(code, offset)
-    if functions > MAX_FUNCTIONS:
-        raise ApplicationRefused("too-many-functions", f"{functions} of {MAX_FUNCTIONS}")
-    total = 0
-    for _ in range(functions):
-        length, offset = _leb128(code, offset)
-        groups, at = _leb128(code, offset)
-        for _ in range(groups):
-            count, at = _leb128(code, at)
-            at += 1  # a value type, one octet without the proposals that are switched off
-            total += count
-            if total > MAX_LOCALS:
-                raise ApplicationRefused("too-many-locals", f"more than {MAX_LOCALS}")
-        offset += length
-
-
-def _leb128(code: bytes, offset: int) -> tuple[int, int]:
-    """Return an unsigned 32-bit LEB128 number and the offset behind it."""
+def leb128(code: bytes, offset: int) -> tuple[int, int]:
+    """Return an unsigned 32-bit LEB128 number and the offset behind it; raise ApplicationRefused."""
     value = 0
     for index in range(5):
         if offset + index >= len(code):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -92,6 +94,13 @@ class Driver:
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
+
+    async def die(self) -> None:
+        """Have the connection reset instead of closed."""
+        assert self._writer is not None
+        at_once = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        await self.eject()
 
     def say(self, octets: bytes) -> None:
         """Send octets as they are."""
@@ -261,6 +270,27 @@ async def test_the_reader_goes(database: GroupCommit, half: str) -> None:
         driver.say(bytes.fromhex(half))
         await driver.eject()
         with pytest.raises(FleetError, match=f"^127.0.0.1:{driver.port}: the reader is gone"):
+            await task
+
+
+async def test_the_reader_goes_at_once(database: GroupCommit) -> None:
+    """A reader that closes the connection before it has asked is gone too, and the card never was in it."""
+    told = Told()
+    async with in_reader(await contacts_of(Card(), database), told) as (driver, task):
+        await driver.eject()
+        with pytest.raises(FleetError, match="the reader is gone"):
+            await task
+    assert told.events == []
+
+
+@pytest.mark.parametrize("questions", [0, 1, 200])
+async def test_the_reader_dies(database: GroupCommit, questions: int) -> None:
+    """A connection that is reset, as by a killed daemon, is the same, also where answers are still owed."""
+    async with in_reader(await contacts_of(Card(), database), Told()) as (driver, task):
+        await driver.atr()
+        driver.say(questions * encode(bytes.fromhex("80f2000000")))
+        await driver.die()
+        with pytest.raises(FleetError, match="the reader is gone"):
             await task
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from agents.errors import FleetError
 from agents.fleet.expectations import Outcome, Result
-from agents.fleet.state import KEY_OCTETS, Launch, open_log, open_state
+from agents.fleet.state import KEY_OCTETS, Launch, hold, open_log, open_state
 from bus import tracing
 from tests.agents.fleet_kit import fleet_config
 
@@ -70,6 +70,22 @@ async def test_a_directory_serves_one_run_at_a_time(config: FleetConfig) -> None
         async with open_state(config, fresh=False):
             raise RuntimeError("boom")
     assert (await open_once(config)).number == 3
+
+
+async def test_a_directory_that_is_held(config: FleetConfig) -> None:
+    """Who holds a directory for something else keeps runs out, and finds what a killed start put aside."""
+    directory = (await open_once(config)).directory
+    aside = directory / ".previous"
+    aside.mkdir()
+    (directory / "fleet.db").rename(aside / "fleet.db")
+    with hold(directory):
+        assert (directory / "fleet.db").exists()
+        assert not aside.exists()
+        with pytest.raises(FleetError, match="or a module of it is in a card reader"):
+            await open_once(config)
+        with pytest.raises(FleetError, match="is in use"), hold(directory):
+            pass
+    assert (await open_once(config)).number == 2
 
 
 @pytest.mark.parametrize("fresh", [False, True])

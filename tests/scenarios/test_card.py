@@ -163,7 +163,8 @@ def test_the_whole_story_over_pcsc(reader: Daemon, tmp_path: Path, protocol: int
         assert card.definition().state.value == "blocked"
         client.disconnect()
         process.send(signal.SIGINT)
-        assert process.ended() == (130, "stopped; the module is out of the reader\n")
+        ended = process.ended()
+        assert ended == (130, "stopped; the module is out of the reader\n"), ended[1]
     assert re.fullmatch(r"\d+ commands, powered or reset (once|\d+ times)", process.said[-1])
     said = "\n".join(process.said)
     assert "ENVELOPE: 80C2" in said

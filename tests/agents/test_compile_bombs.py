@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 from wasmtime import Module, WasmtimeError
 
 from agents.handset.security_module.errors import ApplicationRefused
-from agents.handset.security_module.programme import engine
+from agents.handset.security_module.programme import compiled_programme, engine
 from agents.handset.security_module.wasm_cost import (
     COST,
     COSTS,
@@ -25,7 +26,7 @@ from agents.handset.security_module.wasm_shape import (
     MAX_PARTS,
     check_shape,
 )
-from tests.agents.bomb_kit import BOMBS, passes
+from tests.agents.bomb_kit import BOMBS, largest, passes
 from tests.agents.wasm_kit import (
     CODE,
     HEADER,
@@ -52,7 +53,7 @@ DEAREST = ("load, far", "elements", "div_s", "trunc f32", "blocks")
 IN_A_CHILD = """
 import resource, sys
 from wasmtime import Module
-from agents.handset.security_module.programme import engine
+from agents.handset.security_module.programme import compiled_programme, engine
 from tests.agents.bomb_kit import BOMBS, largest
 resource.setrlimit(resource.RLIMIT_STACK, (2 << 20, 2 << 20))
 for name in sys.argv[1:]:
@@ -78,6 +79,22 @@ def test_what_is_compiled_needs_bounded_memory() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < PEAK_MIB
+
+
+def test_dear_programmes_are_not_kept_by_the_dozen() -> None:
+    """Of programmes that may cost as much as any, few stay compiled; of small ones as many as there are."""
+    dear = largest(BOMBS["trunc f64, many functions"])
+
+    def compiled(code: bytes, count: int) -> list[weakref.ref[Module]]:
+        # Custom sections make them differ.
+        codes = [code + section(0, b"\1%c" % number) for number in range(count)]
+        return [weakref.ref(compiled_programme(each, 0).module) for each in codes]
+
+    small = compiled(programme(), 40)
+    assert all(each() for each in small)
+    kept = [each() is not None for each in compiled(dear, 6)]
+    assert kept == [False, False, True, True, True, True]
+    assert not any(each() for each in small)
 
 
 def test_what_is_declared_is_counted() -> None:

@@ -373,6 +373,20 @@ def test_a_programme_and_its_data_are_kept_in_their_parts() -> None:
         assert caught.value.reason == "data-too-large"
 
 
+def test_a_change_of_data_stays_in_the_data_part() -> None:
+    """Octets go where they belong in it, to its last, and the others stay; one further is refused."""
+    memory, table = _table()
+    definition = _reserve(memory, 1)
+    with memory.transaction() as transaction:
+        table.write_data(transaction, definition, b"d" * 64)
+        table.change_data(transaction, definition, [(0, b"ab"), (10, b"c"), (62, b"yz"), (64, b"")])
+    assert table.read_data(definition) == b"ab" + b"d" * 8 + b"c" + b"d" * 51 + b"yz"
+    for offset, octets in ((63, b"yz"), (64, b"z"), (1 << 20, b"z")):
+        with memory.transaction() as transaction, pytest.raises(MemoryFull) as caught:
+            table.change_data(transaction, definition, [(offset, octets)])
+        assert caught.value.reason == "data-too-large"
+
+
 def test_boot_finds_what_a_crc_cannot() -> None:
     """An altered programme, a second use of an id or TAR, and overlapping areas are found by verify."""
     memory, table = _table()

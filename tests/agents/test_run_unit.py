@@ -15,9 +15,11 @@ from agents.handset.security_module.host_functions import HOST_CALL_FUEL, HOST_F
 from agents.handset.security_module.memory import MAX_SIZE
 from agents.handset.security_module.programme import MAX_COMPILED
 from agents.handset.security_module.rights import RIGHTS, rights_mask, rights_names
-from agents.handset.security_module.run_unit import HostServices, call, check_application, load
+from agents.handset.security_module.run_unit import COMPARED, HostServices, call, check_application, load
 from tests.agents.module_kit import Market
 from tests.agents.wasm_kit import ALL, DATA, HEADER, SERVICES, app, failure, invoke, refusal
+
+PIECE = COMPARED[-1]
 
 
 def test_a_check_says_what_a_programme_is() -> None:
@@ -68,7 +70,7 @@ def test_ordinary_pages_and_no_memory_at_all_are_legal() -> None:
     assert load(large, rights=ALL, data_size=65536) == bytes(65536)
     result = invoke(large, data=bytes(65536))
     assert (result.status, result.data[-1]) == (1, 9)
-    assert result.changes == ((65536 - 256, bytes(255) + b"\x09"),)
+    assert result.changes == ((65536 - PIECE, bytes(PIECE - 1) + b"\x09"),)
     none = app("(memory.size)", memory="0 0 (pagesize 1)")
     assert load(none, rights=ALL, data_size=0) == b""
     assert invoke(none, data=b"").status == 0
@@ -101,7 +103,7 @@ def test_a_large_data_area_is_the_memory_to_its_last_octet(pages: int) -> None:
         number = int.from_bytes(before[4:8], "little") + runs
         expected[4:8] = (number & 0xFFFFFFFF).to_bytes(4, "little")
         result = invoke(code, data=data)
-        assert sum(len(octets) for _, octets in result.changes) <= 5 * 256
+        assert sum(len(octets) for _, octets in result.changes) <= 5 * PIECE
         data = result.data
         assert data == expected
     assert invoke(app(memory=f"{pages} {pages}"), data=before).changes == ()
@@ -119,8 +121,9 @@ def test_changes_are_all_that_changed(data: st.DataObject) -> None:
     for at, octet in writes:
         expected[at] = octet
     assert result.data == expected
+    assert all(expected[at : at + len(octets)] == octets for at, octets in result.changes)
     assert all(before[at : at + len(octets)] != octets for at, octets in result.changes)
-    assert sum(len(octets) for _, octets in result.changes) <= 256 * len(writes)
+    assert sum(len(octets) for _, octets in result.changes) <= PIECE * len(writes)
 
 
 def test_a_module_of_four_mebibytes_runs_on_most_of_them() -> None:

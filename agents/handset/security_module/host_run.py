@@ -50,10 +50,11 @@ class Run:
         # A programme's numbers come with a sign, and it means them without.
         pointer &= _UNSIGNED
         length &= _UNSIGNED
-        if pointer + length > len(self.memory):
+        end = pointer + length
+        if end > len(self.memory):
             raise ExecutionFailed("outside-memory")
         self.spend(HOST_OCTET_FUEL * length)
-        return self.memory[pointer : pointer + length]
+        return self.memory[pointer:end]
 
     def spend(self, fuel: int) -> None:
         """Charge fuel; raise ExecutionFailed when there is not so much."""

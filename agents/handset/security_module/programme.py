@@ -1,8 +1,9 @@
 """From a programme's octets to something that can be instantiated: checked, compiled, linked, and kept.
 
 One engine serves the process. Compiled programmes are kept by the SHA-256 of their code and the rights they
-were linked with, the least recently used dropped first. What is deterministic stays so: NaNs are canonical,
-there are no threads and no vector units. A linker holds the granted host functions and no other.
+were linked with, the least recently used dropped first: no more than so many, nor than so much machine code,
+for which what they cost to compile is the measure. What is deterministic stays so: NaNs are canonical, there
+are no threads and no vector units. A linker holds the granted host functions and no other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from wasmtime import (
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.host_functions import HOST_FUNCTIONS, IMPORT_MODULE
 from agents.handset.security_module.rights import rights_names
-from agents.handset.security_module.wasm_cost import check_cost
+from agents.handset.security_module.wasm_cost import MAX_COST, check_cost
 from agents.handset.security_module.wasm_shape import check_shape
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 MAX_STACK: Final = 128 * 1024
 MAX_COMPILED: Final = 64
+MAX_COMPILED_COST: Final = 4 * MAX_COST
 ENTRIES: Final = ("personalise", "invoke")
 
 SWITCHES: Final[Mapping[str, bool | int | str]] = MappingProxyType(
@@ -77,6 +79,7 @@ SWITCHES: Final[Mapping[str, bool | int | str]] = MappingProxyType(
 class Compiled:
     """A programme ready to be instantiated, with its memory's type and its size in octets."""
 
+    cost: int
     module: Module
     linked: InstancePre
     memory_type: MemoryType
@@ -92,7 +95,9 @@ def compiled_programme(code: bytes, mask: int) -> Compiled:
     compiled = _compiled.get(key)
     if compiled is None:
         compiled = _compiled[key] = _link(code, mask)
-        if len(_compiled) > MAX_COMPILED:
+        while (
+            len(_compiled) > MAX_COMPILED or sum(each.cost for each in _compiled.values()) > MAX_COMPILED_COST
+        ):
             _compiled.popitem(last=False)
     else:
         _compiled.move_to_end(key)
@@ -103,7 +108,7 @@ def _link(code: bytes, mask: int) -> Compiled:
     check_shape(code)
     try:
         Module.validate(engine(), code)
-        check_cost(code)
+        cost = check_cost(code)
         module = Module(engine(), code)
     except WasmtimeError as error:
         raise ApplicationRefused("invalid", first_line(error)) from None
@@ -111,7 +116,7 @@ def _link(code: bytes, mask: int) -> Compiled:
     memory_type = _check_exports(module)
     linked = _linker(mask).instantiate_pre(module)
     size = memory_type.limits.min * memory_type.page_size
-    return Compiled(module=module, linked=linked, memory_type=memory_type, memory_size=size)
+    return Compiled(cost=cost, module=module, linked=linked, memory_type=memory_type, memory_size=size)
 
 
 def _check_imports(module: Module, rights: frozenset[str]) -> None:

@@ -58,8 +58,9 @@ TRAP_REASONS: Final[Mapping[TrapCode, str]] = MappingProxyType(
 """Why the engine ends a run, for each trap that an instruction has of those that are switched on."""
 OTHER_TRAP: Final = "trap"
 """Why, for any other; none is known."""
-COMPARED: Final = (256 * PAGE, 16 * PAGE, PAGE)
-"""In pieces of how many octets a memory is held against what it was, from large to small."""
+COMPARED: Final = (256 * PAGE, 16 * PAGE, 4 * PAGE)
+"""In pieces of how many octets a memory is held against what it was, from large to small. Smaller ones would
+cost more to compare than the transaction saves that stores them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class CallResult:
 
     before: bytes = field(repr=False)
     changes: tuple[tuple[int, bytes], ...] = field(repr=False)
-    """Where in the data area there are now other octets, and which, in order: at most a page in each."""
+    """Where in the data area something changed, and the octets there now, in order: a few pages in each."""
     output: bytes = field(repr=False)
     status: int
     fuel_used: int

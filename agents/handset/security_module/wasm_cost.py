@@ -90,11 +90,12 @@ _FORMS: Final = (
 _INSTRUCTION: Final = re.compile(b"|".join(_FORMS).replace(b"%b", _NUMBER), re.DOTALL)
 
 
-def check_cost(code: bytes) -> None:
-    """Raise ApplicationRefused when compiling a valid programme would cost too much."""
+def check_cost(code: bytes) -> int:
+    """Return what compiling a valid programme costs; raise ApplicationRefused when that is too much."""
     cost = compile_cost(code)
     if cost > MAX_COST:
         raise ApplicationRefused("too-dear", f"{cost} units of {MAX_COST}")
+    return cost
 
 
 def compile_cost(code: bytes) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from agents.handset.security_module.errors import ApplicationRefused
+from agents.handset.security_module.wasm_shape import sections
 
 HEADER: Final = b"\0asm\x01\0\0\0"
 _CUSTOM: Final = 0
-_MAX_NUMBER_OCTETS: Final = 5
 
 
 def without_custom_sections(code: bytes) -> bytes:
@@ -20,23 +20,11 @@ def without_custom_sections(code: bytes) -> bytes:
     if not code.startswith(HEADER):
         raise ApplicationRefused("not-webassembly")
     kept = [HEADER]
-    offset = len(HEADER)
-    while offset < len(code):
-        start = offset
-        length, offset = _number(code, offset + 1)
-        offset += length
-        if offset > len(code):
+    start = len(HEADER)
+    for section, _, end in sections(code):
+        if end > len(code):
             raise ApplicationRefused("malformed", f"the section at {start} has no end")
-        if code[start] != _CUSTOM:
-            kept.append(code[start:offset])
+        if section != _CUSTOM:
+            kept.append(code[start:end])
+        start = end
     return b"".join(kept)
-
-
-def _number(code: bytes, offset: int) -> tuple[int, int]:
-    """Return an unsigned LEB128 number of at most 32 bits and the offset behind it (§5.2.2)."""
-    value = 0
-    for index, octet in enumerate(code[offset : offset + _MAX_NUMBER_OCTETS]):
-        value |= (octet & 0x7F) << 7 * index
-        if octet < 0x80:
-            return value, offset + index + 1
-    raise ApplicationRefused("malformed", f"no number at {offset}")

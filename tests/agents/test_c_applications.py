@@ -99,18 +99,23 @@ def test_the_header_declares_every_host_function(tmp_path: Path) -> None:
 
 
 def test_the_header_declares_nothing_else_and_says_which_right() -> None:
-    """Its functions are those of the table, each behind a comment with the right that it takes."""
+    """Its functions are those of the table, with its parameters, behind a comment with the right."""
     declared = re.findall(r'/\* (?:(always granted)|right "(\w+)"): [^*]+\*/\nOTA_HOST\((\w+)\)', HEADER)
     assert {name: right for _, right, name in declared} == {
         name: host.right for name, host in HOST_FUNCTIONS.items()
     }
     assert HEADER.count("\nOTA_HOST(") == len(HOST_FUNCTIONS)
+    parameters = re.findall(r"\bota_(\w+)\(((?:void|const|u?int|char)\b[^)]*|u?int\d+_t [^)]*)\);", HEADER)
+    names = {name: tuple(re.findall(r"(\w+)(?:\[\w+\])?(?:,|$)", listed)) for name, listed in parameters}
+    assert names == {name: host.names or ("void",) for name, host in HOST_FUNCTIONS.items()}
 
 
 def test_the_header_has_the_limits_of_the_run_unit() -> None:
     """Its numbers are those of the host functions."""
-    numbers = {name: int(value) for name, value in re.findall(r"#define (OTA_MAX_\w+) (\d+)", HEADER)}
+    numbers = {name: int(value) for name, value in re.findall(r"#define (OTA_\w+) +(\d+)", HEADER)}
     assert numbers == {
+        "OTA_DIGEST": host_crypto.DIGEST,
+        "OTA_AES_BLOCK": host_crypto.AES_BLOCK,
         "OTA_MAX_OUTPUT": host_functions.MAX_OUTPUT,
         "OTA_MAX_TEXT": host_functions.MAX_TEXT_OCTETS,
         "OTA_MAX_TEXTS": host_functions.MAX_TEXTS,

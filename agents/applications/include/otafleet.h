@@ -12,7 +12,7 @@
  *     }
  *
  * What is static is the data of the resource, and stays from one run to the next; the stack is a part of the
- * data too, and starts anew. There is no C library and no heap. A run that traps leaves all as it was before.
+ * data too, and starts anew. There is no C library and no heap. A run that traps leaves the data as before.
  */
 #ifndef OTAFLEET_H
 #define OTAFLEET_H
@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 /* The two entries, which an application defines. They return a status: 0 for OK, and any other is the
- * application's own way to refuse. */
+ * application's own way to refuse, which leaves the data as before. docs/abi.md has the details. */
 int personalise(void); /* takes the personal data that the supplier loads */
 int invoke(void);      /* does what the application is for */
 
@@ -69,7 +69,7 @@ OTA_HOST(sign) uint32_t ota_sign(const void *ptr, uint32_t length, void *out, ui
 /* right "time": seconds of the epoch, as the module trusts */
 OTA_HOST(time) uint64_t ota_time(void);
 /* right "display": a text in UTF-8 for the user, shown when the run ends well */
-OTA_HOST(display) void ota_display(const char *text, uint32_t length);
+OTA_HOST(display) void ota_display(const char *ptr, uint32_t length);
 
 /* ---- what C needs without a library --------------------------------------------------------------------
  *

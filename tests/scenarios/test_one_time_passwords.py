@@ -38,4 +38,4 @@ def test_a_source_goes_to_the_modules_and_is_the_same_the_next_time(tmp_path: Pa
     source.write_text(text, encoding="ascii")
     code, said, complained = otafleet("up", config, directory=tmp_path)
     assert code == 1
-    assert f"was made by another config: supplier differs from {config}; use --fresh" in complained
+    assert f"was made by another config: [supplier] differs from {config}; use --fresh" in complained

@@ -249,7 +249,7 @@ class Card:
         tpdu = SmsDeliver(
             originator=Address(digits=sender),
             user_data=user_data,
-            timestamp=ServiceCentreTime.at(self.now),
+            timestamp=ServiceCentreTime.at(NOW),  # the network's clock, whatever the handset's says
             **changes,
         )
         return self.envelope(Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=tpdu.encode()))
@@ -283,7 +283,7 @@ class Card:
         reassembler = Reassembler()
         whole = []
         for submit in self.sent:
-            user_data = reassembler.receive(submit.destination.digits, submit.user_data, self.now)
+            user_data = reassembler.receive(submit.destination.digits, submit.user_data, NOW)
             if user_data is not None:
                 whole.append((submit.destination.digits, user_data))
         self.sent.clear()

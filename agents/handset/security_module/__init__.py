@@ -8,11 +8,11 @@ Theory of operation. ``memory`` is one real image of octets: header, operating a
 of it is staged in a transaction and applied as one, and the pages it touched are handed out to be made
 durable before the answer leaves. ``definitions`` keeps DEF, the table that says what each resource is, as
 records in that image; ``allocation`` divides the zone from DEF alone, so there is no second list that could
-disagree with it. ``life_cycle`` is the table of what may happen to a resource in which state. ``run_unit``
-executes a resource's programme as WebAssembly whose linear memory is the resource's data area and nothing
-else; ``programme`` compiles and links it, ``host_functions`` is the ABI it sees, cut down to the ``rights``
-its reservation granted, and ``wasm_shape`` and ``wasm_cost`` refuse what is cheap to send and dear to
-compile.
+disagree with it. ``life_cycle`` is the table of what may happen to a resource in which state, ``soundness``
+what a boot looks at beyond CRCs. ``run_unit`` executes a resource's programme as WebAssembly whose linear
+memory is the resource's data area and nothing else; ``programme`` compiles and links it, ``host_functions``
+is the ABI it sees, cut down to the ``rights`` its reservation granted, and ``wasm_shape`` and ``wasm_cost``
+refuse what is cheap to send and dear to compile.
 To its terminal a module is a UICC: ``card_io`` takes each APDU to its command, ``selection`` and ``reading``
 serve the table of ``files``, ``toolkit`` takes envelopes in and hands proactive commands out, and
 ``answer_to_reset`` is what it says before anybody asks.

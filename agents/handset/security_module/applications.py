@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agents.handset.security_module.core import Core
     from agents.handset.security_module.definitions import Definition
+    from agents.handset.security_module.memory import Transaction
 
 Changes = tuple[tuple[int, bytes], ...]
 """Where in a data part a run has left other octets, and which."""
@@ -70,8 +71,7 @@ def invoke(core: Core, definition: Definition, argument: bytes, now: float) -> R
         counted = replace(counted, executions_left=counted.executions_left - 1)
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, counted)
-        if _TIME in counted.rights:
-            core.claim_time(transaction, now)  # what an application was told of the time, stays so
+        _claim_time(core, transaction, counted, now)
     changes: Changes = ()
     try:
         result, changes = _run(core, counted, "invoke", argument, now)
@@ -79,6 +79,12 @@ def invoke(core: Core, definition: Definition, argument: bytes, now: float) -> R
         _end_run(core, counted, changes, now)
     core.note("application.invoked", tar=definition.tar)
     return result
+
+
+def _claim_time(core: Core, transaction: Transaction, definition: Definition, now: float) -> None:
+    """Keep what an application may have been told of the time: it stays so."""
+    if _TIME in definition.rights:
+        core.claim_time(transaction, now)
 
 
 def _end_run(core: Core, definition: Definition, changes: Changes, now: float) -> None:
@@ -135,6 +141,7 @@ def _load_data(core: Core, definition: Definition, command: LoadData, now: float
     result, changes = _run(core, definition, "personalise", command.octets, now)
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, personalised)
+        _claim_time(core, transaction, personalised, now)
         core.definitions.change_data(transaction, personalised, changes)
     core.note("application.personalised", tar=definition.tar)
     return result

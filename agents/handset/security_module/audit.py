@@ -31,11 +31,11 @@ def report(core: Core, _transaction: Transaction, command: Audit) -> Audited:
     page: list[bytes] = []
     room = PAGE_OCTETS
     for definition in left:
-        entry = encode(_entry(definition))
-        room -= len(entry) + 3
+        octets = encode(entry(definition))
+        room -= len(octets) + 3
         if room < 0:
             break
-        page.append(entry)
+        page.append(octets)
     return Audited(
         size=core.memory.size,
         free=table.free_octets(),
@@ -47,7 +47,8 @@ def report(core: Core, _transaction: Transaction, command: Audit) -> Audited:
     )
 
 
-def _entry(definition: Definition) -> AuditedResource:
+def entry(definition: Definition) -> AuditedResource:
+    """Return what is said of one resource; ValueError for one that no reservation makes."""
     return AuditedResource(
         rsc_id=definition.rsc_id,
         tar=definition.tar,

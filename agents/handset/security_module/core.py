@@ -124,7 +124,7 @@ class Core:
     __slots__ = (
         "_latest",
         "_pages",
-        "_reassembler",
+        "_reassemblers",
         "_signing_key",
         "blocks",
         "calls",
@@ -174,22 +174,27 @@ class Core:
         """When ``limits`` has to look at DEF again; None: nobody knows."""
         self._latest = 0.0
         self._pages: PageAssembler | None = None
-        self._reassembler: Reassembler | None = None
+        self._reassemblers: dict[bool, Reassembler] = {}
         self._signing_key: SigningKey | None = None
 
-    @property
-    def reassembler(self) -> Reassembler:
-        """Where parts of short messages wait for the others; made when the first one comes."""
-        if self._reassembler is None:
-            self._reassembler = Reassembler(
-                max_messages=self.profile.messages,
-                max_octets=self.profile.buffer,
-                max_per_sender=self.profile.messages_per_sender,
-                max_octets_per_sender=self.profile.buffer_per_sender,
+    def reassembler(self, sender: str) -> Reassembler:
+        """Return where parts of *sender*'s short messages wait for the others; made when the first one comes.
+
+        The operator has room of its own, as much as any sender may have: however many numbers the others
+        write from, they do not crowd out its commands.
+        """
+        is_operator = self.identity is not None and sender == self.identity.operator_number
+        if is_operator not in self._reassemblers:
+            profile = self.profile
+            self._reassemblers[is_operator] = Reassembler(
+                max_messages=profile.messages_per_sender if is_operator else profile.messages,
+                max_octets=profile.buffer_per_sender if is_operator else profile.buffer,
+                max_per_sender=profile.messages_per_sender,
+                max_octets_per_sender=profile.buffer_per_sender,
                 timeout_s=PART_TIMEOUT_S,
                 require_first_element=IEI_COMMAND_PACKET,
             )
-        return self._reassembler
+        return self._reassemblers[is_operator]
 
     @property
     def pages(self) -> PageAssembler:
@@ -240,15 +245,18 @@ class Core:
         self.turns = turns
 
     def time(self, now: float) -> float:
-        """Return the module's time: it has no clock, so the handset's, but never earlier than it was."""
-        self._latest = max(self._latest, now, float(self.turns.claimed), float(self.turns.signed))
+        """Return the module's time: it has no clock, so the handset's, but never earlier than it was.
+
+        Nor later than any message can say: a clock may be wrong by any amount, or be no number at all.
+        """
+        claimed, signed = float(self.turns.claimed), float(self.turns.signed)
+        self._latest = max(self._latest, min(now, float(MAX_SECONDS)), claimed, signed)
         return self._latest
 
     def claim_time(self, transaction: Transaction, now: float) -> None:
         """Remember that the handset said it was *now*, because something comes of it."""
-        claimed = min(int(now), MAX_SECONDS)
-        if claimed > self.turns.claimed:
-            self.keep_turns(transaction, replace(self.turns, claimed=claimed))
+        if int(now) > self.turns.claimed:
+            self.keep_turns(transaction, replace(self.turns, claimed=int(now)))
 
     def trust_time(self, transaction: Transaction, signed: int, *, announcement: int) -> None:
         """Go by the operator's time from now on, whatever the handset claimed; its own never goes back."""

@@ -52,7 +52,7 @@ def receive(core: Core, tpdu: bytes, now: float) -> bytes:
     if oversized is not None:
         response = refuse(core, oversized, ResponseStatus.INSUFFICIENT_MEMORY, "too-large")
         return RESPONSE_USER_DATA_HEADER + response if response else b""
-    user_data = core.reassembler.receive(reply_to, deliver.user_data, now)
+    user_data = core.reassembler(reply_to).receive(reply_to, deliver.user_data, now)
     if user_data is None:
         return b""
     if all(element.iei != IEI_COMMAND_PACKET for element in user_data.header):

@@ -154,7 +154,9 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
     ):
         if name not in known:
             raise TransitionRefused(reason)
-    if any(bearer != SMS for bearer in command.bearers) and len(command.server) != SERVER_OCTETS:
+    if len(command.server) not in (0, SERVER_OCTETS):
+        raise TransitionRefused("bad-server")
+    if any(bearer != SMS for bearer in command.bearers) and not command.server:
         raise TransitionRefused("no-server")
     try:
         rights = rights_names(command.rights)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agents.handset.security_module import card_io
+from agents.handset.security_module import card_io, soundness
 from agents.handset.security_module.core import Core
 from agents.handset.security_module.files import CBMID_ENTRIES
 from agents.handset.security_module.memory import DEFAULT_RESOURCES, Memory
@@ -59,6 +59,7 @@ class SecurityModule:
         """Boot from *memory*. Raises ImageRejected when it is corrupt."""
         self._core = Core(memory, rng)
         self._core.definitions.verify()
+        soundness.check(self._core)
 
     @classmethod
     def blank(

@@ -55,7 +55,10 @@ class Profile:
     messages: Annotated[int, Field(ge=1, le=64)] = 4
     """How many long messages it puts together at once; a sender may have half of them."""
     buffer: Annotated[int, Field(ge=MIN_BUFFER, le=MAX_BUFFER)] = 8192
-    """Room for their parts; a sender may have three quarters of it, so that none crowds out another."""
+    """Room for their parts; a sender may have three quarters of it, so that none crowds out another.
+
+    The operator has as much as a sender besides, so that all of them together do not crowd it out.
+    """
     proactive: Annotated[int, Field(ge=16, le=1024)] = 64
     """How many commands may wait to be fetched; by default the longest response as messages, twice over."""
     programme: Annotated[int, Field(ge=1, le=MAX_CODE_OCTETS)] = MAX_CODE_OCTETS

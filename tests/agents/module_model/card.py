@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SIZE: Final = 32 * 1024
 SLOTS: Final = 4
+_SHOWN: Final = 16
 _CLOCK: Final = "(i64.store (i32.const 32) (call $time)) (call $output_write (i32.const 32) (i32.const 8))"
 PROGRAMMES: Final = (
     Programme(name="plain", code=probe()),
@@ -99,7 +100,15 @@ def differences(card: FilmedCard, model: Model, keys: Mapping[int, SessionKeys])
     ]
     for tar, resource in model.resources.items():
         pairs += _pairs(card, known[tar], resource, keys)
-    return [f"{what} {is_so!r}, not {said!r}" for what, is_so, said in pairs if is_so != said]
+    return [f"{what} {_short(is_so)}, not {_short(said)}" for what, is_so, said in pairs if is_so != said]
+
+
+def _short(value: object) -> str:
+    """Show a value; of many octets how many there are, and which of them are not zeros."""
+    if not isinstance(value, bytes) or len(value) <= 2 * _SHOWN:
+        return repr(value)
+    others = {place: octet for place, octet in enumerate(value) if octet}
+    return f"{len(value)} octets with {dict(list(others.items())[:_SHOWN])}"
 
 
 def _pairs(

@@ -359,6 +359,7 @@ class Model:
             return refused(why)
         kept = octets[:64]
         resource.data = resource.data[:512] + kept + resource.data[512 + len(kept) :]
+        self._claim(resource)
         return DONE
 
     def invoke(self, tar: bytes, argument: bytes, *, counted: Callable[[], None] = lambda: None) -> Outcome:
@@ -370,13 +371,17 @@ class Model:
         if why:
             return refused(why)
         resource.executions -= resource.executions > 0
-        if "time" in resource.rights:
-            self.claimed = max(self.claimed, int(self.latest))
+        self._claim(resource)
         counted()
         outcome = self._run(resource, argument)
         if resource.executions == 0:
             self._end(resource, "exhausted")
         return outcome
+
+    def _claim(self, resource: Resource) -> None:
+        """Keep the time, if a programme may have asked for it: to it, too, it never goes backwards."""
+        if "time" in resource.rights:
+            self.claimed = max(self.claimed, int(self.latest))
 
     def _run(self, resource: Resource, argument: bytes) -> Outcome:
         """Do what ``module_kit``'s probe does; a run that ends badly leaves "memory exactly as before"."""

@@ -65,6 +65,7 @@ class Scenes(StrangerRules, WorldRules):
         self.play(lambda: self.make_call(tar))
         number = len(self.called)
         self.play(self.interruptions(tar, number)[how])
+        self.play(lambda: self.make_worse(tar))
         self.play(lambda: self.make_good(tar))
         current = self.session_of(tar) or session
         self.play(lambda: self.send_half(tar, current, programme, version, second=True))
@@ -101,10 +102,18 @@ class Scenes(StrangerRules, WorldRules):
     def make_good(self, tar: bytes, date: int = NEVER) -> None:
         """Give back what was taken from a resource, if it is still there."""
         known = self.model.resources.get(tar)
+        if known is not None:
+            self.order_renewal(tar, known.supplier, date, UNLIMITED)
+            self.moment()
         if known is not None and known.state == "blocked":
             self.order_unblock(tar, known.supplier)
-        elif known is not None:
-            self.order_renewal(tar, known.supplier, date, UNLIMITED)
+
+    def make_worse(self, tar: bytes) -> None:
+        """Try to give to another supplier what was taken from this one."""
+        stranger = self.key_for(tar, stranger=True)
+        self.order_unblock(tar, stranger)
+        self.moment()
+        self.order_renewal(tar, stranger, NEVER, UNLIMITED)
 
     @rule(
         sizes=st.tuples(*[st.sampled_from([3000, 5000, 7000, 9000])] * 5), gone=st.permutations(TARS[:SLOTS])

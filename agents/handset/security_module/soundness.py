@@ -1,0 +1,149 @@
+"""What a boot looks at besides CRCs: whether a module could ever have come to be as its memory says it is.
+
+A CRC tells of worn memory, not of memory that somebody wrote. A record that no command makes could lead
+where no command leads: to a key that nobody reserved, a state without a way out, a name that no table knows.
+So a module whose records are not such as it writes itself does not boot; nor does one with octets where
+nothing is, for the next supplier would be given them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from agents.handset.security_module import audit
+from agents.handset.security_module.allocation import AreaKind
+from agents.handset.security_module.errors import ImageRejected
+from agents.handset.security_module.life_cycle import AtEnd, ResourceState
+from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
+from agents.messages.signed import check_key
+from transport.errors import Rejected
+from transport.security.keyset import PROTECTIONS, SessionKeys
+from transport.security.suites import SUITES
+from transport.security.terms import FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agents.handset.security_module.core import Core, Identity
+    from agents.handset.security_module.definitions import Definition, DefinitionTable
+    from agents.handset.security_module.memory import Memory
+
+_S = ResourceState
+_KEY_AND_PROGRAMME: Final[Mapping[ResourceState, tuple[bool, bool | None]]] = {
+    _S.RESERVED: (True, False),
+    _S.LOADED: (True, True),
+    _S.SUSPENDED: (True, None),
+    _S.BLOCKED: (False, None),
+    _S.EXPIRED: (False, None),
+    _S.EXHAUSTED: (False, None),
+}
+"""Whether a resource in a state has the supplier's key, and a programme; None: it may have one."""
+_SPENT: Final = frozenset({_S.LOADED, _S.EXPIRED, _S.EXHAUSTED})
+"""Where no execution may be left: LOADED, when power failed in the last one."""
+_DEACTIVATED: Final = frozenset({_S.EXPIRED, _S.EXHAUSTED})
+
+
+def check(core: Core) -> None:
+    """Raise ImageRejected unless the module's records are such as it writes itself."""
+    if core.identity is not None:
+        _check_identity(core.identity)
+    elif core.definitions.all():
+        raise ImageRejected("bad-definition", "resources of a module that is nobody's")
+    for definition in core.definitions.all():
+        _check_definition(definition)
+    _check_empty(core.memory, core.definitions)
+
+
+def _check_identity(identity: Identity) -> None:
+    try:
+        for suite, public in (
+            (identity.suite, identity.public),
+            (identity.operator_suite, identity.operator_public),
+            (identity.authority_suite, identity.authority_public),
+        ):
+            check_key(suite, public)
+        own = SUITES[identity.suite].load_signing_key(identity.private)
+    except (Rejected, ValueError):
+        # The cause is left out on purpose: it could quote a key.
+        raise ImageRejected("bad-identity") from None
+    if own.public != identity.public:
+        raise ImageRejected("bad-identity", "the public key is not the private key's")
+
+
+def _check_definition(definition: Definition) -> None:
+    for what, holds in _RULES:
+        if not holds(definition):
+            raise ImageRejected("bad-definition", f"resource {definition.rsc_id}: {what}")
+
+
+def _can_be_told(definition: Definition) -> bool:
+    try:
+        audit.entry(definition)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_reachable(definition: Definition) -> bool:
+    return all(bearer == SMS for bearer in definition.bearers) or len(definition.server) == SERVER_OCTETS
+
+
+def _key_is_the_reserved_one(definition: Definition) -> bool:
+    digest = hashlib.sha256(definition.supplier_public).digest()
+    return not definition.supplier_public or digest == definition.supplier_digest
+
+
+def _session_holds(definition: Definition) -> bool:
+    if definition.session is None:
+        return True
+    try:
+        keys = SessionKeys.load(definition.session.keys)
+    except ValueError:
+        return False
+    return bool(definition.supplier_public) and keys.protection == definition.protection
+
+
+def _state_holds(definition: Definition) -> bool:
+    has_key, has_programme = _KEY_AND_PROGRAMME[definition.state]
+    if has_programme is None:
+        has_programme = bool(definition.code_length)
+    return (bool(definition.supplier_public), bool(definition.code_length)) == (has_key, has_programme)
+
+
+def _count_holds(definition: Definition) -> bool:
+    if definition.executions_left == 0:
+        return definition.state in _SPENT
+    return definition.state is not _S.EXHAUSTED
+
+
+def _end_holds(definition: Definition) -> bool:
+    return definition.at_end is AtEnd.DEACTIVATE or definition.state not in _DEACTIVATED
+
+
+_RULES: Final[tuple[tuple[str, Callable[[Definition], bool]], ...]] = (
+    ("a value that no reservation can have", _can_be_told),
+    ("an unknown suite", lambda each: each.suite in SUITES),
+    ("an unknown form of secure connection", lambda each: set(each.forms) <= FORMS.keys()),
+    ("an unknown protection", lambda each: each.protection in PROTECTIONS),
+    ("an unknown bearer", lambda each: set(each.bearers) <= BEARERS),
+    ("no server for its bearers", _is_reachable),
+    ("a key that was not reserved", _key_is_the_reserved_one),
+    ("a session without a key, or of another protection", _session_holds),
+    ("a key or a programme that its state has not got", _state_holds),
+    ("a version without a programme", lambda each: bool(each.version) is bool(each.code_length)),
+    ("a count that its state has not got", _count_holds),
+    ("an end that should have deleted it", _end_holds),
+)
+
+
+def _check_empty(memory: Memory, table: DefinitionTable) -> None:
+    """Expect zeros in what is free, and in an area that nobody has loaded anything into yet."""
+    empty = [(area.start, area.size) for area in table.layout() if area.kind is AreaKind.FREE]
+    empty += [(each.start, each.end - each.start) for each in table.all() if not each.code_length]
+    for start, size in empty:
+        if memory.read(start, size) != bytes(size):
+            raise ImageRejected("octets-where-nothing-is", f"in the {size} octets from {start}")
+    services = [each.service for each in table.all()]
+    if len(set(services)) != len(services):
+        raise ImageRejected("duplicate-service")

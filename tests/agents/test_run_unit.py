@@ -266,6 +266,8 @@ def test_rights_have_a_bit_each_for_ever() -> None:
         "sign": 0x40,
     }
     assert rights_names(rights_mask(RIGHTS)) == ALL
+    with pytest.raises(ValueError, match="0x80"):
+        rights_names(0x80)
     assert {host.right for host in HOST_FUNCTIONS.values()} - {""} == ALL
 
 

@@ -364,3 +364,20 @@ def test_the_allocator_never_gives_an_octet_twice(orders: list[tuple[bool, int]]
         taken.append((at, at + size))
     covered = sum(b - a for a, b in taken) + sum(b - a for a, b in gaps(start, end, taken))
     assert covered == end - start
+
+
+def test_zeros_are_seen_as_far_as_they_go() -> None:
+    """One octet that is none, at either end or anywhere between, is seen there and nowhere else."""
+    memory = Memory.format(256 * 1024)
+    start, end = memory.zone_start, memory.size
+    assert memory.is_empty(start, end)
+    assert memory.is_empty(end, end)
+    for place in (start, start + 1, start + 16 * 1024 - 1, start + 16 * 1024, end - 1):
+        with memory.transaction() as transaction:
+            transaction.write(place, b"\1")
+        assert not memory.is_empty(start, end)
+        assert not memory.is_empty(place, place + 1)
+        assert memory.is_empty(start, place)
+        assert memory.is_empty(place + 1, end)
+        with memory.transaction() as transaction:
+            transaction.write(place, b"\0")

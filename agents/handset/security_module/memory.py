@@ -49,6 +49,7 @@ _HEADER: Final = struct.Struct(">8sHIHHII")
 _CRC: Final = struct.Struct(">I")
 _SLOT_HEAD: Final = struct.Struct(">IH")
 _LENGTH: Final = struct.Struct(">H")
+_ZEROS: Final = bytes(16 * 1024)
 
 
 class Record(StrEnum):
@@ -222,6 +223,14 @@ class Memory:
         if self._transaction is not None:
             return self._transaction.read(offset, length)
         return bytes(memoryview(self._image)[offset : offset + length])
+
+    def is_empty(self, start: int, end: int) -> bool:
+        """Say whether all octets from *start* to *end* are zeros, whatever is staged; nothing is copied."""
+        starts_with = self._image.startswith
+        return all(
+            starts_with(_ZEROS if end - at >= len(_ZEROS) else bytes(end - at), at)
+            for at in range(start, end, len(_ZEROS))
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -12,7 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module import audit
-from agents.handset.security_module.allocation import AreaKind
+from agents.handset.security_module.allocation import gaps
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import AtEnd, ResourceState
 from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agents.handset.security_module.core import Core, Identity
-    from agents.handset.security_module.definitions import Definition, DefinitionTable
+    from agents.handset.security_module.definitions import Definition
     from agents.handset.security_module.memory import Memory
 
 _S = ResourceState
@@ -46,13 +46,16 @@ _DEACTIVATED: Final = frozenset({_S.EXPIRED, _S.EXHAUSTED})
 
 def check(core: Core) -> None:
     """Raise ImageRejected unless the module's records are such as it writes itself."""
+    definitions = core.definitions.all()
     if core.identity is not None:
         _check_identity(core.identity)
-    elif core.definitions.all():
+    elif definitions:
         raise ImageRejected("bad-definition", "resources of a module that is nobody's")
-    for definition in core.definitions.all():
+    for definition in definitions:
         _check_definition(definition)
-    _check_empty(core.memory, core.definitions)
+    if len({each.service for each in definitions}) != len(definitions):
+        raise ImageRejected("duplicate-service")
+    _check_empty(core.memory, definitions)
 
 
 def _check_identity(identity: Identity) -> None:
@@ -137,13 +140,10 @@ _RULES: Final[tuple[tuple[str, Callable[[Definition], bool]], ...]] = (
 )
 
 
-def _check_empty(memory: Memory, table: DefinitionTable) -> None:
+def _check_empty(memory: Memory, definitions: list[Definition]) -> None:
     """Expect zeros in what is free, and in an area that nobody has loaded anything into yet."""
-    empty = [(area.start, area.size) for area in table.layout() if area.kind is AreaKind.FREE]
-    empty += [(each.start, each.end - each.start) for each in table.all() if not each.code_length]
-    for start, size in empty:
-        if memory.read(start, size) != bytes(size):
-            raise ImageRejected("octets-where-nothing-is", f"in the {size} octets from {start}")
-    services = [each.service for each in table.all()]
-    if len(set(services)) != len(services):
-        raise ImageRejected("duplicate-service")
+    empty = gaps(memory.zone_start, memory.size, [(each.start, each.end) for each in definitions])
+    empty += [(each.start, each.end) for each in definitions if not each.code_length]
+    for start, end in empty:
+        if not memory.is_empty(start, end):
+            raise ImageRejected("octets-where-nothing-is", f"in {start}..{end}")

@@ -110,6 +110,9 @@ ATTACKS: Final[dict[str, tuple[str, ...]]] = {
         f"{_RESOURCES}:test_an_octet_too_many",
         f"{_IMAGE}:test_records_that_no_command_makes",
     ),
+    "a record of DEF that outgrows its slot": (
+        f"{_RESOURCES}:test_what_is_reserved_never_outgrows_its_slot",
+    ),
     "invocation when exhausted, blocked or expired": (
         f"{_APPLICATIONS}:test_executions_are_counted",
         f"{_APPLICATIONS}:test_a_blocked_resource_runs_nothing",

@@ -39,7 +39,7 @@ from tests.agents.attack_kit import (
     unheard,
     unproven,
 )
-from tests.agents.module_kit import NOW, SERVICE, TAR, UA, Market, manage, probe
+from tests.agents.module_kit import NOW, SERVICE, TAR, UA, Market, Supplier, manage, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -359,3 +359,43 @@ def test_a_clock_beyond_all_times(now: float) -> None:
     assert market.card.definition().state is ResourceState.LOADED
     market.card.now = NOW + 2
     assert _told(market.supplier.invoke(market.card).output) == int(NOW) + 2
+
+
+# --- a record that would outgrow its slot ---
+
+
+def _with_modulus(octets: int) -> Reserve:
+    supplier = Supplier(suite="p256", protection="aes-256")
+    return supplier.reserve(dh_modulus=bytes(octets), expires_at=END, executions=2, protection="aes-256")
+
+
+def _refused_with(market: Market, command: Reserve) -> str:
+    """Return why a reservation is refused; one that is taken is released again."""
+    reason = market.command(command).reason
+    if not reason:
+        _release(market, TAR)
+    return reason
+
+
+def test_what_is_reserved_never_outgrows_its_slot() -> None:
+    """The longest reservation that is taken lives its whole life; one octet more is refused to begin with."""
+    market = Market().personalise()
+    market.supplier.protection = "aes-256"
+    longest = next(octets for octets in range(1, 512) if _refused_with(market, _with_modulus(octets))) - 1
+    assert longest > 100
+    assert market.command(_with_modulus(longest)).reason == ""
+    market.connect().load()
+    market.supplier.load(market.card, CODE, version=(1 << 32) - 1)
+    market.supplier.counter = (1 << 40) - 4
+    assert market.supplier.invoke(market.card).reason == ""
+    _suspend(market, TAR)
+    assert market.card.use_menu(3, SERVICE, "00") == ["Refused: expired"]
+    key = market.supplier.key.public
+    latest = Renew(tar=TAR, supplier_public=key, expires_at=(1 << 40) - 1, executions=(1 << 31) - 1)
+    assert market.command(latest).reason == ""
+    assert market.supplier.invoke(market.card).reason == ""
+    market.card.now = 1e15
+    assert market.card.use_menu(3, SERVICE, "00") == ["Refused: expired"]
+    announce(market, (1 << 40) - 1, counter=1)
+    assert market.card.definition().state is ResourceState.EXPIRED
+    market.card.power_cycle()

@@ -171,6 +171,20 @@ class Definition:
             changes |= {"supplier_public": b"", "session": None}
         return replace(self, state=state, **changes)
 
+    def at_its_largest(self) -> Definition:
+        """Return the definition with all that may change as long as it can become, once it is reserved."""
+        keys = bytes(_MAX_SESSION_KEYS)
+        return replace(
+            self,
+            state=ResourceState.SUSPENDED,
+            code_length=self.code_size,
+            code_digest=bytes(_DIGEST_OCTETS if self.code_size else 0),
+            session=SessionRecord(keys=keys, received_counter=MAX_COUNTER, sent_counter=MAX_COUNTER),
+            version=_RANGES["version"][1],
+            expires_at=_RANGES["expires_at"][1],
+            executions_left=_RANGES["executions_left"][1],
+        )
+
     def encode(self) -> bytes:
         """Return the record, as ``parse`` takes it."""
         values = [getattr(self, name) for name in _FIELDS]

@@ -86,6 +86,15 @@ class DefinitionTable:
         slot = self._free_slot() if slot is None else slot
         self._memory.write_slot(transaction, slot, self._memory.slot_size, definition.encode())
 
+    def check_room(self, definition: Definition) -> None:
+        """Raise MemoryFull (``record-too-large``) if a new definition could ever outgrow its slot.
+
+        What is reserved must not fail later for want of room: neither a session, nor a change of state.
+        """
+        size, room = len(definition.at_its_largest().encode()), self._memory.slot_room
+        if size > room:
+            raise MemoryFull("record-too-large", f"up to {size} octets for a slot with room for {room}")
+
     def remove(self, transaction: Transaction, rsc_id: int) -> None:
         """Stage the end of a resource, its area zeros, its slot empty; raise ValueError if it is none."""
         for offset, each in self._used():

@@ -196,6 +196,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
         dh_modulus=command.dh_modulus,
         logic_name=command.logic_name,
     )
+    core.definitions.check_room(definition)
     core.definitions.put(transaction, definition)
     return _done(definition)
 

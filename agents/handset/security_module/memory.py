@@ -286,6 +286,11 @@ class Memory:
         slot = _SLOT_HEAD.pack(crc, len(octets)) + octets
         transaction.write(offset, slot.ljust(capacity, b"\0"))
 
+    @property
+    def slot_room(self) -> int:
+        """Octets that a record of DEF may have."""
+        return self.slot_size - _SLOT_HEAD.size
+
     def definition_slots(self) -> range:
         """Return the offsets of DEF's slots."""
         return range(self.table_start, self.table_start + self.slots * self.slot_size, self.slot_size)

@@ -2,8 +2,9 @@
 
 Each is one transaction: programme, data, version, and the counter of the packet that brought the command
 change together or not at all. A programme comes in pieces that wait in volatile memory and is looked at only
-when it is whole, so a resource never holds half of one. Only a run of the user's takes two: it is counted
-before it starts, and what it wrote is kept when it has ended, so that a power cut never gives a free run.
+when it is whole, so a resource never holds half of one. Only a run takes two, whoever asks for it: it is
+counted before it starts, and what it wrote is kept when it has ended, so that a power cut never gives a free
+run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The resource manager (TAR B00000): what the operator, and nobody else, may do to the module's resources.
 
 The rules, in this order: the command is signed by this module's operator, for this module; its counter is
-higher than the last one's, or it repeats the last command octet by octet and gets the very same answer again;
+higher than the last one's, or it repeats what was signed in the last one and gets the very same answer again;
 then the life cycle must allow it. The change, the counter and the answer are one transaction. A command that
 proves nothing gets no signed answer and changes nothing.
 """

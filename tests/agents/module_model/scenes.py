@@ -44,7 +44,7 @@ class Scenes(StrangerRules, WorldRules):
         if known is None:
             self.make(tar, terms, seconds)
         elif known.state in ENDED:
-            self.play(lambda: self.make_good(tar, self.date(seconds)))
+            self.make_good(tar, self.date(seconds))
         if self.session_of(tar) is None:
             self.play(lambda: self.make_session(tar))
         for second in (False, True):
@@ -66,7 +66,7 @@ class Scenes(StrangerRules, WorldRules):
         number = len(self.called)
         self.play(self.interruptions(tar, number)[how])
         self.play(lambda: self.make_worse(tar))
-        self.play(lambda: self.make_good(tar))
+        self.make_good(tar)
         current = self.session_of(tar) or session
         self.play(lambda: self.send_half(tar, current, programme, version, second=True))
         self.play(lambda: self.answer(number))
@@ -103,10 +103,9 @@ class Scenes(StrangerRules, WorldRules):
         """Give back what was taken from a resource, if it is still there."""
         known = self.model.resources.get(tar)
         if known is not None:
-            self.order_renewal(tar, known.supplier, date, UNLIMITED)
-            self.moment()
-        if known is not None and known.state == "blocked":
-            self.order_unblock(tar, known.supplier)
+            self.play(lambda: self.order_renewal(tar, known.supplier, date, UNLIMITED))
+            if self.model.resources[tar].state == "blocked":
+                self.play(lambda: self.order_unblock(tar, known.supplier))
 
     def make_worse(self, tar: bytes) -> None:
         """Try to give to another supplier what was taken from this one."""

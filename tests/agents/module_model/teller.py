@@ -76,6 +76,7 @@ class Teller(RuleBasedStateMachine):
         self.moment()
         if self.cut is not None and self.card.film.writes:
             self.fail(image, journal, self.cut)
+        assert self.differences(self.model) == []
 
     def settle(self) -> None:
         """Let the module look at the time once more, as it does whenever something comes."""

@@ -421,8 +421,10 @@ def _in_state(table: DefinitionTable, transaction: Transaction, state: ResourceS
         expires_at=int(NOW) + 100,
         executions_left=2,
     )
-    definition = table.write_code(transaction, definition, probe())
-    if state in {ResourceState.RESERVED, ResourceState.LOADED, ResourceState.SUSPENDED}:
+    if state is ResourceState.RESERVED:
+        return definition
+    definition = replace(table.write_code(transaction, definition, probe()), version=1)
+    if state in {ResourceState.LOADED, ResourceState.SUSPENDED}:
         return replace(definition, state=state)
     left = 0 if state is ResourceState.EXHAUSTED else 2
     return replace(definition, state=state, supplier_public=b"", executions_left=left)

@@ -71,7 +71,7 @@ def test_module_and_model_never_disagree() -> None:
     run_state_machine_as_test(
         Stories,
         settings=settings(
-            max_examples=60,
+            max_examples=100,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
@@ -82,16 +82,21 @@ def test_module_and_model_never_disagree() -> None:
 
 @pytest.fixture
 def story() -> Stories:
-    """Return a story of one loaded resource, to be told by hand."""
+    """Return a story of two loaded resources, to be told by hand."""
+    return _story()
+
+
+def _story() -> Stories:
     story = Stories()
-    story.serve(TARS[0], TERMS, DATE_S)
+    for tar in TARS[:2]:
+        story.serve(tar, TERMS, DATE_S)
     return story
 
 
 @pytest.mark.parametrize("how", INTERRUPTIONS)
 def test_an_interruption(story: Stories, how: str) -> None:
     """An update half sent, and a call not answered, come to what the model says, whatever comes between."""
-    story.interrupt(0, how, PROGRAMMES[1])
+    story.interrupt(0, how, PROGRAMMES[0])
     story.memory_is_sound()
     story.teardown()
 
@@ -100,9 +105,8 @@ def test_an_interruption(story: Stories, how: str) -> None:
 def test_power_fails(what: str) -> None:
     """A cut at some ten writes of each command leaves what the model was, at one moment of the command."""
     for cut in range(0, 400, 37):
-        story = Stories()
-        story.serve(TARS[0], TERMS, DATE_S)
-        story.fail_in(0, cut, what)
+        story = _story()
+        story.fail_in(1, cut, what)
         assert story.cut is None
         story.memory_is_sound()
         story.teardown()

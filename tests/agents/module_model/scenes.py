@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from agents.messages.air import Compact
 from tests.agents.module_model.card import PROGRAMMES, SLOTS
 from tests.agents.module_model.model import ENDED, NEVER, UNLIMITED, Programme
 from tests.agents.module_model.operator_rules import ends, reservations
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 
 INTERRUPTIONS: Final = (
     "a block",
+    "a block until after its date",
     "a release",
     "the operator's time",
     "the handset's time",
+    "a clock set forward and back",
     "a power cut",
     "a new session",
     "the last run",
+    "a last run that traps",
 )
-CUT: Final = ("an update", "a personalisation", "a run", "the last run", "a block", "a release")
+CUT: Final = ("an update", "a personalisation", "a run", "the last run", "a block", "a move", "a release")
 """Where power fails."""
 
 
@@ -50,14 +54,15 @@ class Scenes(StrangerRules, WorldRules):
         for second in (False, True):
             session, known = self.session_of(tar), self.model.resources.get(tar)
             if known is not None and session is not None and known.programme is None:
-                self.play(partial(self.send_half, tar, session, PROGRAMMES[0], 1, second=second))
+                self.play(partial(self.send_half, tar, session, PROGRAMMES[1], 1, second=second))
 
     @precondition(lambda self: self.sessions())
     @rule(pick=picks, how=st.sampled_from(INTERRUPTIONS), programme=st.sampled_from(PROGRAMMES[:2]))
     def interrupt(self, pick: int, how: str, programme: Programme) -> None:
         """Let something come between the halves of a programme, and between a call and its answer.
 
-        What ended is made good, as far as it can be; then come the second half and the answer.
+        Then the user tries to run it; what ended is made good, as far as it can be; and then come the second
+        half and the answer.
         """
         tar, session = self.sessions()[pick % len(self.sessions())]
         version = self.version(tar, 1)
@@ -65,6 +70,7 @@ class Scenes(StrangerRules, WorldRules):
         self.play(lambda: self.make_call(tar))
         number = len(self.called)
         self.play(self.interruptions(tar, number)[how])
+        self.play(lambda: self.run(tar, b"\0"))
         self.play(lambda: self.make_worse(tar))
         self.make_good(tar)
         current = self.session_of(tar) or session
@@ -80,24 +86,41 @@ class Scenes(StrangerRules, WorldRules):
         date = self.model.resources[tar].expires_at if tar in self.model.resources else NEVER
         return {
             "a block": lambda: self.order_block(tar),
+            "a block until after its date": lambda: self.block_beyond(tar, date),
             "a release": lambda: self.order_release(tar),
             "the operator's time": lambda: self.tell_time(max(date, self.model.signed)),
             "the handset's time": lambda: self.set_clock(date),
+            "a clock set forward and back": lambda: self.swing_clock(date),
             "a power cut": self.cycle_power,
             "a new session": lambda: self.answer(number),
-            "the last run": lambda: self.use_up(tar),
+            "the last run": lambda: self.use_up(tar, b"\0"),
+            "a last run that traps": lambda: self.use_up(tar, b"\2"),
         }
+
+    def block_beyond(self, tar: bytes, date: int) -> None:
+        """Block a resource, and let the operator's time pass its date."""
+        self.order_block(tar)
+        self.moment()
+        self.tell_time(max(date, self.model.signed))
+
+    def swing_clock(self, date: int) -> None:
+        """Set the handset's clock to a date; cut power, and set it back."""
+        now = self.card.now
+        self.set_clock(date)
+        self.moment()
+        self.cycle_power()
+        self.card.now = now
 
     def set_clock(self, date: int) -> None:
         """Set the handset's clock to a date, if it is not past it."""
         self.card.now = max(self.card.now, float(date))
         self.settle()
 
-    def use_up(self, tar: bytes) -> None:
+    def use_up(self, tar: bytes, argument: bytes) -> None:
         """Give a resource one more execution, and run it."""
         self.order_renewal(tar, self.owner(tar).name, NEVER, 1)
         self.moment()
-        self.run(tar, b"\0")
+        self.run(tar, argument)
 
     def make_good(self, tar: bytes, date: int = NEVER) -> None:
         """Give back what was taken from a resource, if it is still there."""
@@ -146,13 +169,17 @@ class Scenes(StrangerRules, WorldRules):
         self.play(lambda: self.give(tar, session, b"old"))
         if what == "an update":
             self.play(lambda: self.send_half(tar, session, programme, version, second=False))
+        lowest = self.model.areas()[0].tar
+        if what == "a move" and lowest != tar:
+            self.play(lambda: self.order_release(lowest))
         self.cut = cut
         acts: Mapping[str, Callable[[], object]] = {
             "an update": lambda: self.send_half(tar, session, programme, version, second=True),
             "a personalisation": lambda: self.give(tar, session, b"new"),
             "a run": lambda: self.run(tar, b"\0cut"),
-            "the last run": lambda: self.use_up(tar),
+            "the last run": lambda: self.use_up(tar, b"\0"),
             "a block": lambda: self.order_block(tar),
+            "a move": lambda: self.order(Compact(), self.model.compact()),
             "a release": lambda: self.order_release(tar),
         }
         self.play(acts[what])

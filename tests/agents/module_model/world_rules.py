@@ -37,7 +37,8 @@ class WorldRules(OperatorRules):
         self.play(self.cycle_power)
 
     def cycle_power(self) -> None:
-        """Switch the module off and on."""
+        """Switch the module off and on; that is the power cut, whatever was arranged."""
+        self.cut = None
         self.card.power_cycle()
         self.model.power_cut()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 
 from agents.handset.security_module.core import Turns
-from tests.agents.module_model.card import PROGRAMMES, check_sound, turns_of
+from tests.agents.module_model.card import PROGRAMMES, SLOTS, check_sound, turns_of
 from tests.agents.module_model.model import UNLIMITED
 from tests.agents.module_model.operator_rules import reservations
 from tests.agents.module_model.scenes import CUT, INTERRUPTIONS, Scenes
@@ -110,3 +110,21 @@ def test_power_fails(what: str) -> None:
         assert story.cut is None
         story.memory_is_sound()
         story.teardown()
+
+
+@pytest.mark.parametrize("step", [1, 0, -1], ids=["newer", "the same", "older"])
+def test_a_version(story: Stories, step: int) -> None:
+    """Another programme takes the place of the one that is loaded if its version is newer, else not."""
+    story.load(0, PROGRAMMES[0], 2)
+    story.load(0, PROGRAMMES[1], step)
+    story.teardown()
+
+
+def test_a_full_table(story: Stories) -> None:
+    """With as many resources as DEF has room for, gaps between them, and one more that finds no slot."""
+    story.rearrange((3000, 5000, 7000, 3000, 4000), list(reversed(TARS[:SLOTS])))
+    for tar in TARS:
+        story.serve(tar, TERMS, None)
+    assert len(story.model.resources) == SLOTS
+    story.memory_is_sound()
+    story.teardown()

@@ -339,6 +339,9 @@ def test_a_forged_command_does_not_use_up_a_counter(market: Market) -> None:
         ({"supplier_public": bytes(600)}, "bad-public-key"),
         ({"supplier_public": bytes(31)}, "bad-public-key"),
         ({"suite": "x25519", "supplier_public": bytes(33)}, "bad-public-key"),
+        ({"server": bytes(3)}, "bad-server"),
+        ({"server": bytes(7), "bearers": ["bip-tcp", "sms"]}, "bad-server"),
+        ({"bearers": ["bip-tcp", "sms"]}, "no-server"),
     ],
 )
 def test_a_reservation_that_cannot_be(market: Market, changes: dict[str, Any], reason: str) -> None:

@@ -211,25 +211,30 @@ def test_a_corrupt_image_does_not_boot() -> None:
         assert caught.value.reason == "wrong-size"
 
 
-def _header(version: int, size: int, slot: int, slots: int, zone: int) -> bytes:
-    table = PAGE + sum(RECORD_SIZES.values())
-    header = struct.pack(
-        ">8sHIHHII", b"OTAFLEET", version, size, slot, slots, table, zone or table + slot * slots
-    )
+RECORDS = tuple(RECORD_SIZES.values())
+
+
+def _header(
+    version: int = 2, size: int = SIZE, slot: int = 512, slots: int = 4, records: tuple[int, ...] = RECORDS
+) -> bytes:
+    header = struct.pack(">8sHIHH4H", b"OTAFLEET", version, size, slot, slots, *records)
     return header + zlib.crc32(header).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize(
     ("reason", "header"),
     [
-        ("unknown-version", _header(2, SIZE, 512, 4, 0)),
-        ("bad-geometry", _header(1, SIZE, 512, 4, 1000)),
-        ("bad-geometry", _header(1, SIZE, 512, 0, 0)),
-        ("bad-geometry", _header(1, SIZE, 4, 4, 0)),
-        ("bad-geometry", _header(1, SIZE, 512, 255, 0)),
-        ("bad-geometry", _header(1, SIZE + 1, 512, 4, 0)),
-        ("bad-geometry", _header(1, MAX_SIZE + PAGE, 512, 4, 0)),
+        ("unknown-version", _header(version=3)),
+        ("bad-geometry", _header(records=(0, *RECORDS[1:]))),
+        ("bad-geometry", _header(records=(*RECORDS[:3], 100))),
+        ("bad-geometry", _header(records=(1 << 15, *RECORDS[1:]))),
+        ("bad-geometry", _header(slots=0)),
+        ("bad-geometry", _header(slot=4)),
+        ("bad-geometry", _header(slots=255)),
+        ("bad-geometry", _header(size=SIZE + 1)),
+        ("bad-geometry", _header(size=MAX_SIZE + PAGE)),
     ],
+    ids=["version", "no-identity", "part-of-a-page", "huge", "no-slots", "slot", "slots", "size", "largest"],
 )
 def test_a_header_that_is_whole_but_wrong_is_rejected(reason: str, header: bytes) -> None:
     """A right CRC does not excuse another version or a geometry that cannot be."""

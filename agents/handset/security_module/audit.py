@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module.memory import RECORD_SIZES, Record
+from agents.handset.security_module.geometry import Record
 from agents.handset.security_module.rights import rights_mask
 from agents.messages.air import Audited, AuditedResource
 from agents.messages.codec import encode
+from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from agents.handset.security_module.memory import Transaction
     from agents.messages.air import Audit
 
-ENVELOPE_OCTETS: Final = 256
-"""What is kept free of the record for names, counter, signature and figures."""
-PAGE_OCTETS: Final = RECORD_SIZES[Record.ANSWER] - ENVELOPE_OCTETS
+ENVELOPE_OCTETS: Final = 192
+"""What is kept free of the record for names, counter and figures, beside the signature."""
 
 
 def report(core: Core, _transaction: Transaction, command: Audit) -> Audited:
@@ -29,7 +29,8 @@ def report(core: Core, _transaction: Transaction, command: Audit) -> Audited:
     table = core.definitions
     left = sorted((each for each in table.all() if each.rsc_id > command.after), key=lambda one: one.rsc_id)
     page: list[bytes] = []
-    room = PAGE_OCTETS
+    _, room = core.memory.geometry.slot(Record.ANSWER)
+    room -= ENVELOPE_OCTETS + SUITES[core.owner().suite].signature_length
     for definition in left:
         octets = encode(entry(definition))
         room -= len(octets) + 3

@@ -1,11 +1,7 @@
 """The module's memory: one image of octets, changed by transactions only.
 
-Layout, all integers big-endian; offsets are fixed when the image is formatted::
-
-    0            header: magic 8 | version 2 | size 4 | slot size 2 | slots 2 | table 4 | zone 4 | CRC-32 4
-    PAGE         operating area: one slot for each ``Record``, each a whole number of pages
-    table        DEF: ``slots`` slots of ``slot size`` octets
-    zone         the resources' areas, to the end of the image
+It begins with a header and is divided once and for all (``geometry``): operating area with one slot for each
+``Record``, DEF with its slots, and the zone for the resources' areas, to the end.
 
 A slot is ``CRC-32 4 | length 2 | octets | zeros``, the CRC over length and octets. Six zero octets are an
 empty slot; a slot that holds no octets has a CRC that is not zero.
@@ -25,63 +21,40 @@ from __future__ import annotations
 import struct
 import zlib
 from contextlib import contextmanager
-from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module import journal
 from agents.handset.security_module.errors import ImageRejected, MemoryFull
+from agents.handset.security_module.geometry import (
+    DEFAULT_RESOURCES,
+    DEFAULT_SLOT_SIZE,
+    MAX_DEFINITIONS,
+    MAX_SIZE,
+    MIN_SIZE,
+    RECORD_SIZES,
+    SLOT_HEAD,
+    Geometry,
+    Record,
+    geometry_of,
+)
 from agents.handset.security_module.medium import PAGE, ZEROS, Medium
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-MIN_SIZE: Final = 32 * 1024
-MAX_SIZE: Final = 4 * 1024 * 1024
-MAX_DEFINITIONS: Final = 255
-DEFAULT_RESOURCES: Final = 16
-DEFAULT_SLOT_SIZE: Final = 512
-MAX_SLOT_SIZE: Final = 16 * PAGE
+__all__ = [
+    "DEFAULT_RESOURCES",
+    "MAX_DEFINITIONS",
+    "MAX_SIZE",
+    "MIN_SIZE",
+    "RECORD_SIZES",
+    "Memory",
+    "Record",
+    "Transaction",
+]
 
-_MAGIC: Final = b"OTAFLEET"
-_VERSION: Final = 1
-_HEADER: Final = struct.Struct(">8sHIHHII")
-_CRC: Final = struct.Struct(">I")
-_SLOT_HEAD: Final = struct.Struct(">IH")
 _LENGTH: Final = struct.Struct(">H")
 _ZEROS: Final = bytes(16 * 1024)
-
-
-class Record(StrEnum):
-    """A named record of the operating area."""
-
-    IDENTITY = "identity"  # UA, private key, public keys of authority and operator
-    COUNTERS = "counters"  # command counters, time last seen
-    ANSWER = "answer"  # the answer to the last command, to be given again to a repetition
-    PROFILE = "profile"  # what this module can do, and how much (``profile``)
-
-
-RECORD_SIZES: Final[Mapping[Record, int]] = MappingProxyType(
-    {
-        Record.IDENTITY: 8 * PAGE,
-        Record.COUNTERS: 1 * PAGE,
-        Record.ANSWER: 3 * PAGE,
-        Record.PROFILE: 1 * PAGE,
-    },
-)
-"""Octets of each record's slot in the image; a record itself may have six fewer."""
-
-
-def _record_offsets() -> dict[Record, int]:
-    offsets, offset = {}, PAGE
-    for record, size in RECORD_SIZES.items():
-        offsets[record] = offset
-        offset += size
-    return offsets
-
-
-_OFFSETS: Final[Mapping[Record, int]] = MappingProxyType(_record_offsets())
-_TABLE: Final = PAGE + sum(RECORD_SIZES.values())
 
 
 class Transaction:
@@ -142,11 +115,7 @@ class Memory:
         "_image",
         "_medium",
         "_transaction",
-        "size",
-        "slot_size",
-        "slots",
-        "table_start",
-        "zone_start",
+        "geometry",
     )
 
     def __init__(self, medium: Medium) -> None:
@@ -154,36 +123,34 @@ class Memory:
 
         Corrupt are a header or a slot that does not hold, and octets that are not zeros where nothing is.
         """
-        header = _parse_header(medium.image)
-        self.size, self.slot_size, self.slots, self.table_start, self.zone_start = header
+        self.geometry = geometry_of(medium.image)
         if len(medium.image) != self.size:
             raise ImageRejected("wrong-size", f"{len(medium.image)} octets of {self.size}")
         self._medium = medium
         self._image = medium.image
         self._dirty: set[int] | None = journal.recover(medium) or None
         self._transaction: Transaction | None = None
-        for offset, capacity in self._all_slots():
+        for offset, capacity in self.geometry.all_slots():
             self._check_slot(offset, capacity)
 
     @classmethod
     def format(
-        cls, size: int, max_definitions: int = DEFAULT_RESOURCES, *, slot_size: int = DEFAULT_SLOT_SIZE
+        cls,
+        size: int,
+        max_definitions: int = DEFAULT_RESOURCES,
+        *,
+        slot_size: int = DEFAULT_SLOT_SIZE,
+        records: Mapping[Record, int] = RECORD_SIZES,
     ) -> Memory:
         """Return an empty memory of ``size`` octets; raise ValueError when no such memory can be."""
-        zone = _TABLE + max_definitions * slot_size
-        if not MIN_SIZE <= size <= MAX_SIZE or size % PAGE:
-            raise ValueError(f"a memory has {MIN_SIZE} to {MAX_SIZE} octets in pages of {PAGE}, not {size}")
-        if (
-            not 1 <= max_definitions <= MAX_DEFINITIONS
-            or slot_size % PAGE
-            or not PAGE <= slot_size <= MAX_SLOT_SIZE
-        ):
-            raise ValueError(f"a memory cannot have {max_definitions} definitions of {slot_size} octets")
-        if zone >= size:
-            raise ValueError(f"{max_definitions} definitions of {slot_size} octets leave no zone in {size}")
+        geometry = Geometry(
+            size=size,
+            slots=max_definitions,
+            slot_size=slot_size,
+            records=tuple(records[record] for record in Record),
+        )
         medium = Medium(bytearray(size))
-        header = _HEADER.pack(_MAGIC, _VERSION, size, slot_size, max_definitions, _TABLE, zone)
-        medium.write(0, (header + _CRC.pack(zlib.crc32(header))).ljust(PAGE, b"\0"))
+        medium.write(0, geometry.header())
         memory = cls(medium)
         memory._dirty = {0}  # the only page of a fresh image that is not zeros
         return memory
@@ -191,7 +158,7 @@ class Memory:
     @classmethod
     def boot(cls, octets: bytes) -> Memory:
         """Return the memory that a whole image holds, a journal behind it or not; raise ImageRejected."""
-        size = _parse_header(octets)[0]
+        size = geometry_of(octets).size
         if len(octets) % PAGE or len(octets) > size + PAGE * journal.longest(size // PAGE):
             raise ImageRejected("wrong-size", f"{len(octets)} octets of {size}")
         pages = {at // PAGE: octets[at : at + PAGE] for at in range(size, len(octets), PAGE)}
@@ -201,7 +168,7 @@ class Memory:
     def from_pages(cls, pages: Iterable[tuple[int, bytes]]) -> Memory:
         """Return the memory whose pages these are, the missing ones being zeros; raise ImageRejected."""
         found = dict(pages)
-        size = _parse_header(found.get(0, b""))[0]
+        size = geometry_of(found.get(0, b"")).size
         image, behind = bytearray(size), {}
         end = size // PAGE
         for number, page in found.items():
@@ -215,6 +182,31 @@ class Memory:
 
     def __bytes__(self) -> bytes:
         return bytes(self._image)
+
+    @property
+    def size(self) -> int:
+        """Octets of the image."""
+        return self.geometry.size
+
+    @property
+    def slots(self) -> int:
+        """How many resources DEF has room for."""
+        return self.geometry.slots
+
+    @property
+    def slot_size(self) -> int:
+        """Octets of a slot of DEF."""
+        return self.geometry.slot_size
+
+    @property
+    def table_start(self) -> int:
+        """Where DEF begins."""
+        return self.geometry.table_start
+
+    @property
+    def zone_start(self) -> int:
+        """Where the zone begins."""
+        return self.geometry.zone_start
 
     def read(self, offset: int, length: int) -> bytes:
         """Return octets, as the open transaction has them if there is one; raise ValueError outside."""
@@ -256,21 +248,21 @@ class Memory:
 
     def get_record(self, record: Record) -> bytes | None:
         """Return a record of the operating area, None when it was never put; raise ImageRejected."""
-        return self.read_slot(_OFFSETS[record], RECORD_SIZES[record])
+        return self.read_slot(*self.geometry.slot(record))
 
     def put_record(self, transaction: Transaction, record: Record, octets: bytes | None) -> None:
         """Stage a record of the operating area, None to erase it; raise MemoryFull when it is too large."""
-        self.write_slot(transaction, _OFFSETS[record], RECORD_SIZES[record], octets)
+        self.write_slot(transaction, *self.geometry.slot(record), octets)
 
     def read_slot(self, offset: int, capacity: int) -> bytes | None:
         """Return what a slot holds, None when it is empty; raise ImageRejected when its CRC does not hold."""
-        head = self.read(offset, _SLOT_HEAD.size)
-        crc, length = _SLOT_HEAD.unpack(head)
+        head = self.read(offset, SLOT_HEAD.size)
+        crc, length = SLOT_HEAD.unpack(head)
         if not crc and not length:
             return None
-        if length > capacity - _SLOT_HEAD.size:
+        if length > capacity - SLOT_HEAD.size:
             raise ImageRejected("corrupt-slot", f"{length} octets in the slot at {offset}")
-        octets = self.read(offset + _SLOT_HEAD.size, length)
+        octets = self.read(offset + SLOT_HEAD.size, length)
         if zlib.crc32(octets, zlib.crc32(head[4:])) != crc:
             raise ImageRejected("corrupt-slot", f"wrong CRC in the slot at {offset}")
         return octets
@@ -280,10 +272,10 @@ class Memory:
         if octets is None:
             transaction.write(offset, bytes(capacity))
             return
-        if len(octets) > capacity - _SLOT_HEAD.size:
+        if len(octets) > capacity - SLOT_HEAD.size:
             raise MemoryFull("record-too-large", f"{len(octets)} octets for a slot of {capacity}")
         crc = zlib.crc32(octets, zlib.crc32(_LENGTH.pack(len(octets))))
-        slot = _SLOT_HEAD.pack(crc, len(octets)) + octets
+        slot = SLOT_HEAD.pack(crc, len(octets)) + octets
         transaction.write(offset, slot.ljust(capacity, b"\0"))
 
     @property
@@ -295,14 +287,10 @@ class Memory:
         """Return the offsets of DEF's slots."""
         return range(self.table_start, self.table_start + self.slots * self.slot_size, self.slot_size)
 
-    def _all_slots(self) -> Iterator[tuple[int, int]]:
-        yield from ((_OFFSETS[record], capacity) for record, capacity in RECORD_SIZES.items())
-        yield from ((offset, self.slot_size) for offset in self.definition_slots())
-
     def _check_slot(self, offset: int, capacity: int) -> None:
         """Raise ImageRejected for a slot that does not hold, or has anything behind its record."""
         octets = self.read_slot(offset, capacity)
-        used = 0 if octets is None else _SLOT_HEAD.size + len(octets)
+        used = 0 if octets is None else SLOT_HEAD.size + len(octets)
         if not self._image.startswith(bytes(capacity - used), offset + used):
             raise ImageRejected("corrupt-slot", f"octets behind the record in the slot at {offset}")
 
@@ -322,23 +310,3 @@ class Memory:
 
 def _without_zeros(pages: Mapping[int, bytes]) -> dict[int, bytes]:
     return {number: page for number, page in pages.items() if page != ZEROS}
-
-
-def _parse_header(image: bytes | bytearray) -> tuple[int, int, int, int, int]:
-    """Return size, slot size, slots, table, zone, from the header's page at least; raise ImageRejected."""
-    end = _HEADER.size + _CRC.size
-    if len(image) < end:
-        raise ImageRejected("no-header", f"{len(image)} octets")
-    magic, version, *geometry = _HEADER.unpack_from(image)
-    if magic != _MAGIC:
-        raise ImageRejected("not-an-image")
-    if _CRC.unpack_from(image, _HEADER.size)[0] != zlib.crc32(image[: _HEADER.size]) or any(image[end:PAGE]):
-        raise ImageRejected("corrupt-header")
-    if version != _VERSION:
-        raise ImageRejected("unknown-version", f"version {version}")
-    size, slot_size, slots, table, zone = geometry
-    in_order = table == _TABLE and zone == table + slots * slot_size < size
-    in_range = MIN_SIZE <= size <= MAX_SIZE and PAGE <= slot_size <= MAX_SLOT_SIZE
-    if not in_order or not in_range or size % PAGE or slot_size % PAGE or not 1 <= slots <= MAX_DEFINITIONS:
-        raise ImageRejected("bad-geometry")
-    return size, slot_size, slots, table, zone

@@ -68,6 +68,7 @@ def test_hpke_vectors(vector: dict[str, str]) -> None:
     assert gcm.encrypt(octets["base_nonce"], octets["plaintext"], octets["aad"]) == octets["ciphertext"]
     kind = suite(vector["suite"])
     key = kind.load_sealing_key(octets["private"])
+    assert key.public == octets["public"]
     sealed = octets["enc"] + gcm.encrypt(octets["base_nonce"], octets["plaintext"], None)
     assert kind.open(key, sealed, octets["info"]) == octets["plaintext"]
 

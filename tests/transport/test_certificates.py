@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -72,6 +73,7 @@ def test_both_ends_of_the_validity_are_inside(now: int) -> None:
         ({"role": "supplier"}, "wrong-role"),
         ({"now": 999.9}, "not-yet-valid"),
         ({"now": 2000.1}, "expired"),
+        ({"now": float("nan")}, "not-yet-valid"),
         ({"issuer_public": ROGUE.public}, "bad-signature"),
         ({"issuer_public": b""}, "bad-public-key"),
     ],
@@ -204,6 +206,78 @@ def test_encoding_again_gives_the_same_octets(
     octets = certificate.encode()
     assert Certificate.parse(octets) == certificate
     assert Certificate.parse(octets).encode() == octets
+
+
+HOSTILE = {
+    "arrays in arrays": b"\x91" * 8192,
+    "wide arrays in arrays": b"\xdc\0\x10" * 2730,
+    "an array of 2^32": b"\xdd\xff\xff\xff\xff",
+    "an array of 2^16 nils": b"\xdc\xff\xff" + b"\xc0" * 8189,
+    "a map of 2^32": b"\xdf\xff\xff\xff\xff",
+    "maps in arrays": b"\x91\x81" * 4096,
+    "octets of 2^32": b"\xc6\xff\xff\xff\xff",
+    "text of 2^32": b"\xdb\xff\xff\xff\xff",
+    "text that is none": b"\x91\xa2\xc3\x28",
+    "an extension": b"\x91\xd4\1\0",
+    "an extension of 2^32": b"\xc9\xff\xff\xff\xff\1",
+    "a time stamp": b"\x91\xd6\xff\0\0\0\1",
+    "what msgpack never uses": b"\xc1" * 8192,
+}
+
+
+@pytest.mark.parametrize("octets", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_octets_cost_next_to_nothing(octets: bytes) -> None:
+    """Deep nesting, lengths of gigabytes and types that no certificate has are refused in little memory."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(CertificateRejected, match="malformed"):
+            Certificate.parse(octets)
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(),
+        st.text(max_size=8),
+        st.binary(max_size=40),
+    ),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10), VALUES)
+def test_any_value_in_any_field(position: int, value: object) -> None:
+    """Whatever stands in a field is refused in kind, or is a certificate that encodes to the same octets."""
+    octets = packed(**{f"_{position}": value})
+    with suppress(CertificateRejected):
+        assert Certificate.parse(octets).encode() == octets
+
+
+def test_what_is_shown_of_a_certificate() -> None:
+    """Its repr has names, serial and times and no octet of keys or signature, so that it stays one line."""
+    assert repr(GOOD) == (
+        "Certificate(subject='op.one', role=<Role.OPERATOR: 'operator'>, suite='x25519', issuer='root', "
+        "serial=7, not_before=1000, not_after=2000)"
+    )
+
+
+@pytest.mark.parametrize("position", range(11))
+def test_a_refusal_quotes_nothing(position: int) -> None:
+    """What is said of a bad field names the field and not its octets, whatever somebody put there."""
+    marked = [b"MARKED" * 9, "MARKED " * 9, ["MARKED"], "MARKED"]
+    said = []
+    for value in marked:
+        with pytest.raises(CertificateRejected) as caught:
+            judge(Certificate.parse(packed(**{f"_{position}": value})))
+        said.append(str(caught.value))
+    assert not any("MARKED" in words for words in said)
 
 
 def test_a_certificate_refuses_to_exist_out_of_bounds() -> None:

@@ -6,21 +6,24 @@ values is refused, so that there is one certificate for one signature::
     [1, serial, subject, role, suite id, signing public, sealing public, issuer,
      not before, not after, signature]
 
-``verify`` judges one link, issuer's key to certificate. A chain is several calls, each with the key that
-the last one vouched for; who may issue for whom is the caller's rule, by ``role``.
+``verify`` judges one link, issuer's key to certificate. Several links, and who may issue for whom, are the
+business of ``chain``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgpack
 
 from transport.errors import CertificateRejected, SignatureRejected
 from transport.security.framing import check_name, framed
 from transport.security.suites import SigningKey, suite, suite_by_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT: Final = 1
 MAX_CERTIFICATE_OCTETS: Final = 8192
@@ -48,19 +51,20 @@ class Certificate:
     """One certificate; ValueError when a field is out of bounds.
 
     ``sealing_public`` is empty for a subject that takes no sealed messages. ``not_before`` and
-    ``not_after`` are seconds since 1970 UTC, both inside the validity.
+    ``not_after`` are seconds since 1970 UTC, both inside the validity. Nothing of it is secret; keys and
+    signature are left out of its repr because some suites have thousands of octets.
     """
 
     subject: str
     role: str
     suite: str
-    signing_public: bytes
-    sealing_public: bytes
+    signing_public: bytes = field(repr=False)
+    sealing_public: bytes = field(repr=False)
     issuer: str
     serial: int
     not_before: int
     not_after: int
-    signature: bytes
+    signature: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         check_name("a certificate's subject", self.subject)
@@ -124,7 +128,7 @@ class Certificate:
         Raises CertificateRejected: "too-large", "malformed", "unknown-format", "unknown-suite", "bad-field",
         "not-canonical".
         """
-        values = _unpack(octets)
+        values = unpack(octets, MAX_CERTIFICATE_OCTETS)
         if type(values) is not list or len(values) != len(fields(cls)) + 1:
             raise CertificateRejected("malformed", "not an array of its eleven fields")
         (
@@ -165,14 +169,16 @@ class Certificate:
         return certificate
 
 
-def _unpack(octets: bytes) -> object:
-    if len(octets) > MAX_CERTIFICATE_OCTETS:
+def unpack(octets: bytes, limit: int) -> object:
+    """Return the one msgpack value in *octets*, at most *limit* of them, of short arrays and no maps.
+
+    Raises CertificateRejected: "too-large", "malformed".
+    """
+    if len(octets) > limit:
         raise CertificateRejected("too-large", f"{len(octets)} octets")
-    limits = dict.fromkeys(("max_str_len", "max_bin_len"), MAX_CERTIFICATE_OCTETS) | {
-        "max_array_len": 16,
-        "max_map_len": 0,
-        "max_ext_len": 0,
-    }
+    limits = {"max_str_len": limit, "max_bin_len": limit, "max_array_len": 16} | dict.fromkeys(
+        ("max_map_len", "max_ext_len"), 0
+    )
     try:
         return cast("object", msgpack.unpackb(octets, raw=False, strict_map_key=True, **limits))
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
@@ -219,16 +225,24 @@ def verify(
     ``now`` is in seconds since 1970 UTC. Raises CertificateRejected: "wrong-issuer", "wrong-role",
     "not-yet-valid", "expired", "bad-signature", "bad-public-key" (of the issuer).
     """
-    faults = {
-        "wrong-issuer": certificate.issuer != issuer,
-        "wrong-role": certificate.role != role,
-        "not-yet-valid": now < certificate.not_before,
-        "expired": now > certificate.not_after,
-    }
-    for reason, found in faults.items():
-        if found:
-            raise CertificateRejected(reason, f"certificate {certificate.serial} of {certificate.subject}")
+    refuse(
+        certificate,
+        {
+            "wrong-issuer": certificate.issuer != issuer,
+            "wrong-role": certificate.role != role,
+            # "not", so that a time that is no number is in nobody's validity
+            "not-yet-valid": not now >= certificate.not_before,
+            "expired": not now <= certificate.not_after,
+        },
+    )
     try:
         suite(issuer_suite).verify(issuer_public, certificate.signed_octets, certificate.signature)
     except SignatureRejected as error:
         raise CertificateRejected(error.reason, f"certificate {certificate.serial}") from None
+
+
+def refuse(certificate: Certificate, faults: Mapping[str, bool]) -> None:
+    """Raise CertificateRejected with the first reason in *faults* that is true of *certificate*."""
+    for reason, found in faults.items():
+        if found:
+            raise CertificateRejected(reason, f"certificate {certificate.serial} of {certificate.subject}")

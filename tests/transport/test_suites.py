@@ -75,7 +75,7 @@ def test_hpke_vectors(vector: dict[str, str]) -> None:
 
 @EACH_SUITE
 def test_lengths_are_as_announced(kind: Suite) -> None:
-    """Every key, share and signature has the length that its suite states."""
+    """Every key, share, signature and sealed message has the length that its suite states."""
     rng = seeded(1)
     signing = kind.generate_signing_key(rng)
     assert len(signing.public) == kind.signing_public_length
@@ -83,7 +83,9 @@ def test_lengths_are_as_announced(kind: Suite) -> None:
     offer = kind.generate_agreement_key(rng)
     assert len(offer.public) == kind.offer_length
     assert len(kind.answer_agreement(offer.public, rng)[0]) == kind.answer_length
-    assert len(kind.generate_sealing_key(rng).public) == kind.sealing_public_length
+    sealing = kind.generate_sealing_key(rng)
+    assert len(sealing.public) == kind.sealing_public_length
+    assert len(kind.seal(sealing.public, bytes(9), b"info")) == kind.sealed_length(9)
 
 
 @EACH_SUITE

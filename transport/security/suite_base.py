@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from cryptography.exceptions import InvalidTag
 
 from transport.errors import SealRejected
 
 Rng = Callable[[int], bytes]
+_TAG_OCTETS: Final = 16  # of every AEAD that HPKE knows (RFC 9180 section 7.3)
 
 
 def draw(rng: Rng, length: int) -> bytes:
@@ -114,6 +115,10 @@ class Suite(ABC):
         """Return *plaintext* encrypted to *public* and bound to *info*; SealRejected("bad-public-key")."""
 
     @abstractmethod
+    def sealed_length(self, length: int) -> int:
+        """Return how many octets come of sealing *length* octets."""
+
+    @abstractmethod
     def open(self, key: SealingKey, octets: bytes, info: bytes) -> bytes:
         """Return what was sealed to *key* under *info*.
 
@@ -126,6 +131,7 @@ class HpkeSuite(Suite):
     """A suite that seals with HPKE (RFC 9180), base mode: encapsulated key, then ciphertext and tag."""
 
     hpke: ClassVar[Any]
+    encapsulated_length: ClassVar[int]
 
     @abstractmethod
     def sealing_public_key(self, octets: bytes) -> Any:
@@ -138,6 +144,10 @@ class HpkeSuite(Suite):
             return bytes(self.hpke.encrypt(plaintext, self.sealing_public_key(public), info))
         except ValueError:
             raise SealRejected("bad-public-key") from None
+
+    def sealed_length(self, length: int) -> int:
+        """See ``Suite.sealed_length``."""
+        return self.encapsulated_length + length + _TAG_OCTETS
 
     def open(self, key: SealingKey, octets: bytes, info: bytes) -> bytes:
         """See ``Suite.open``."""

@@ -65,6 +65,7 @@ class P256Suite(HpkeSuite):
     offer_length: ClassVar[int] = _POINT
     answer_length: ClassVar[int] = _POINT
     hpke: ClassVar[Any] = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+    encapsulated_length: ClassVar[int] = 65
 
     def generate_signing_key(self, rng: Rng) -> SigningKey:
         """See ``Suite.generate_signing_key``; draws 48 octets."""

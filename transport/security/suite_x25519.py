@@ -39,6 +39,7 @@ class X25519Suite(HpkeSuite):
     offer_length: ClassVar[int] = 32
     answer_length: ClassVar[int] = 32
     hpke: ClassVar[Any] = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+    encapsulated_length: ClassVar[int] = 32
 
     def generate_signing_key(self, rng: Rng) -> SigningKey:
         """See ``Suite.generate_signing_key``; draws 32 octets."""

@@ -6,8 +6,9 @@ secured packets. It may import ``transport.errors``, ``transport.secured_packet`
 alone draws its ephemeral key inside the library, which offers no other way).
 
 Theory of operation. A *suite* (``suites``) is one choice of signature, key agreement and HPKE, with fixed
-lengths and one octet of name on the wire. A *certificate* (``certificates``) says whose keys are whose. A
-*sealed message* (``sealing``) goes between two roles that know each other's keys: encrypted to one, signed
+lengths and one octet of name on the wire. A *certificate* (``certificates``) says whose keys are whose; a
+*chain* of them (``chain``) leads from an issuer that one knows to a subject that one never met; ``x509`` has
+both in the forms of a PKI. A *sealed message* (``sealing``) goes between two roles that know each other's keys: encrypted to one, signed
 by the other. A *handshake* (``handshake``) lets a module and a supplier agree on *session keys*
 (``keyset``), which become the KIc and KID of a keyset. Nothing is negotiated on the air: both sides bring
 the same ``Terms``, and every octet of them is under both signatures.

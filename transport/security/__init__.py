@@ -8,10 +8,10 @@ alone draws its ephemeral key inside the library, which offers no other way).
 Theory of operation. A *suite* (``suites``) is one choice of signature, key agreement and HPKE, with fixed
 lengths and one octet of name on the wire. A *certificate* (``certificates``) says whose keys are whose; a
 *chain* of them (``chain``) leads from an issuer that one knows to a subject that one never met; ``x509`` has
-both in the forms of a PKI. A *sealed message* (``sealing``) goes between two roles that know each other's keys: encrypted to one, signed
-by the other. A *handshake* (``handshake``) lets a module and a supplier agree on *session keys*
-(``keyset``), which become the KIc and KID of a keyset. Nothing is negotiated on the air: both sides bring
-the same ``Terms``, and every octet of them is under both signatures.
+both in the forms of a PKI. A *sealed message* (``sealing``) goes between two roles that know each other's
+keys: encrypted to one, signed by the other. A *handshake* (``handshake``) lets a module and a supplier agree
+on *session keys* (``keyset``), which become the KIc and KID of a keyset. Nothing is negotiated on the air:
+both sides bring the same ``Terms``, and every octet of them is under both signatures.
 
 Growing it: a suite is a file beside ``suite_x25519`` and a row in ``suites.SUITES``; a form of secure
 connection is a row in ``terms.FORMS``, its steps in ``handshake_states`` and a pair of classes on

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transport.security_kit import flipped, seeded
+from tests.transport.security_kit import flipped, sealing_key, seeded, signing_key
 from transport.errors import CertificateRejected
 from transport.security.certificates import Certificate, Role, issue, verify
-from transport.security.suites import SUITES, suite
+from transport.security.suites import ALL_SUITES, suite
 
 AUTHORITY = suite("p256").generate_signing_key(seeded(1))
 ROGUE = suite("p256").generate_signing_key(seeded(2))
@@ -58,6 +58,28 @@ def test_a_certificate_verifies_from_its_octets() -> None:
     parsed = Certificate.parse(GOOD.encode())
     assert parsed == GOOD
     judge(parsed)
+
+
+@pytest.mark.parametrize("kind", ALL_SUITES)
+@pytest.mark.parametrize("issuer", ALL_SUITES)
+def test_every_pair_of_suites(issuer: str, kind: str) -> None:
+    """Issuer and subject need not have the same suite; the longest keys and signatures have room."""
+    certificate = issue(
+        signing_key(issuer, 2),
+        issuer="root",
+        serial=7,
+        subject="op.one",
+        role=Role.OPERATOR,
+        suite=kind,
+        signing_public=signing_key(kind).public,
+        sealing_public=sealing_key(kind).public,
+        not_before=1000,
+        not_after=2000,
+    )
+    parsed = Certificate.parse(certificate.encode())
+    judge(parsed, issuer_public=signing_key(issuer, 2).public, issuer_suite=issuer)
+    with pytest.raises(CertificateRejected, match="bad-signature"):
+        judge(replace(parsed, serial=8), issuer_public=signing_key(issuer, 2).public, issuer_suite=issuer)
 
 
 @pytest.mark.parametrize("now", [1000, 2000])
@@ -184,7 +206,7 @@ def test_arbitrary_octets(octets: bytes) -> None:
 @given(
     name=st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),
     role=st.sampled_from(list(Role)),
-    kind=st.sampled_from(list(SUITES)),
+    kind=st.sampled_from(list(ALL_SUITES)),
     serial=st.integers(0, 2**64 - 1),
     times=st.tuples(st.integers(0, 2**40 - 1), st.integers(0, 2**40 - 1)),
 )
@@ -212,15 +234,17 @@ HOSTILE = {
     "arrays in arrays": b"\x91" * 8192,
     "wide arrays in arrays": b"\xdc\0\x10" * 2730,
     "an array of 2^32": b"\xdd\xff\xff\xff\xff",
+    "an array of 2^31": b"\xdd\x7f\xff\xff\xff",
     "an array of 2^16 nils": b"\xdc\xff\xff" + b"\xc0" * 8189,
     "a map of 2^32": b"\xdf\xff\xff\xff\xff",
     "maps in arrays": b"\x91\x81" * 4096,
     "octets of 2^32": b"\xc6\xff\xff\xff\xff",
     "text of 2^32": b"\xdb\xff\xff\xff\xff",
     "text that is none": b"\x91\xa2\xc3\x28",
-    "an extension": b"\x91\xd4\1\0",
+    "an extension": packed(_2=msgpack.ExtType(1, b"x")),
     "an extension of 2^32": b"\xc9\xff\xff\xff\xff\1",
-    "a time stamp": b"\x91\xd6\xff\0\0\0\1",
+    "a time stamp": packed(_8=msgpack.Timestamp(1000)),
+    "a map for a name": packed(_2={"a": 1}),
     "what msgpack never uses": b"\xc1" * 8192,
 }
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -129,6 +130,7 @@ BAD_CHAINS: dict[str, tuple[str, tuple[Certificate, ...], dict[str, Any]]] = {
     "nothing": ("empty-chain", (), {}),
     "five certificates": ("too-deep", CHAIN + CHAIN + CHAIN[:1], {}),
     "more than the caller follows": ("too-deep", CHAIN, {"max_depth": 1}),
+    "more than anybody follows": ("too-deep", CHAIN + CHAIN + CHAIN[:1], {"max_depth": 9}),
     "no issuer between": ("wrong-issuer", (SUPPLIER,), {}),
     "the wrong way round": ("wrong-issuer", CHAIN[::-1], {}),
     "another anchor": ("wrong-issuer", CHAIN, {"anchor": replace(ANCHOR, name="other")}),
@@ -332,6 +334,69 @@ def test_arbitrary_octets(octets: bytes) -> None:
     """Arbitrary octets, and arrays of such, are rejected in kind, or encode to the same octets again."""
     with suppress(CertificateRejected):
         assert encode_chain(parse_chain(octets)) == octets
+
+
+TIMES = [{"not_before": start, "not_after": end} for start, end in ((1000, 2000), (1000, 1499), (1501, 2000))]
+LINKS = st.lists(
+    st.builds(
+        dict[str, Any],
+        st.sampled_from(TIMES),
+        subject=st.sampled_from(["mno", "bank", "root"]),
+        role=st.sampled_from([Role.OPERATOR, Role.SUPPLIER, Role.AUTHORITY]),
+        issuer=st.sampled_from(["root", "mno", "bank"]),
+        signer=st.sampled_from(["root", "mno", "bank"]),
+        serial=st.integers(1, 3),
+    ),
+    max_size=3,
+)
+NOTHING: frozenset[tuple[str, int]] = frozenset()
+
+
+def believable(links: list[dict[str, Any]], revoked: frozenset[tuple[str, int]]) -> bool:
+    """Say whether a verifier who believes root should believe the last of *links*, in one sentence."""
+    names = ["root", *(link["subject"] for link in links)]
+    roles = [Role.AUTHORITY, *(link["role"] for link in links)]
+    return (
+        len(links) > 0
+        and len(set(names)) == len(names)
+        and all(link["issuer"] == link["signer"] == name for link, name in zip(links, names, strict=False))
+        and all((above, below) in ISSUED for above, below in pairwise(roles))
+        and all(link["not_before"] <= NOW <= link["not_after"] for link in links)
+        and all((link["issuer"], link["serial"]) not in revoked for link in links)
+    )
+
+
+ISSUED = {(Role.AUTHORITY, Role.OPERATOR), (Role.AUTHORITY, Role.SUPPLIER), (Role.OPERATOR, Role.SUPPLIER)}
+
+
+def honest(depth: int) -> list[dict[str, Any]]:
+    """Return the first *depth* links of a chain that holds."""
+    rows = (("mno", Role.OPERATOR, "root", 1), ("bank", Role.SUPPLIER, "mno", 2))[:depth]
+    return [
+        {"subject": subject, "role": role, "issuer": issuer, "signer": issuer, "serial": serial} | TIMES[0]
+        for subject, role, issuer, serial in rows
+    ]
+
+
+@settings(deadline=None)
+@given(
+    links=st.one_of(
+        LINKS, st.integers(0, 2).flatmap(lambda depth: LINKS.map(lambda more: honest(depth) + more))
+    ),
+    revoked=st.sampled_from([NOTHING, NOTHING, frozenset({("root", 1)}), frozenset({("mno", 2)})]),
+)
+def test_a_chain_holds_if_and_only_if_it_should(
+    links: list[dict[str, Any]], revoked: frozenset[tuple[str, int]]
+) -> None:
+    """Of arbitrary links, with an honest beginning or none, those are believed that one sentence lets be."""
+    chain = tuple(certified(**link) for link in links)
+    target = links[-1] if links else {"subject": "bank", "role": Role.SUPPLIER}
+    try:
+        judge(chain, subject=target["subject"], role=target["role"], revoked=revoked)
+    except CertificateRejected:
+        assert not believable(links, revoked)
+    else:
+        assert believable(links, revoked)
 
 
 NEXT = certified("mno", Role.OPERATOR, "root", 8, signing_public=key("new").public)

@@ -268,6 +268,15 @@ def test_octets_that_are_no_key_do_not_go_out(use: Use, kind: str) -> None:
             export_public(kind, octets, use=use)
 
 
+def test_a_sealing_key_is_judged_as_one() -> None:
+    """A point of small order on X25519 is refused, though as Ed25519's octets it would pass."""
+    # a u-coordinate of order 8: it makes every secret zero, by which it is found out
+    point = bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
+    assert export_public("x25519", point)
+    with pytest.raises(CertificateRejected, match="bad-public-key"):
+        export_public("x25519", point, use=Use.SEALING)
+
+
 @pytest.mark.parametrize(
     ("options", "use", "kind"),
     [

@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
+from abc import ABC
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from transport.errors import HandshakeRejected, Rejected
-from transport.security.framing import cut
-from transport.security.handshake_states import EVENTS, TRANSITIONS, Event, State
-from transport.security.suites import Rng, SigningKey, suite
+from transport.security.handshake_states import TAGGED, TRANSITIONS, Event, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
+    from transport.security.handshake_method import Method
     from transport.security.keyset import SessionKeys
-    from transport.security.terms import Terms
 
-_Result = TypeVar("_Result")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What comes of a good message: what to send, what to keep for the next one, and at the end the keys."""
+
+    message: bytes | None
+    kept: object = field(default=None, repr=False)
+    keys: SessionKeys | None = field(default=None, repr=False)
 
 
 class Side(ABC):
-    """One side of one attempt. It is used once: established or dead, it stays so."""
+    """One side of one attempt. It is used once: established or dead, it stays so.
 
-    own_role: ClassVar[str]
-    peer_role: ClassVar[str]
+    What it keeps from one message to the next is one frozen value, put in the place of the one before when a
+    message has been found good. So a ``copy.copy`` of a side is a side of its own: whoever must not lose an
+    attempt to a message that anybody may have sent lets a copy judge it.
+    """
 
-    def __init__(
-        self, terms: Terms, signing_key: SigningKey, peer_public: bytes, rng: Rng, begin: State
-    ) -> None:
-        own_suite = terms.signing_suite(self.own_role)
-        if signing_key.suite != own_suite:
-            raise ValueError(
-                f"a signing key of suite {signing_key.suite} in a handshake whose {self.own_role} signs in "
-                f"{own_suite}"
-            )
-        if signing_key.public == peer_public:
-            raise ValueError("both sides have the same signing key")
-        self._terms = terms
-        self._suite = suite(terms.suite)
-        self._peer_suite = suite(terms.signing_suite(self.peer_role))
-        self._signing_key = signing_key
-        self._peer_public = peer_public
-        self._rng = rng
-        self._state = begin
+    begins: ClassVar[State]
+    acts: ClassVar[Mapping[Event, Callable[[Any, bytes, Any], Step]]]
+    """What judges each message: it takes the octets and what was kept, and changes nothing."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+        self._state = self.begins
+        self._kept: object = None
         self._keys: SessionKeys | None = None
 
     @property
@@ -57,42 +55,44 @@ class Side(ABC):
             raise ValueError("there are no session keys before the other side has proven itself")
         return self._keys
 
-    def _react(self, octets: bytes, act: Callable[[bytes], _Result]) -> _Result:
-        """Let *act* judge a message that the table allows now; whatever it rejects ends the attempt."""
-        event = EVENTS.get(octets[:1])
-        if event is None:
-            self._refuse("unknown-message")
-        after = TRANSITIONS.get((self._state, event))
-        if after is None:
-            self._refuse("out-of-order", f"{event.name} in {self._state.name}")
-        try:
-            result = act(octets)
-        except Rejected as error:
-            self._refuse(error.reason, error.detail)
-        self._state = after
-        self._forget()
-        return result
+    def start(self) -> bytes:
+        """Return the first message. The opening side does this, and once; else ValueError.
 
-    def _refuse(self, reason: str, detail: str = "") -> NoReturn:
-        self._state = TRANSITIONS[self._state, Event.REFUSED]
-        if self._state is State.DEAD:
-            self._forget()
-        raise HandshakeRejected(reason, detail) from None
-
-    @abstractmethod
-    def _forget(self) -> None:
-        """Let go of what the present state needs no more."""
-
-    def _begin(self) -> State:
-        """Return the state after our own start; ValueError when the table does not allow it now."""
-        after = TRANSITIONS.get((self._state, Event.START))
+        Raises HandshakeRejected when what is registered as the other side's key is none.
+        """
+        after = TRANSITIONS[self._method.form].get((self._state, Event.START))
         if after is None:
             raise ValueError(f"a handshake starts once; this one is {self._state.name}")
-        return after
+        message = self._take(Event.START, after, b"")
+        assert message is not None
+        return message
 
-    def _cut(self, octets: bytes, *lengths: int) -> Sequence[bytes]:
-        """Return *octets* in pieces of *lengths*; HandshakeRejected("bad-length")."""
-        pieces = cut(octets, lengths)
-        if pieces is None:
-            raise HandshakeRejected("bad-length", f"{len(octets)} octets instead of {sum(lengths)}")
-        return pieces
+    def receive(self, octets: bytes) -> bytes | None:
+        """Take the other side's message; return the next one, or None when there is none.
+
+        Raises HandshakeRejected when it does not hold; then there will be no session of this attempt, unless
+        there already was.
+        """
+        form, event = TAGGED.get(octets[:1], ("", Event.REFUSED))
+        if not form:
+            self._refuse("unknown-message")
+        if form != self._method.form:
+            self._refuse("wrong-form", f"a message of {form}")
+        after = TRANSITIONS[form].get((self._state, event))
+        if after is None:
+            self._refuse("out-of-order", f"{event.name} in {self._state.name}")
+        return self._take(event, after, octets)
+
+    def _take(self, event: Event, after: State, octets: bytes) -> bytes | None:
+        try:
+            step = self.acts[event](self, octets, self._kept)
+        except Rejected as error:
+            self._refuse(error.reason, error.detail)
+        self._state, self._kept, self._keys = after, step.kept, step.keys
+        return step.message
+
+    def _refuse(self, reason: str, detail: str = "") -> NoReturn:
+        self._state = TRANSITIONS[self._method.form][self._state, Event.REFUSED]
+        # Nothing is kept in ESTABLISHED, so this forgets what a dead attempt knew and takes no keys away.
+        self._kept = None
+        raise HandshakeRejected(reason, detail) from None

@@ -20,9 +20,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 AGREE_THEN_SIGN: Final = "agree-then-sign"
-# The octet of a form is the high nibble of the first octet of each of its messages.
-FORMS: Final[Mapping[str, int]] = MappingProxyType({AGREE_THEN_SIGN: 1})
+KEY_TRANSPORT: Final = "key-transport"
+SIGN_THEN_AGREE: Final = "sign-then-agree"
+DOMAIN_SYMMETRIC: Final = "domain-symmetric"
+DOMAIN_ASYMMETRIC: Final = "domain-asymmetric"
+# The number of a form is the high nibble of the first octet of each of its messages, its own for ever.
+FORM_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        AGREE_THEN_SIGN: 1,
+        KEY_TRANSPORT: 2,
+        SIGN_THEN_AGREE: 3,
+        DOMAIN_SYMMETRIC: 4,
+        DOMAIN_ASYMMETRIC: 5,
+    }
+)
+DOMAIN_FORMS: Final = frozenset({DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC})
+"""The forms in which the domain key stands in for the module's own keys."""
+FORMS: Final[Mapping[str, int]] = MappingProxyType({AGREE_THEN_SIGN: FORM_NUMBERS[AGREE_THEN_SIGN]})
+"""The forms that a module accepts in a reservation."""
 MAX_IDENTITY: Final = 64
+MAX_DH_OCTETS: Final = 512
 INITIATOR: Final = "initiator"
 RESPONDER: Final = "responder"
 
@@ -43,20 +60,19 @@ class Terms:
     tar: bytes
     key_index: int = 1
     initiator_suite: str = ""
-    """The suite that the initiator signs in; empty: ``suite``."""
+    """The suite of the initiator's own keys; empty: ``suite``. Of no account in a domain form."""
     responder_suite: str = ""
     protection: str = DEFAULT_PROTECTION
     """How the session's packets are protected: a name in ``keyset.PROTECTIONS``."""
+    dh_base: bytes = b""
+    """The Diffie-Hellman base b, big-endian; empty when the suite has its own."""
+    dh_modulus: bytes = b""
+    """The Diffie-Hellman modulus M."""
+    logic_name: bytes = b""
+    """Of a global service: the name that the modules of its domain know it by. A domain form needs it."""
 
     def __post_init__(self) -> None:
-        for name in (self.suite, self.signing_suite(INITIATOR), self.signing_suite(RESPONDER)):
-            suite(name)
-        if self.form not in FORMS:
-            raise ValueError(f"no form is called {self.form!r}; there are {', '.join(FORMS)}")
-        if self.protection not in PROTECTIONS:
-            raise ValueError(
-                f"no protection is called {self.protection!r}; there are {', '.join(PROTECTIONS)}"
-            )
+        self._check_names()
         for identity in (self.initiator, self.responder):
             if not 1 <= len(identity) <= MAX_IDENTITY:
                 raise ValueError(f"an identity is 1 to {MAX_IDENTITY} octets, not {len(identity)}")
@@ -66,9 +82,33 @@ class Terms:
             raise ValueError(f"a TAR is 3 octets, not {len(self.tar)}")
         if not 1 <= self.key_index <= 15:
             raise ValueError(f"a keyset has an index of 1..15, not {self.key_index}")
+        if len(self.logic_name) > MAX_IDENTITY or (self.form in DOMAIN_FORMS and not self.logic_name):
+            raise ValueError(
+                f"a logic name is at most {MAX_IDENTITY} octets, and at least one in form {self.form}"
+            )
+        if bool(self.dh_base) != bool(self.dh_modulus):
+            raise ValueError("Diffie-Hellman parameters b and M come together or not at all")
+        if max(len(self.dh_base), len(self.dh_modulus)) > MAX_DH_OCTETS:
+            raise ValueError(f"a Diffie-Hellman parameter is at most {MAX_DH_OCTETS} octets")
+
+    def _check_names(self) -> None:
+        for name in (self.suite, self.initiator_suite or self.suite, self.responder_suite or self.suite):
+            suite(name)
+        if self.form not in FORM_NUMBERS:
+            raise ValueError(f"no form is called {self.form!r}; there are {', '.join(FORM_NUMBERS)}")
+        if self.protection not in PROTECTIONS:
+            raise ValueError(
+                f"no protection is called {self.protection!r}; there are {', '.join(PROTECTIONS)}"
+            )
 
     def signing_suite(self, role: str) -> str:
-        """Return the suite that the ``initiator`` or the ``responder`` signs in."""
+        """Return the suite of the long-term keys of the ``initiator`` or the ``responder``.
+
+        In a domain form the initiator's own keys play no part, and the domain key says itself what it is: a
+        supplier need not know in which suite each module's key was made.
+        """
+        if role == INITIATOR and self.form in DOMAIN_FORMS:
+            return self.suite
         return {INITIATOR: self.initiator_suite, RESPONDER: self.responder_suite}[role] or self.suite
 
     def encode(self) -> bytes:
@@ -76,4 +116,7 @@ class Terms:
         suites = (self.suite, self.signing_suite(INITIATOR), self.signing_suite(RESPONDER))
         names = [name.encode("ascii") for name in (self.form, *suites)]
         index, protection = bytes([self.key_index]), self.protection.encode("ascii")
-        return framed("otafleet/1 terms", *names, self.initiator, self.responder, self.tar, index, protection)
+        who = (self.initiator, self.responder, self.tar)
+        # What most terms have not stands there in full or not at all: lists of other lengths, other octets.
+        more = (self.dh_base, self.dh_modulus, self.logic_name)
+        return framed("otafleet/1 terms", *names, *who, index, protection, *(more if any(more) else ()))

@@ -1,0 +1,211 @@
+"""The domain key (DK): what all modules that hold one global service have in common, and how it reaches them.
+
+A *symmetric* DK is 32 octets; whoever has them can claim to be any module of the domain. An *asymmetric* DK
+is a pair of keys of one suite: modules hold the pair and sign with it, the supplier needs its public half
+only. Every use takes a key of its own, ``derive``, so that none of them can be turned against another.
+
+How it travels, wrapped to one module's sealing key, through an operator who cannot read it::
+
+    format 01 | suite of the module's sealing key | generation (4) |
+    HPKE (info = label | these six octets | UA | TAR | logic name)
+
+inside which stands what ``dump`` gives::
+
+    kind 01 | generation (4) | 32 octets               symmetric
+    kind 02 | generation (4) | suite | private key     asymmetric, the pair
+    kind 03 | generation (4) | suite | public key      its public half; never wrapped
+
+What the wrapping proves: that only the module with that sealing key reads DK, and that it was meant for this
+UA, resource, logic name and generation. Not who made it: HPKE's base mode has no sender. It comes inside a
+signed reservation, and an operator who puts another DK there gains nothing: a supplier signs with his own key
+in every form, so that the stranger's DK opens no session, it only prevents one. Neither has it forward
+secrecy: whoever gets the module's sealing key later reads the DK that it was sent.
+
+A domain is renewed by a DK of a higher generation; ``newer_than`` refuses the return of an old one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from transport.errors import SealRejected
+from transport.security.framing import framed
+from transport.security.keyset import expand
+from transport.security.suite_base import draw
+from transport.security.suites import suite, suite_by_id
+
+if TYPE_CHECKING:
+    from transport.security.suites import Rng, SealingKey, SigningKey
+
+FORMAT: Final = 1
+SYMMETRIC_OCTETS: Final = 32
+MAX_GENERATION: Final = 2**32 - 1
+_HEADER: Final = 6
+_WRAPPED: Final = "otafleet/1 domain key wrapped"
+
+
+class Kind(IntEnum):
+    """What a domain key is; the first octet of its dump."""
+
+    SYMMETRIC = 1
+    PAIR = 2
+    PUBLIC_HALF = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainKey:
+    """One DK; ``generation`` counts from 1. ValueError when its parts do not fit each other.
+
+    ``suite`` and ``public`` are empty in a symmetric one; ``secret`` is empty in a public half, and in a pair
+    what ``Suite.load_signing_key`` takes.
+    """
+
+    kind: Kind
+    generation: int
+    suite: str = ""
+    public: bytes = b""
+    secret: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.generation <= MAX_GENERATION:
+            raise ValueError(f"a domain key has a generation of 1..{MAX_GENERATION}, not {self.generation}")
+        if not _FITS[self.kind](self):
+            raise ValueError(f"these are not the parts of a domain key that is {_IN_WORDS[self.kind]}")
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """What a module signs with; ValueError for a key that cannot sign."""
+        if self.kind is not Kind.PAIR:
+            raise ValueError(f"a domain key that is {_IN_WORDS[self.kind]} does not sign")
+        return suite(self.suite).load_signing_key(self.secret)
+
+    @property
+    def identity(self) -> bytes:
+        """What stands for this key in a transcript: another key or generation, other octets; no secret."""
+        number = self.generation.to_bytes(4, "big")
+        if self.kind is Kind.SYMMETRIC:
+            return framed("otafleet/1 symmetric domain key", number, self.derive("identity"))
+        return framed("otafleet/1 asymmetric domain key", number, self.suite.encode("ascii"), self.public)
+
+    def derive(self, purpose: str, length: int = 32) -> bytes:
+        """Return the key for one *purpose*; ValueError unless the domain key is symmetric."""
+        if self.kind is not Kind.SYMMETRIC:
+            raise ValueError(f"nothing is derived from a domain key that is {_IN_WORDS[self.kind]}")
+        return expand(self.secret, framed("otafleet/1 domain key", purpose.encode("ascii")), length)
+
+    def public_half(self) -> DomainKey:
+        """Return what a supplier needs of an asymmetric key: he cannot pose as a module with it."""
+        return replace(self, kind=Kind.PUBLIC_HALF, secret=b"")
+
+    def dump(self) -> bytes:
+        """Return octets that ``load`` takes: secret, for a store as safe as keys must be."""
+        head = bytes([self.kind]) + self.generation.to_bytes(4, "big")
+        if self.kind is Kind.SYMMETRIC:
+            return head + self.secret
+        return head + bytes([suite(self.suite).wire_id]) + (self.secret or self.public)
+
+    @classmethod
+    def load(cls, octets: bytes) -> DomainKey:
+        """Return the key that ``dump`` wrote; ValueError, which quotes nothing, when *octets* are none."""
+        try:
+            kind = Kind(octets[0])
+        except (ValueError, IndexError):
+            raise ValueError("a stored domain key begins with its kind") from None
+        generation, body = int.from_bytes(octets[1:5], "big"), octets[5:]
+        if kind is Kind.SYMMETRIC:
+            return cls(kind=kind, generation=generation, secret=body)
+        made = suite_by_id(body[0]) if body else None
+        if made is None:
+            raise ValueError("a stored asymmetric domain key names its suite")
+        if kind is Kind.PUBLIC_HALF:
+            return cls(kind=kind, generation=generation, suite=made.name, public=body[1:])
+        public = made.load_signing_key(body[1:]).public
+        return cls(kind=kind, generation=generation, suite=made.name, public=public, secret=body[1:])
+
+
+_IN_WORDS: Final = {
+    Kind.SYMMETRIC: "symmetric",
+    Kind.PAIR: "a pair",
+    Kind.PUBLIC_HALF: "a public half",
+}
+
+
+def _has_public(key: DomainKey) -> bool:
+    return len(key.public) == suite(key.suite).signing_public_length
+
+
+_FITS: Final = {
+    Kind.SYMMETRIC: lambda key: len(key.secret) == SYMMETRIC_OCTETS and not (key.suite or key.public),
+    Kind.PAIR: lambda key: _has_public(key) and bool(key.secret),
+    Kind.PUBLIC_HALF: lambda key: _has_public(key) and not key.secret,
+}
+
+
+def generate_symmetric(rng: Rng, *, generation: int = 1) -> DomainKey:
+    """Return a new symmetric domain key; draws 32 octets."""
+    return DomainKey(kind=Kind.SYMMETRIC, generation=generation, secret=draw(rng, SYMMETRIC_OCTETS))
+
+
+def generate_asymmetric(suite_name: str, rng: Rng, *, generation: int = 1) -> DomainKey:
+    """Return a new asymmetric domain key, made in *suite_name* of *rng*'s octets alone."""
+    key = suite(suite_name).generate_signing_key(rng)
+    return DomainKey(
+        kind=Kind.PAIR, generation=generation, suite=suite_name, public=key.public, secret=key.private
+    )
+
+
+def wrap(
+    key: DomainKey,
+    *,
+    sealing_public: bytes,
+    sealing_suite: str,
+    ua: bytes,
+    tar: bytes,
+    logic_name: bytes,
+) -> bytes:
+    """Return *key* for module *ua* alone, which knows the resource as *tar* and *logic_name*.
+
+    Raises ValueError for a public half, which is of no use to a module; SealRejected("bad-public-key").
+    """
+    if key.kind is Kind.PUBLIC_HALF:
+        raise ValueError("a module needs more than the public half of a domain key")
+    made = suite(sealing_suite)
+    header = bytes([FORMAT, made.wire_id]) + key.generation.to_bytes(4, "big")
+    return header + made.seal(sealing_public, key.dump(), framed(_WRAPPED, header, ua, tar, logic_name))
+
+
+def unwrap(
+    octets: bytes,
+    sealing_key: SealingKey,
+    *,
+    ua: bytes,
+    tar: bytes,
+    logic_name: bytes,
+    newer_than: int = 0,
+) -> DomainKey:
+    """Return the domain key wrapped to this module, of a generation above *newer_than*.
+
+    Raises SealRejected: "malformed", "unknown-format", "wrong-suite", "stale", "cannot-open", and
+    "not-a-domain-key" for a sender who wrapped something else.
+    """
+    if len(octets) < _HEADER:
+        raise SealRejected("malformed", "shorter than its header")
+    if octets[0] != FORMAT:
+        raise SealRejected("unknown-format")
+    made = suite(sealing_key.suite)
+    if octets[1] != made.wire_id:
+        raise SealRejected("wrong-suite")
+    generation = int.from_bytes(octets[2:_HEADER], "big")
+    if generation <= newer_than:
+        raise SealRejected("stale", f"generation {generation} is not above {newer_than}")
+    info = framed(_WRAPPED, octets[:_HEADER], ua, tar, logic_name)
+    opened = made.open(sealing_key, octets[_HEADER:], info)
+    try:
+        key = DomainKey.load(opened)
+    except ValueError:
+        raise SealRejected("not-a-domain-key") from None
+    if key.kind is Kind.PUBLIC_HALF or key.generation != generation:
+        raise SealRejected("not-a-domain-key")
+    return key

@@ -73,11 +73,13 @@ def secretive(name: str) -> bool:
 def said(node: ast.AST) -> Iterator[str]:
     """Give the names of what *node* is worth: of ``a.mac[:8]`` it is mac, of ``mac.length`` it is length."""
     match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Constant(value=str(name)):
+        case ast.Name(id=name) | ast.Attribute(attr=name):
             yield name
-        case ast.Subscript(value=value, slice=index):
+        case ast.Subscript(value=value, slice=ast.Constant(value=str(name))):
             yield from said(value)
-            yield from said(index) if isinstance(index, ast.Constant) else ()
+            yield name
+        case ast.Subscript(value=value):
+            yield from said(value)
         case ast.Call(func=ast.Attribute(attr="keys")):
             return  # of a mapping
         case ast.Call(func=ast.Attribute(value=value, attr="hex" | "encode" | "decode")):
@@ -197,6 +199,7 @@ def test_the_walk_finds(source: str) -> None:
         "ok = key in table",
         "ok = values.keys() == _KEYS",
         "ok = name == 'stage'",
+        "ok = rejection.reason == 'bad-signature'",
         "ok = first == PROOF_TAG",
         "'mac == expected'",
     ],

@@ -80,22 +80,27 @@ def said(node: ast.AST) -> Iterator[str]:
             yield name
         case ast.Subscript(value=value):
             yield from said(value)
-        case ast.Call(func=ast.Attribute(attr="keys")):
-            return  # of a mapping
-        case ast.Call(func=ast.Attribute(value=value, attr="hex" | "encode" | "decode")):
-            yield from said(value)
-        case ast.Call(func=ast.Name(id="bytes" | "bytearray" | "memoryview"), args=[value, *_]):
-            yield from said(value)
-        case ast.Call(func=function):
-            yield from said(function)
+        case ast.Call():
+            yield from said(called(node))
         case ast.NamedExpr(target=target, value=value):
             yield from said(target)
             yield from said(value)
         case ast.Tuple() | ast.List() | ast.Set() | ast.BinOp() | ast.IfExp() | ast.Await() | ast.Starred():
             for part in ast.iter_child_nodes(node):
                 yield from said(part)
+
+
+def called(node: ast.Call) -> ast.AST:
+    """Return what names the result of a call: the function, or what it merely gives another form."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="keys")):
+            return ast.Pass()  # of a mapping
+        case ast.Call(func=ast.Attribute(value=value, attr="hex" | "encode" | "decode")):
+            return value
+        case ast.Call(func=ast.Name(id="bytes" | "bytearray" | "memoryview"), args=[value, *_]):
+            return value
         case _:
-            return
+            return node.func
 
 
 def leaks(node: ast.Compare) -> bool:

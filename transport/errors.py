@@ -13,6 +13,7 @@ nothing else::
     ├── CatTpRejected            a CAT_TP protocol data unit
     ├── PacketRejected           a secured packet; status: what a response packet says of it
     ├── SignatureRejected        a signature that does not verify, or a key that is none
+    ├── ParametersRejected       Diffie-Hellman parameters that are unsafe, or that a suite does not take
     ├── CertificateRejected      a certificate: malformed, expired, of another role or issuer
     ├── SealRejected             a sealed message: malformed, not for us, not from whom it says
     └── HandshakeRejected        a handshake message: malformed, out of order, or not proven
@@ -73,6 +74,10 @@ class PacketRejected(Rejected):
 
 class SignatureRejected(Rejected):
     """Raised when a signature does not verify or a public key is none."""
+
+
+class ParametersRejected(Rejected):
+    """Raised when a suite cannot use the parameters that somebody chose for it."""
 
 
 class CertificateRejected(Rejected):

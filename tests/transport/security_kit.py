@@ -1,16 +1,19 @@
-"""Seeded randomness and the published vectors, for the tests of transport/security."""
+"""Seeded randomness, keys and the published vectors, for the tests of transport/security."""
 
 from __future__ import annotations
 
 import random
-import tomllib
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transport.security.suites import Rng
+from tests.transport.vectors import load
+from transport.security.suites import suite
 
-VECTORS = tomllib.loads((Path(__file__).parent / "vectors" / "security.toml").read_text(encoding="utf-8"))
+if TYPE_CHECKING:
+    from transport.security.suites import Rng, SealingKey, SigningKey
+
+VECTORS = load("security") | load("suites")
+_EVERY_OCTET = 100
 
 
 def seeded(seed: int) -> Rng:
@@ -32,3 +35,20 @@ def name_of(vector: object) -> str:
 def flipped(octets: bytes, at: int) -> bytes:
     """Return *octets* with one bit altered in the octet *at*."""
     return octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
+
+
+def places(octets: bytes) -> range:
+    """Return where to alter *octets*: everywhere, or in some fifty places when they are long."""
+    return range(0, len(octets), 1 if len(octets) <= _EVERY_OCTET else len(octets) // 50)
+
+
+@cache
+def signing_key(kind: str, seed: int = 1) -> SigningKey:
+    """Return a signing key of suite *kind*, made once: RSA takes its time."""
+    return suite(kind).generate_signing_key(seeded(seed))
+
+
+@cache
+def sealing_key(kind: str, seed: int = 1) -> SealingKey:
+    """Return a sealing key of suite *kind*, made once."""
+    return suite(kind).generate_sealing_key(seeded(seed + 100))

@@ -8,15 +8,23 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transport.security_kit import flipped, name_of, seeded, vectors
-from transport.errors import HandshakeRejected, SealRejected, SignatureRejected
+from tests.transport.security_kit import (
+    flipped,
+    name_of,
+    places,
+    sealing_key,
+    seeded,
+    signing_key,
+    vectors,
+)
+from transport.errors import HandshakeRejected, ParametersRejected, SealRejected, SignatureRejected
 from transport.security.framing import check_name, cut, framed
-from transport.security.suites import SUITES, Suite, suite, suite_by_id
+from transport.security.suites import ALL_SUITES, SUITES, Suite, suite, suite_by_id, suite_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EACH_SUITE = pytest.mark.parametrize("kind", SUITES.values(), ids=list(SUITES))
+EACH_SUITE = pytest.mark.parametrize("kind", ALL_SUITES.values(), ids=list(ALL_SUITES))
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -76,29 +84,38 @@ def test_hpke_vectors(vector: dict[str, str]) -> None:
 @EACH_SUITE
 def test_lengths_are_as_announced(kind: Suite) -> None:
     """Every key, share, signature and sealed message has the length that its suite states."""
-    rng = seeded(1)
-    signing = kind.generate_signing_key(rng)
+    rng, signing, sealing = seeded(1), signing_key(kind.name), sealing_key(kind.name)
     assert len(signing.public) == kind.signing_public_length
     assert len(signing.sign(b"a")) == kind.signature_length
     offer = kind.generate_agreement_key(rng)
     assert len(offer.public) == kind.offer_length
     assert len(kind.answer_agreement(offer.public, rng)[0]) == kind.answer_length
-    sealing = kind.generate_sealing_key(rng)
     assert len(sealing.public) == kind.sealing_public_length
-    assert len(kind.seal(sealing.public, bytes(9), b"info")) == kind.sealed_length(9)
+    for length in (0, 1, 300):
+        assert len(kind.seal(sealing.public, bytes(length), b"info")) == kind.sealed_length(length)
+
+
+@EACH_SUITE
+def test_both_sides_share_a_secret(kind: Suite) -> None:
+    """Who offers and who answers end with the same secret, and with another one the next time."""
+    rng, secrets = seeded(12), set()
+    for _ in range(2):
+        offer = kind.generate_agreement_key(rng)
+        answer, secret = kind.answer_agreement(offer.public, rng)
+        assert offer.exchange(answer) == secret
+        secrets.add(secret)
+    assert len(secrets) == 2
 
 
 @EACH_SUITE
 def test_keys_survive_storage_and_show_nothing(kind: Suite) -> None:
     """A key loaded from its private octets is the same key, and no repr shows these octets."""
-    rng = seeded(2)
-    signing, sealing, offer = (
-        kind.generate_signing_key(rng),
-        kind.generate_sealing_key(rng),
-        kind.generate_agreement_key(rng),
-    )
-    assert kind.load_signing_key(signing.private).public == signing.public
-    assert kind.load_sealing_key(sealing.private).public == sealing.public
+    signing, sealing = signing_key(kind.name), sealing_key(kind.name)
+    offer = kind.generate_agreement_key(seeded(2))
+    loaded, opener = kind.load_signing_key(signing.private), kind.load_sealing_key(sealing.private)
+    assert loaded.public == signing.public
+    kind.verify(signing.public, b"message", loaded.sign(b"message"))
+    assert kind.open(opener, kind.seal(sealing.public, b"message", b"info"), b"info") == b"message"
     shown = repr(signing) + repr(sealing) + repr(offer)
     assert not any(
         repr(key.private)[2:-1] in shown or key.private.hex() in shown for key in (signing, sealing)
@@ -109,20 +126,21 @@ def test_keys_survive_storage_and_show_nothing(kind: Suite) -> None:
 @EACH_SUITE
 def test_the_same_randomness_gives_the_same_keys(kind: Suite) -> None:
     """Keys depend on the random source alone, so that a seeded run can be repeated."""
-    first, again, other = (kind.generate_signing_key(seeded(seed)).public for seed in (3, 3, 4))
-    assert first == again != other
+    first, other = (signing_key(kind.name, seed).public for seed in (1, 2))
+    assert first == kind.generate_signing_key(seeded(1)).public != other
 
 
 @EACH_SUITE
 def test_a_signature_is_of_one_message_by_one_key(kind: Suite) -> None:
     """Another message, another key, or any altered, missing or further octet of the signature is refused."""
-    key, other = kind.generate_signing_key(seeded(5)), kind.generate_signing_key(seeded(6))
+    key, other = signing_key(kind.name, 1), signing_key(kind.name, 2)
     signature = key.sign(b"message")
     kind.verify(key.public, b"message", signature)
-    wrong = [flipped(signature, at) for at in range(len(signature))]
+    wrong = [flipped(signature, at) for at in places(signature)]
     attempts = [(key.public, b"massage", signature), (other.public, b"message", signature)]
     attempts += [
-        (key.public, b"message", one) for one in (*wrong, signature[:-1], signature + b"\0", b"", bytes(64))
+        (key.public, b"message", one)
+        for one in (*wrong, signature[:-1], signature + b"\0", b"", bytes(len(signature)))
     ]
     for public, message, candidate in attempts:
         with pytest.raises(SignatureRejected, match="bad-signature"):
@@ -139,7 +157,46 @@ def test_any_octets_as_a_public_key_are_refused_in_kind(kind: Suite, octets: byt
     with suppress(HandshakeRejected):
         assert len(kind.generate_agreement_key(seeded(7)).exchange(octets)) == 32
     with pytest.raises(SealRejected, match="cannot-open"):
-        kind.open(kind.generate_sealing_key(seeded(8)), octets, b"")
+        kind.open(sealing_key(kind.name), octets, b"")
+
+
+@EACH_SUITE
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_octets_as_long_as_they_should_be_are_refused_in_kind(kind: Suite, seed: int) -> None:
+    """Random octets of the very length of a key, signature, share or sealed message fare no better."""
+    rng, signature = seeded(seed), signing_key(kind.name).sign(b"message")
+    for public, claimed in (
+        (rng(kind.signing_public_length), signature),
+        (signing_key(kind.name).public, rng(kind.signature_length)),
+    ):
+        with pytest.raises(SignatureRejected):
+            kind.verify(public, b"message", claimed)
+    with suppress(HandshakeRejected):
+        assert kind.answer_agreement(rng(kind.offer_length), rng)[1]
+    with suppress(HandshakeRejected):
+        assert kind.generate_agreement_key(rng).exchange(rng(kind.answer_length))
+    with suppress(SealRejected):
+        assert kind.seal(rng(kind.sealing_public_length), b"", b"")
+    with pytest.raises(SealRejected, match="cannot-open"):
+        kind.open(sealing_key(kind.name), rng(kind.sealed_length(20)), b"")
+
+
+@EACH_SUITE
+def test_octets_that_are_too_short_or_too_long_are_no_share_and_no_key(kind: Suite) -> None:
+    """One octet less or more than a share or a public key has, or none at all, is refused for what it is."""
+    rng = seeded(13)
+    offer = kind.generate_agreement_key(rng)
+    answer, _ = kind.answer_agreement(offer.public, rng)
+    for wrong in (lambda one: one[:-1], lambda one: one + b"\0", lambda _: b""):
+        with pytest.raises(HandshakeRejected, match="bad-share"):
+            kind.answer_agreement(wrong(offer.public), rng)
+        with pytest.raises(HandshakeRejected, match="bad-share"):
+            offer.exchange(wrong(answer))
+        with pytest.raises(SignatureRejected, match="bad-public-key"):
+            kind.verify(wrong(signing_key(kind.name).public), b"message", bytes(kind.signature_length))
+        with pytest.raises(SealRejected, match="bad-public-key"):
+            kind.seal(wrong(sealing_key(kind.name).public), b"message", b"info")
 
 
 def small_order_keys() -> list[bytes]:
@@ -209,16 +266,28 @@ def test_a_share_that_fixes_the_secret_is_refused(share: bytes) -> None:
 @EACH_SUITE
 def test_sealing_binds_key_and_info(kind: Suite) -> None:
     """What was sealed opens with its key and info, and with no other key, info or octets."""
-    key, other = kind.generate_sealing_key(seeded(10)), kind.generate_sealing_key(seeded(11))
+    key, other = sealing_key(kind.name, 1), sealing_key(kind.name, 2)
     sealed = kind.seal(key.public, b"message", b"info")
     assert kind.open(key, sealed, b"info") == b"message"
     attempts = [(other, sealed, b"info"), (key, sealed, b"other"), (key, sealed + b"\0", b"info")]
-    attempts += [(key, sealed[:end], b"info") for end in range(len(sealed))]
-    attempts += [(key, flipped(sealed, at), b"info") for at in range(len(sealed))]
+    attempts += [(key, sealed[:end], b"info") for end in places(sealed)]
+    attempts += [(key, flipped(sealed, at), b"info") for at in places(sealed)]
     # x25519 ignores the top bit of a share, but HPKE binds the octets as they came
     for opener, octets, info in attempts:
         with pytest.raises(SealRejected, match="cannot-open"):
             kind.open(opener, octets, info)
+
+
+@EACH_SUITE
+def test_keys_of_another_suite_are_our_own_mistake(kind: Suite) -> None:
+    """A suite opens nothing with another suite's key, and loads no private octets of another length."""
+    other = next(one for one in ALL_SUITES if one != kind.name)
+    with pytest.raises(ValueError, match="does not open"):
+        kind.open(sealing_key(other), bytes(2000), b"")
+    for load in (kind.load_signing_key, kind.load_sealing_key):
+        for octets in (b"", b"short", bytes(500)):
+            with pytest.raises(ValueError, match=r"."):
+                load(octets)
 
 
 def test_our_own_mistakes_are_value_errors() -> None:
@@ -241,9 +310,20 @@ def test_our_own_mistakes_are_value_errors() -> None:
 
 
 def test_suites_are_found_by_name_and_by_octet() -> None:
-    """The two tables agree, and an octet that names no suite gives none."""
-    assert [suite_by_id(kind.wire_id) for kind in SUITES.values()] == [suite(name) for name in SUITES]
+    """The two tables agree, an octet that names no suite gives none, and fleets may name some of them."""
+    kinds = ALL_SUITES.values()
+    assert [suite_by_id(kind.wire_id) for kind in kinds] == [suite(name) for name in ALL_SUITES]
+    assert len({kind.wire_id for kind in kinds}) == len(kinds)
     assert suite_by_id(0) is None
+    assert SUITES.items() <= ALL_SUITES.items()
+
+
+@pytest.mark.parametrize("name", ["x25519", "p256", "pq-hybrid"])
+def test_parameters_that_a_suite_does_not_take(name: str) -> None:
+    """Parameters for a suite without Diffie-Hellman over a field are refused; none at all are its own."""
+    with pytest.raises(ParametersRejected, match="no-parameters"):
+        suite_for(name, b"\2", b"\xff" * 256)
+    assert suite_for(name) is suite(name)
 
 
 @given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from cryptography.exceptions import InvalidTag
 
-from transport.errors import SealRejected
+from transport.errors import ParametersRejected, SealRejected
 
 Rng = Callable[[int], bytes]
 _TAG_OCTETS: Final = 16  # of every AEAD that HPKE knows (RFC 9180 section 7.3)
@@ -64,15 +64,26 @@ class SealingKey:
 
 
 class Suite(ABC):
-    """One choice of signature, key agreement and HPKE. Lengths are in octets and fixed for the suite."""
+    """One choice of signature, key agreement and sealing. Lengths are in octets and fixed for the suite.
+
+    Those of the shares may depend on the parameters that the suite was given.
+    """
 
     name: ClassVar[str]
     wire_id: ClassVar[int]
     signing_public_length: ClassVar[int]
     sealing_public_length: ClassVar[int]
     signature_length: ClassVar[int]
-    offer_length: ClassVar[int]
-    answer_length: ClassVar[int]
+    offer_length: int
+    answer_length: int
+
+    def with_parameters(self, base: bytes, modulus: bytes) -> Suite:
+        """Return this suite with Diffie-Hellman over b and M, big-endian, in place of its own.
+
+        Raises ParametersRejected: "no-parameters" in a suite that has none, the reasons of ``ffdh.group``.
+        """
+        del base, modulus
+        raise ParametersRejected("no-parameters", f"suite {self.name} takes no Diffie-Hellman parameters")
 
     @abstractmethod
     def generate_signing_key(self, rng: Rng) -> SigningKey:

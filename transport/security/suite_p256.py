@@ -62,8 +62,8 @@ class P256Suite(HpkeSuite):
     signing_public_length: ClassVar[int] = _POINT
     sealing_public_length: ClassVar[int] = _POINT
     signature_length: ClassVar[int] = 64
-    offer_length: ClassVar[int] = _POINT
-    answer_length: ClassVar[int] = _POINT
+    offer_length: int = _POINT
+    answer_length: int = _POINT
     hpke: ClassVar[Any] = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
     encapsulated_length: ClassVar[int] = 65
 

@@ -21,7 +21,8 @@ _ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
 
 
-def _verifier(public: bytes) -> Ed25519PublicKey:
+def ed25519_verifier(public: bytes) -> Ed25519PublicKey:
+    """Return the key that verifies; SignatureRejected("bad-public-key") when there is none."""
     y = int.from_bytes(public, "little") & _Y_MASK
     if len(public) != 32 or y >= _P or y in _SMALL_ORDER:
         raise SignatureRejected("bad-public-key")
@@ -36,8 +37,8 @@ class X25519Suite(HpkeSuite):
     signing_public_length: ClassVar[int] = 32
     sealing_public_length: ClassVar[int] = 32
     signature_length: ClassVar[int] = 64
-    offer_length: ClassVar[int] = 32
-    answer_length: ClassVar[int] = 32
+    offer_length: int = 32
+    answer_length: int = 32
     hpke: ClassVar[Any] = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
     encapsulated_length: ClassVar[int] = 32
 
@@ -54,7 +55,7 @@ class X25519Suite(HpkeSuite):
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         """See ``Suite.verify``. Public keys of small order and encodings of y not below p are none."""
         try:
-            _verifier(public).verify(signature, message)
+            ed25519_verifier(public).verify(signature, message)
         except InvalidSignature:
             raise SignatureRejected("bad-signature") from None
 

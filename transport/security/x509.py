@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 from transport.errors import CertificateRejected
 from transport.security.certificates import Certificate, verify
 from transport.security.chain import MAY_ISSUE
-from transport.security.x509_keys import SIGNERS, Use, library_key, suite_key
+from transport.security.x509_keys import SIGNERS, Use, library_keys, suite_key
 
 if TYPE_CHECKING:
     from transport.security.suites import SigningKey
@@ -42,6 +42,7 @@ MAX_OCTETS: Final = 16_384
 _LAST_SECOND: Final = 253_402_300_799  # 99991231235959Z: "no well-defined expiration date", RFC 5280 §4.1.2.5
 _BEGIN: Final = b"-----BEGIN "
 _LABEL_END: Final = b"-----"
+_MOST_BLOCKS: Final = 2  # of a hybrid
 _ENCODINGS: Final = {True: Encoding.PEM, False: Encoding.DER}  # by ``pem``
 
 
@@ -56,10 +57,13 @@ class PublicKey:
 def export_public(name: str, public: bytes, *, use: Use = Use.SIGNING, pem: bool = True) -> bytes:
     """Return a public key of suite *name* as SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
 
-    Raises CertificateRejected("bad-public-key"); ValueError for a suite that X.509 does not know.
+    A hybrid's key is a PEM block for each of its keys. Raises CertificateRejected("bad-public-key");
+    ValueError for a suite that X.509 does not know, and for a hybrid in DER.
     """
-    key = library_key(name, public, use)
-    return bytes(key.public_bytes(_ENCODINGS[pem], PublicFormat.SubjectPublicKeyInfo))
+    keys = library_keys(name, public, use)
+    if len(keys) > 1 and not pem:
+        raise ValueError(f"a key of suite {name} is {len(keys)} keys, which only PEM takes together")
+    return b"".join(key.public_bytes(_ENCODINGS[pem], PublicFormat.SubjectPublicKeyInfo) for key in keys)
 
 
 def export_certificate(
@@ -69,7 +73,7 @@ def export_certificate(
 
     *issuer* is the issuer's own certificate, for a root *certificate* itself. A validity beyond the year 9999
     ends with it. Raises CertificateRejected when *issuer* did not issue *certificate*; ValueError for another
-    key than *issuer*'s, for serial zero, and for suites that X.509 does not know.
+    key than *issuer*'s, for serial zero, and for suites that X.509 does not know or that sign with two keys.
     """
     if issuer_key.public != issuer.signing_public:
         raise ValueError(f"the key is not that of issuer {issuer.subject}")
@@ -81,7 +85,7 @@ def export_certificate(
         role=certificate.role,
         now=certificate.not_before,
     )
-    keys = [library_key(one.suite, one.signing_public, Use.SIGNING) for one in (certificate, issuer)]
+    keys = [_only_key(one) for one in (certificate, issuer)]
     if certificate.not_before > _LAST_SECOND:
         raise ValueError("an X.509 certificate begins before the year 10000")
     builder = (
@@ -96,6 +100,16 @@ def export_certificate(
     for extension, critical in _extensions(certificate.role, *keys):
         builder = builder.add_extension(extension, critical=critical)
     return SIGNERS[issuer.suite](builder, issuer_key.private).public_bytes(_ENCODINGS[pem])
+
+
+def _only_key(certificate: Certificate) -> Any:
+    keys = library_keys(certificate.suite, certificate.signing_public, Use.SIGNING)
+    if len(keys) > 1:
+        raise ValueError(
+            f"suite {certificate.suite} signs with {len(keys)} keys and an X.509 certificate has one: "
+            "export its public keys by themselves"
+        )
+    return keys[0]
 
 
 def _name(certificate: Certificate) -> x509.Name:
@@ -139,11 +153,12 @@ def _levels_below(role: str) -> int:
 
 
 def import_public(octets: bytes, *, use: Use = Use.SIGNING) -> PublicKey:
-    """Return the public key in *octets*: an X.509 certificate or SubjectPublicKeyInfo, DER or one PEM block.
+    """Return the public key in *octets*: an X.509 certificate or SubjectPublicKeyInfo, DER or PEM.
 
-    Text around the block does not matter. Raises CertificateRejected: "too-large", "several-blocks",
-    "private-key" (which should never come here), "unsupported-block", "malformed", "deprecated",
-    "unsupported-algorithm", "unsupported-curve", "bad-public-key".
+    A hybrid's is a PEM block for each of its keys, in its order. Text around blocks does not matter. Raises
+    CertificateRejected: "too-large", "too-many-blocks", "private-key" (which should never come here),
+    "unsupported-block", "malformed", "deprecated", "unsupported-algorithm", "unsupported-curve",
+    "unsupported-size", "unsupported-exponent", "bad-public-key".
     """
     if len(octets) > MAX_OCTETS:
         raise CertificateRejected("too-large", f"{len(octets)} octets")
@@ -151,13 +166,16 @@ def import_public(octets: bytes, *, use: Use = Use.SIGNING) -> PublicKey:
     return PublicKey(suite=name, public=public)
 
 
-def _read(octets: bytes) -> Any:
-    """Return the library's key; what the library says of bad octets is not repeated, it may quote them."""
+def _read(octets: bytes) -> list[Any]:
+    """Return the library's keys; what the library says of bad octets is not repeated, it may quote them."""
+    blocks = octets.split(_BEGIN)[1:]
+    if len(blocks) > _MOST_BLOCKS:
+        raise CertificateRejected("too-many-blocks", f"{len(blocks)} PEM blocks")
     try:
         with warnings.catch_warnings():
             # The library only warns of some keys and encodings that it will drop; we begin without them.
             warnings.simplefilter("error")
-            return _key(octets)
+            return [_pem_key(_BEGIN + block) for block in blocks] or [_der_key(octets)]
     except UnsupportedAlgorithm:
         raise CertificateRejected("unsupported-algorithm") from None
     except Warning:
@@ -167,19 +185,14 @@ def _read(octets: bytes) -> Any:
         raise CertificateRejected("malformed", detail) from None
 
 
-def _key(octets: bytes) -> Any:
-    blocks = octets.count(_BEGIN)
-    if blocks > 1:
-        raise CertificateRejected("several-blocks", f"{blocks} PEM blocks, where one is meant")
-    if blocks == 0:
-        return _der_key(octets)
-    label = octets.partition(_BEGIN)[2].partition(_LABEL_END)[0]
+def _pem_key(block: bytes) -> Any:
+    label = block.removeprefix(_BEGIN).partition(_LABEL_END)[0]
     if label.endswith(b"PRIVATE KEY"):
         raise CertificateRejected("private-key")
     if label == b"CERTIFICATE":
-        return x509.load_pem_x509_certificate(octets).public_key()
+        return x509.load_pem_x509_certificate(block).public_key()
     if label == b"PUBLIC KEY":
-        return load_pem_public_key(octets)
+        return load_pem_public_key(block)
     raise CertificateRejected("unsupported-block")
 
 

@@ -239,6 +239,18 @@ def test_who_may_issue_is_a_ca(role: Role) -> None:
 
 
 @EACH_SIGNER
+def test_an_issuer_signs_as_its_suite_does(kind: str) -> None:
+    """What signs an X.509 certificate is the algorithm of the suite, for RSA with its padding and salt."""
+    made = x509.load_pem_x509_certificate(market(kind, kind)[1])
+    names = {"x25519": "ED25519", "p256": "ECDSA_WITH_SHA256"}
+    assert made.signature_algorithm_oid == getattr(x509.SignatureAlgorithmOID, names.get(kind, "RSASSA_PSS"))
+    if kind not in names:
+        printed = openssl("x509", "-noout", "-text", octets=made.public_bytes(Encoding.PEM)).decode()
+        assert "mgf1 with sha256" in printed
+        assert "Salt Length: 0x20" in printed
+
+
+@EACH_SIGNER
 def test_the_library_believes_each_link(kind: str) -> None:
     """Issuer's name, key identifier and signature fit, in each suite; the key in it is the certified one."""
     made = [x509.load_pem_x509_certificate(octets) for octets in market(kind, kind)]

@@ -152,10 +152,9 @@ def library_keys(name: str, public: bytes, use: Use) -> list[Any]:
     kinds = KINDS[use].get(name)
     if kinds is None:
         raise ValueError(f"keys of suite {name!r} have no form in X.509; there are {', '.join(KINDS[use])}")
-    pieces = cut(public, [kind.length for kind in kinds])
-    if pieces is None:
-        raise CertificateRejected("bad-public-key")
     _check(name, public, use)
+    pieces = cut(public, [kind.length for kind in kinds])
+    assert pieces is not None, "a suite takes keys of its own length only"
     return [kind.load(piece) for kind, piece in zip(kinds, pieces, strict=True)]
 
 

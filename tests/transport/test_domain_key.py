@@ -21,17 +21,17 @@ from transport.security.domain_key import (
     wrap,
 )
 from transport.security.framing import framed
-from transport.security.suites import SUITES, suite
+from transport.security.suites import ALL_SUITES, suite
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-each_suite = pytest.mark.parametrize("kind", SUITES)
+each_suite = pytest.mark.parametrize("kind", ALL_SUITES)
 SHARED = domain_key(DOMAIN_SYMMETRIC, "x25519", generation=3)
 PAIR = domain_key(DOMAIN_ASYMMETRIC, "x25519", generation=3)
-EACH_KEY = [SHARED, *(domain_key(DOMAIN_ASYMMETRIC, kind, generation=3) for kind in SUITES)]
-each_key = pytest.mark.parametrize("key", EACH_KEY, ids=["symmetric", *SUITES])
+EACH_KEY = [SHARED, *(domain_key(DOMAIN_ASYMMETRIC, kind, generation=3) for kind in ALL_SUITES)]
+each_key = pytest.mark.parametrize("key", EACH_KEY, ids=["symmetric", *ALL_SUITES])
 WHERE = {"ua": UA, "tar": TAR, "logic_name": LOGIC_NAME}
 
 
@@ -72,7 +72,8 @@ def test_keys_are_made_of_the_random_source_alone() -> None:
     """The same randomness gives the same keys, other randomness others, and both count from generation 1."""
     makers: list[Callable[[int], DomainKey]] = [
         lambda seed: generate_symmetric(seeded(seed)),
-        *(lambda seed, kind=kind: generate_asymmetric(kind, seeded(seed)) for kind in SUITES),
+        lambda seed: generate_asymmetric("x25519", seeded(seed)),
+        lambda seed: generate_asymmetric("p256", seeded(seed)),
     ]
     for make in makers:
         assert make(1) == make(1) != make(2)
@@ -90,7 +91,7 @@ def test_each_purpose_has_a_key_of_its_own() -> None:
 
 def test_a_pair_signs() -> None:
     """What is signed with the pair verifies under its public half."""
-    for kind in SUITES:
+    for kind in ALL_SUITES:
         key = domain_key(DOMAIN_ASYMMETRIC, kind)
         suite(kind).verify(key.public_half().public, b"message", key.signing_key.sign(b"message"))
 
@@ -161,7 +162,7 @@ def test_the_one_who_forwards_reads_nothing(key: DomainKey, kind: str) -> None:
     """No four octets of the secret are in what travels, and nobody else's key opens it."""
     octets = wrapped(key, kind)
     assert not any(key.secret[at : at + 4] in octets for at in range(len(key.secret) - 3))
-    for name in ("operator", "another module"):
+    for name in ("supplier", "rogue"):
         with pytest.raises(SealRejected, match="cannot-open"):
             unwrapped(octets, kind, name)
 
@@ -201,7 +202,7 @@ def test_cut_and_lengthened_octets(kind: str) -> None:
         assert caught.value.reason == ("malformed" if len(wrong) < 6 else "cannot-open")
 
 
-@pytest.mark.parametrize(("ours", "theirs"), list(permutations(SUITES, 2)))
+@pytest.mark.parametrize(("ours", "theirs"), list(permutations(ALL_SUITES, 2)))
 def test_a_key_for_another_suite(ours: str, theirs: str) -> None:
     """What was wrapped to a key of another suite is refused by name."""
     with pytest.raises(SealRejected, match="wrong-suite"):

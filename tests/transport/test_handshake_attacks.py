@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -28,18 +28,19 @@ from tests.transport.handshake_kit import (
     steps,
 )
 from transport.errors import HandshakeRejected
+from transport.security.ffdh import named_group
 from transport.security.handshake_states import MESSAGES, TAGS, State
-from transport.security.suite_base import AgreementKey
+from transport.security.suite_base import AgreementKey, Suite
 from transport.security.suite_p256 import P256Suite
+from transport.security.suite_rsa_ffdh import Rsa2048FfdhSuite
 from transport.security.suite_x25519 import X25519Suite
-from transport.security.suites import SUITES, suite
+from transport.security.suites import ALL_SUITES, suite
 from transport.security.terms import FORM_NUMBERS, KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.transport.handshake_kit import Held
-    from transport.security.suites import Suite
 
 STEPS = [(case, step) for case in CASES for step in steps(case)]
 each_step = pytest.mark.parametrize(("case", "step"), STEPS, ids=str)
@@ -245,19 +246,20 @@ def test_a_proof_sent_back_as_the_other_sides(case: Case) -> None:
     for step in [step for step in steps(case) if step and step % 2 == 0]:
         held = parties.held(step)
         theirs, ours = fields(case, step), fields(case, step - 1)
-        dressed = held.message
-        for field in {"signature", "mac"} & set(theirs) & set(ours):
-            own = held.messages[step - 1][ours[field]]
-            if len(own) == theirs[field].stop - theirs[field].start:
-                dressed = put(dressed, theirs[field], own)
-                assert meddled(held, dressed) in reasons(case, step, field)
+        both = held.message
+        for field in ("mac", "signature"):
+            own = held.messages[step - 1][ours[field]] if field in ours else b""
+            if field in theirs and len(own) == theirs[field].stop - theirs[field].start:
+                both = put(both, theirs[field], own)
+                assert meddled(held, put(held.message, theirs[field], own)) in reasons(case, step, field)
+                assert meddled(held, both) in reasons(case, step, field)
         finish(held)
 
 
 # Downgrade, and confusion of suites and forms
 
 
-@pytest.mark.parametrize(("ours", "theirs"), list(permutations(SUITES, 2)))
+@pytest.mark.parametrize(("ours", "theirs"), list(permutations(ALL_SUITES, 2)))
 @pytest.mark.parametrize("form", FORM_NUMBERS)
 def test_downgrade_to_another_suite(form: str, ours: str, theirs: str) -> None:
     """An opening of another suite is refused by name; claiming ours for it makes no session either."""
@@ -308,15 +310,23 @@ def test_a_translator_between_two_forms(ours: str, theirs: str) -> None:
 # Contributions that are none
 
 
-NO_SHARES = [(X25519Suite, bytes(32)), (X25519Suite, b"\1" + bytes(31)), (P256Suite, b"\2" + b"\xff" * 32)]
+M: Final = named_group(2048).modulus
+NO_SHARES: Final[dict[str, tuple[type[Suite], bytes]]] = {
+    "x25519-zero": (X25519Suite, bytes(32)),
+    "x25519-one": (X25519Suite, b"\1" + bytes(31)),
+    "p256-off-the-curve": (P256Suite, b"\2" + b"\xff" * 32),
+    "ffdh-zero": (Rsa2048FfdhSuite, bytes(256)),
+    "ffdh-one": (Rsa2048FfdhSuite, (1).to_bytes(256, "big")),
+    "ffdh-minus-one": (Rsa2048FfdhSuite, (M - 1).to_bytes(256, "big")),
+}
 
 
-@pytest.mark.parametrize(("kind", "share"), NO_SHARES, ids=["zero", "one", "off-the-curve"])
+@pytest.mark.parametrize(("kind", "share"), NO_SHARES.values(), ids=list(NO_SHARES))
 @pytest.mark.parametrize("form", [form for form in FORM_NUMBERS if form != KEY_TRANSPORT])
 def test_a_share_that_is_none(
     form: str, kind: type[Suite], share: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A share that fixes the secret, or is no point, is refused from both sides, even when it is signed."""
+    """A share that fixes the secret, or is no element, is refused from both sides, even when it is signed."""
     parties = Parties(Case(form, kind.name))
     offer, answer = (
         next(step for step in steps(parties.case) if field in fields(parties.case, step))
@@ -334,7 +344,7 @@ def test_a_share_that_is_none(
     assert parties.run().initiator.state is State.ESTABLISHED
 
 
-@pytest.mark.parametrize("kind", SUITES)
+@pytest.mark.parametrize("kind", ALL_SUITES)
 def test_a_contribution_sealed_for_something_else(kind: str) -> None:
     """What was sealed to the supplier for another purpose, or by nobody, is no contribution."""
     parties = Parties(Case(KEY_TRANSPORT, kind))

@@ -23,11 +23,12 @@ from tests.transport.handshake_kit import (
     person,
     refused,
 )
-from transport.errors import HandshakeRejected
+from transport.errors import HandshakeRejected, ParametersRejected
 from transport.security.domain_key import DomainKey, Kind
+from transport.security.ffdh import named_group
 from transport.security.handshake import Credentials
 from transport.security.handshake_states import State
-from transport.security.suites import SUITES, suite
+from transport.security.suites import ALL_SUITES, suite
 from transport.security.terms import (
     DOMAIN_ASYMMETRIC,
     DOMAIN_FORMS,
@@ -88,7 +89,7 @@ def test_sides_with_different_terms_make_no_session(case: Case, changes: dict[st
 @pytest.mark.parametrize("role", [INITIATOR, RESPONDER])
 def test_sides_that_differ_on_who_signs_how(form: str, role: str) -> None:
     """The suites of both sides' own keys are in the transcript, except the module's in a domain form."""
-    one, other = list(SUITES)[:2]
+    one, other = list(ALL_SUITES)[:2]
     parties = Parties(Case(form, one))
     changes = {f"{role}_suite": other}
     has = parties.supplier_has()
@@ -101,6 +102,43 @@ def test_sides_that_differ_on_who_signs_how(form: str, role: str) -> None:
     else:
         reasons = {"bad-signature", "bad-length"}  # one suite's shares or signatures may be longer
         assert ended(parties, parties.initiator(), mistaken) in reasons | {first_refusal(parties.case)}
+
+
+def numbers(base: int, modulus: int) -> dict[str, Any]:
+    """Return Diffie-Hellman parameters as terms have them."""
+    return {
+        "dh_base": base.to_bytes((base.bit_length() + 7) // 8, "big"),
+        "dh_modulus": modulus.to_bytes((modulus.bit_length() + 7) // 8, "big"),
+    }
+
+
+@each_form
+def test_sides_with_other_diffie_hellman_parameters(form: str) -> None:
+    """Parameters make sessions when both sides have them alike: another b or M, or none named, is refused."""
+    parties = Parties(Case(form, "rsa-2048-ffdh"))
+    own, larger = named_group(2048).modulus, named_group(3072).modulus
+    plain = parties.terms
+    parties.terms = replace(plain, **numbers(4, own))
+    assert parties.run().initiator.state is State.ESTABLISHED
+    unnamed = {"dh_base": b"", "dh_modulus": b""}
+    for others in (numbers(2, own), numbers(4, larger), unnamed):
+        reason = ended(parties, parties.initiator(), parties.responder(**others))
+        assert reason in {first_refusal(parties.case), "bad-length"}  # the larger M has longer shares
+    # The suite's own group said in so many words is not the same terms either.
+    parties.terms = plain
+    reason = ended(parties, parties.initiator(), parties.responder(**numbers(2, own)))
+    assert reason == first_refusal(parties.case)
+
+
+@each_form
+def test_parameters_that_are_none(form: str) -> None:
+    """Unsafe parameters, and any in a suite that has its own, are refused before a side exists."""
+    unsafe = Parties(Case(form, "rsa-2048-ffdh"))
+    with pytest.raises(ParametersRejected, match="modulus-too-small"):
+        unsafe.initiator(**numbers(2, 23))
+    own = Parties(Case(form, "x25519"))
+    with pytest.raises(ParametersRejected, match="no-parameters"):
+        own.responder(**numbers(2, named_group(2048).modulus))
 
 
 # Names and keys
@@ -179,7 +217,7 @@ def test_an_impostor_of_the_module(case: Case, thief: str) -> None:
     assert parties.run().initiator.state is State.ESTABLISHED
 
 
-@pytest.mark.parametrize("kind", SUITES)
+@pytest.mark.parametrize("kind", ALL_SUITES)
 def test_an_impostor_who_cannot_open(kind: str) -> None:
     """In a key transport the signing key alone is not enough: what is sealed to the other stays closed."""
     parties = Parties(Case(KEY_TRANSPORT, kind))
@@ -210,7 +248,7 @@ def test_a_registered_key_that_is_none(form: str) -> None:
     assert refused(held.receiver, held.message) == "bad-public-key"
 
 
-@pytest.mark.parametrize("kind", SUITES)
+@pytest.mark.parametrize("kind", ALL_SUITES)
 def test_a_registered_sealing_key_that_is_none(kind: str) -> None:
     """Nothing is sealed to a registered key that is none: the attempt is dead before its first octet."""
     parties = Parties(Case(KEY_TRANSPORT, kind))
@@ -244,7 +282,7 @@ def test_another_domain_key(case: Case, name: str, generation: int) -> None:
     finish(parties.held(0, parties.initiator(module), parties.responder(supplier)))
 
 
-@pytest.mark.parametrize("kind", SUITES)
+@pytest.mark.parametrize("kind", ALL_SUITES)
 def test_the_keys_of_a_session_need_the_domain_key(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One who knows everything about a symmetric domain key but the key itself cannot confirm a session's."""
     parties = Parties(Case(DOMAIN_SYMMETRIC, kind))
@@ -255,7 +293,7 @@ def test_the_keys_of_a_session_need_the_domain_key(kind: str, monkeypatch: pytes
     assert ended(parties, impostor, parties.responder()) == "bad-confirmation"
 
 
-@pytest.mark.parametrize("kind", SUITES)
+@pytest.mark.parametrize("kind", ALL_SUITES)
 def test_the_public_half_of_a_domain_key_signs_nothing(kind: str) -> None:
     """One who has an asymmetric domain key's public half poses as no module."""
     parties = Parties(Case(DOMAIN_ASYMMETRIC, kind))
@@ -270,7 +308,7 @@ def test_the_public_half_of_a_domain_key_signs_nothing(kind: str) -> None:
 def test_a_module_of_the_domain_as_the_supplier(case: Case) -> None:
     """A module that holds DK cannot pose as the supplier: he signs with a key of his own."""
     parties = Parties(case)
-    insider = person(case.suite_of(RESPONDER), "insider")
+    insider = person(case.suite_of(RESPONDER), "rogue")
     answering = parties.responder(credentials(insider, parties.module, parties.domain_key))
     assert ended(parties, parties.initiator(), answering) == "bad-signature"
     if case.form == DOMAIN_ASYMMETRIC and case.suite_of(INITIATOR) == case.suite_of(RESPONDER):
@@ -315,7 +353,7 @@ def test_two_domain_keys_have_two_identities() -> None:
     keys = [
         domain_key(form, kind, name, generation)
         for form in DOMAIN_FORMS
-        for kind in SUITES
+        for kind in ALL_SUITES
         for name in ("news", "weather")
         for generation in (1, 2)
     ]

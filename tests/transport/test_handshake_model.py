@@ -16,18 +16,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.transport.handshake_kit import CASES, Case, Parties, each_case, has_keys, steps
+from tests.transport.handshake_kit import CASES, Case, Parties, has_keys, steps
 from transport.errors import HandshakeRejected
 from transport.security.handshake_states import MESSAGES, TAGS, TRANSITIONS, Event, State
 from transport.security.suites import suite
 from transport.security.terms import FORM_NUMBERS
 
 ANY_BEGINNING = st.sampled_from([b"", *TAGS.values()])
-SMALL = [case for case in CASES if not case.module and suite(case.suite).signature_length <= 64]
+ALONE = [case for case in CASES if not case.module]
+QUICK = [case for case in ALONE if suite(case.suite).signature_length <= 64]
 
 
-@each_case
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("case", ALONE, ids=str)
+@settings(max_examples=25, deadline=None)
 @given(octets=st.binary(max_size=220), beginning=ANY_BEGINNING)
 def test_arbitrary_octets_make_no_session(case: Case, octets: bytes, beginning: bytes) -> None:
     """In every state arbitrary octets are refused in kind, or at most answered as a first message."""
@@ -125,7 +126,7 @@ class Model(RuleBasedStateMachine):
             assert self.sides[0].keys == self.sides[1].keys
 
 
-@pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.parametrize("case", QUICK, ids=str)
 def test_a_side_follows_its_table(case: Case) -> None:
     """Random walks of honest messages and intrusions never leave the tables of the form."""
 

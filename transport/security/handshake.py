@@ -25,17 +25,32 @@ the air. How each does it, and why it holds, stands at the top of its room.
 Octets of each message, where both sides' keys are of the suite that agrees; and how many short messages it
 takes to bring all of them as the data of packets of their own, each with 16 octets of header and no checksum:
 
-    form                suite    m1    m2    m3    m4    m5    octets   short messages
-    agree-then-sign     x25519   50    129   81    -     -     260       4
-    agree-then-sign     p256     51    130   81    -     -     262       4
-    key-transport       x25519   98    177   81    -     -     356       4
-    key-transport       p256     131   210   81    -     -     422       5
-    sign-then-agree     x25519   18    81    97    113   17    326       5
-    sign-then-agree     p256     18    81    98    114   17    328       5
-    domain-symmetric    x25519   50    129   17    -     -     196       4
-    domain-symmetric    p256     51    130   17    -     -     198       4
-    domain-asymmetric   x25519   50    129   81    -     -     260       4
-    domain-asymmetric   p256     51    130   81    -     -     262       4
+    form               suite              m1    m2    m3    m4    m5   octets   short messages
+    agree-then-sign    x25519             50   129    81     -     -      260                4
+    agree-then-sign    p256               51   130    81     -     -      262                4
+    agree-then-sign    rsa-ffdh          402   801   401     -     -     1604               15
+    agree-then-sign    rsa-2048-ffdh     274   545   273     -     -     1092               11
+    agree-then-sign    pq-hybrid        1234  4526  3390     -     -     9150               70
+    key-transport      x25519             98   177    81     -     -      356                4
+    key-transport      p256              131   210    81     -     -      422                5
+    key-transport      rsa-ffdh          450   849   401     -     -     1700               15
+    key-transport      rsa-2048-ffdh     322   593   273     -     -     1188               11
+    key-transport      pq-hybrid        1186  4574  3390     -     -     9150               70
+    sign-then-agree    x25519             18    81    97   113    17      326                5
+    sign-then-agree    p256               18    81    98   114    17      328                5
+    sign-then-agree    rsa-ffdh           18   401   769   785    17     1990               18
+    sign-then-agree    rsa-2048-ffdh      18   273   513   529    17     1350               14
+    sign-then-agree    pq-hybrid          18  3390  4590  4510    17    12525               97
+    domain-symmetric   x25519             50   129    17     -     -      196                4
+    domain-symmetric   p256               51   130    17     -     -      198                4
+    domain-symmetric   rsa-ffdh          402   801    17     -     -     1220               12
+    domain-symmetric   rsa-2048-ffdh     274   545    17     -     -      836                9
+    domain-symmetric   pq-hybrid        1234  4526    17     -     -     5777               45
+    domain-asymmetric  x25519             50   129    81     -     -      260                4
+    domain-asymmetric  p256               51   130    81     -     -      262                4
+    domain-asymmetric  rsa-ffdh          402   801   401     -     -     1604               15
+    domain-asymmetric  rsa-2048-ffdh     274   545   273     -     -     1092               11
+    domain-asymmetric  pq-hybrid        1234  4526  3390     -     -     9150               70
 
 Not here: an end to the session before. A new session's keys take the place of the old one's when ``keys`` is
 there and not sooner, or an unproven m1 would end a session; that is the session layer's to do, and it also

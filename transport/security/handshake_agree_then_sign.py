@@ -15,8 +15,9 @@ The flow is that of ``handshake_three``::
 
 Why it holds, against one who owns the network, opens as many sessions as he likes under keys of his own,
 and may have the long-term keys of anyone but the two sides in question. Assumed: signatures cannot be
-forged, the gap Diffie-Hellman problem is hard in the suite's group, HKDF is a random oracle, SHA-256 has no
-collisions, nonces of 16 octets do not repeat.
+forged, the gap Diffie-Hellman problem is hard in the suite's group (of a suite that encapsulates: its KEM
+withstands chosen ciphertexts), HKDF is a random oracle, SHA-256 has no collisions, nonces of 16 octets do not
+repeat.
 
 * *Agreement.* A side has keys only after a signature by the peer's registered key over its own fresh nonce
   and share, its own idea of the terms, and its role. So the peer ran this form, in the other role, for this
@@ -38,7 +39,8 @@ collisions, nonces of 16 octets do not repeat.
 * *Downgrade.* Nothing is chosen on the air. Suite and form are in T1 from each side's own terms, so the
   only effect of altering the suite octet in m1 is a refusal; it is there to give that refusal its name.
 * *Degenerate shares.* Those that make the secret independent of us (X25519's all-zero results; points not
-  on P-256) are refused by the suite. Each side's keys also depend on its own nonce through T1.
+  on P-256; 0, 1 and M - 1 in a finite field) are refused by the suite; what is no ciphertext of a KEM gives a
+  secret that nobody shares. Each side's keys also depend on its own nonce through T1.
 * *Cross-protocol.* Every signed string starts with a label of its own; no certificate, sealed message or
   command is a handshake signature, nor one form's signature another's.
 * *Forward secrecy.* Ephemeral keys and secrets are let go as soon as they are used (Python cannot wipe

@@ -17,7 +17,7 @@ from transport.security.handshake_credentials import Credentials, check_credenti
 from transport.security.handshake_states import TAGS, Event
 from transport.security.keyset import KeySchedule, derive_keys
 from transport.security.suite_base import AgreementKey, draw
-from transport.security.suites import Rng, SigningKey, suite
+from transport.security.suites import Rng, SigningKey, suite, suite_for
 from transport.security.terms import INITIATOR, RESPONDER, Terms
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Method(ABC):
     """One side's terms, credentials and randomness, and what it makes of them in its form.
 
     ValueError when the terms are another form's, when credentials are lacking or do not fit them, and when
-    both sides have the same key.
+    both sides have the same key; ParametersRejected when the terms' b and M are nothing to agree with.
     """
 
     form: ClassVar[str]
@@ -44,7 +44,7 @@ class Method(ABC):
             raise ValueError(f"terms of form {terms.form} in a handshake of {self.form}")
         check_credentials(terms, role, credentials)
         self.role, self.peer_role = role, PEER[role]
-        self.terms, self.suite = terms, suite(terms.suite)
+        self.terms, self.suite = terms, suite_for(terms.suite, terms.dh_base, terms.dh_modulus)
         self._credentials = credentials
         self._rng = rng
         self._signing_key = self._own_signing_key()

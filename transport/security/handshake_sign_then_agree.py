@@ -29,8 +29,9 @@ the longer road pays for.
 
 Why it holds, against one who owns the network, opens as many sessions as he likes under keys of his own,
 and may have the long-term keys of anyone but the two sides in question. Assumed: signatures cannot be
-forged, the gap Diffie-Hellman problem is hard in the suite's group, HKDF is a random oracle, SHA-256 has no
-collisions, nonces of 16 octets do not repeat.
+forged, the gap Diffie-Hellman problem is hard in the suite's group (of a suite that encapsulates: its KEM
+withstands chosen ciphertexts), HKDF is a random oracle, SHA-256 has no collisions, nonces of 16 octets do not
+repeat.
 
 * *Mutual authentication first.* The module goes on only after the supplier's signature over its fresh nonce;
   the supplier only after the module's over his. Both signatures hold the terms, both identities, both keys

@@ -181,7 +181,7 @@ def test_what_is_said_in_opening() -> None:
     network = Network()
     module, server = open_pair(network, module=CARD_SETTINGS, server=CatTpSettings())
     assert network.told(DOWN) == [
-        Opened(identification=bytes.fromhex("988812010000000010f5"), max_pdu=236, max_sdu=4096)
+        Opened(identification=bytes.fromhex("988812010000000010f5"), max_pdu=236, max_sdu=8192)
     ]
     assert network.told(UP) == [Opened(identification=b"", max_pdu=1472, max_sdu=0xFFFF)]
     assert module.idle

@@ -57,6 +57,15 @@ ALLOWED: Final = {
     (_MODULE + "manager.py", "digest == core.turns.digest"): (
         "whether a command came again; its signature was verified before, and its octets went over the air"
     ),
+    (_MODULE + "soundness.py", "digest == definition.supplier_digest"): _RESERVED,
+    (
+        _MODULE + "soundness.py",
+        "(bool(definition.supplier_public), bool(definition.code_length)) == (has_key, has_programme)",
+    ): "whether there is a key and a programme, not which",
+    (
+        "agents/authority.py",
+        "(signed.target, signed.signer, signed.body) != (authority, message.ua, keys)",
+    ): "public keys, said twice in one message",
     (_MODULE + "programme.py", "_signature(each.type) != (host.parameters, host.results)"): _TYPE,
     (_MODULE + "programme.py", "_signature(function) != ((), ('i32',))"): _TYPE,
 }

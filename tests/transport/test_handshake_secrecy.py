@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
 import itertools
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,15 +30,20 @@ from tests.transport.handshake_kit import (
     converse,
     each_case,
     fields,
+    has_keys,
+    refused,
     steps,
 )
 from transport.errors import HandshakeRejected
 from transport.security.framing import framed
 from transport.security.handshake import FORWARD_SECRET
+from transport.security.suite_base import AgreementKey
+from transport.security.suite_x25519 import X25519Suite
 from transport.security.suites import suite
 from transport.security.terms import (
     DOMAIN_ASYMMETRIC,
     DOMAIN_SYMMETRIC,
+    FORM_NUMBERS,
     INITIATOR,
     KEY_TRANSPORT,
     RESPONDER,
@@ -45,6 +52,7 @@ from transport.security.terms import (
 
 if TYPE_CHECKING:
     from transport.security.domain_key import DomainKey
+    from transport.security.suites import Rng
 
 
 class Recording(NamedTuple):
@@ -208,3 +216,47 @@ def test_one_side_alone_opens_no_recording(case: Case, who: int) -> None:
     recording = recorded(case)
     stolen = (recording.parties.module, recording.parties.supplier)[who]
     assert not Thief((stolen,), recording.parties.domain_key).opens(recording)
+
+
+# What is forgotten
+
+
+class Watched:
+    """An ephemeral key's working part, of which one can see whether somebody still has it."""
+
+    def __init__(self, key: AgreementKey) -> None:
+        self.key = key
+
+    def __call__(self, peer: bytes) -> bytes:
+        """Exchange as the key does."""
+        return self.key.exchange(peer)
+
+
+@pytest.mark.parametrize("form", [form for form in FORM_NUMBERS if form != KEY_TRANSPORT])
+def test_an_ephemeral_key_does_not_outlive_its_attempt(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an attempt is over, be it with a session or with a refusal, nobody holds its ephemeral key."""
+    parties = Parties(Case(form, "x25519"))
+    generate = X25519Suite.generate_agreement_key
+    seen: list[weakref.ref[Watched]] = []
+
+    def watched(kind: X25519Suite, rng: Rng) -> AgreementKey:
+        key = generate(kind, rng)
+        working = Watched(key)
+        seen.append(weakref.ref(working))
+        return AgreementKey(public=key.public, exchanger=working)
+
+    monkeypatch.setattr(X25519Suite, "generate_agreement_key", watched)
+    answer = next(step for step in steps(parties.case) if "answer" in fields(parties.case, step))
+    for spoil in (False, True):
+        seen.clear()
+        held = parties.held(answer)
+        opening = held.receiver
+        ours = seen[0]
+        assert ours() is not None
+        if spoil:
+            refused(opening, held.message + b"\0")
+        else:
+            opening.receive(held.message)
+        gc.collect()
+        assert ours() is None
+        assert has_keys(opening) is not spoil

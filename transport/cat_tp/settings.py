@@ -58,5 +58,5 @@ class CatTpSettings:
 # For a module: a PDU fits one RECEIVE DATA (236 octets) and one SEND DATA, and few wait in its memory. It is
 # patient, as the handset may be out of reach for a minute.
 CARD_SETTINGS: Final = CatTpSettings(
-    max_pdu=236, max_sdu=4096, window=4, max_retransmissions=20, max_queued_sdus=4
+    max_pdu=236, max_sdu=8192, window=4, max_retransmissions=20, max_queued_sdus=4
 )

@@ -13,9 +13,12 @@ that one knows to a subject that one never met; ``x509`` has both in the forms o
 (``sealing``) goes between two roles that know each other's keys: encrypted to one, signed by the other. A
 *handshake* (``handshake``) lets a module and a supplier agree on *session keys* (``keyset``), which become
 the KIc and KID of a keyset. Nothing is negotiated on the air: both sides bring the same ``Terms``, and every
-octet of them is under both signatures.
+octet of them is under both signatures. Each form of it is a room of its own with the argument why it holds;
+what sides bring to it is in ``handshake_credentials``. A *domain key* (``domain_key``) is what all modules of
+a global service have in common, and how it is wrapped to each of them.
 
 Growing it: a suite is a file beside ``suite_x25519`` and a row in ``suites.ALL_SUITES``; a form of secure
-connection is a row in ``terms.FORMS``, its steps in ``handshake_states`` and a pair of classes on
-``handshake_side``, beside ``handshake``.
+connection is a number in ``terms.FORM_NUMBERS``, its life in ``handshake_states``, what it needs in
+``handshake_credentials``, a method beside ``handshake_agree_then_sign``, a flow beside ``handshake_three`` if
+none fits, and a row in ``handshake``. Every attack of the tests runs over it then.
 """

@@ -8,6 +8,7 @@ other.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
@@ -23,12 +24,18 @@ def framed(label: str, *fields: bytes) -> bytes:
 
     Raises ValueError for a field longer than 65535 octets.
     """
-    parts: list[bytes] = []
-    for field in (label.encode("ascii"), *fields):
+    parts = [_labelled(label)]
+    for field in fields:
         if len(field) > MAX_FIELD:
             raise ValueError(f"a field of {len(field)} octets is longer than {MAX_FIELD}")
         parts += (len(field).to_bytes(2, "big"), field)
     return b"".join(parts)
+
+
+@lru_cache(maxsize=256)
+def _labelled(label: str) -> bytes:
+    # The labels are ours, and fewer than these; a handshake puts some thirty of them in front of something.
+    return len(label).to_bytes(2, "big") + label.encode("ascii")
 
 
 def cut(octets: bytes, lengths: Sequence[int]) -> tuple[bytes, ...] | None:

@@ -69,6 +69,7 @@ from transport.security.handshake_credentials import NEEDS, Credentials
 from transport.security.handshake_domain import DomainAsymmetric, DomainSymmetric
 from transport.security.handshake_five import FiveInitiator, FiveResponder
 from transport.security.handshake_key_transport import KeyTransport
+from transport.security.handshake_side import Side
 from transport.security.handshake_sign_then_agree import SignThenAgree
 from transport.security.handshake_states import State
 from transport.security.handshake_three import ThreeInitiator, ThreeResponder
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transport.security.handshake_method import Method
-    from transport.security.handshake_side import Side
     from transport.security.suites import Rng, SigningKey
 
 __all__ = [
@@ -87,6 +87,7 @@ __all__ = [
     "Credentials",
     "Initiator",
     "Responder",
+    "Side",
     "State",
     "initiator",
     "responder",

@@ -71,19 +71,15 @@ def check_credentials(terms: Terms, role: str, credentials: Credentials) -> None
 
     Each side's keys, to sign and to open with, are of the one suite that the terms give it.
     """
-    needs = NEEDS[terms.form][role]
-    lacking = [name.replace("_", " ") for name in needs if not getattr(credentials, name)]
-    if lacking:
+    has = {name: getattr(credentials, name) for name in NEEDS[terms.form][role]}
+    if not all(has.values()):
+        lacking = [name.replace("_", " ") for name, value in has.items() if not value]
         raise ValueError(f"form {terms.form} lacks of its {role}: {', '.join(lacking)}")
     own_suite = terms.signing_suite(role)
     for name in ("signing_key", "sealing_key"):
-        key = getattr(credentials, name)
-        if name in needs and key.suite != own_suite:
-            what = name.replace("_", " ")
-            raise ValueError(
-                f"a {what} of suite {key.suite} in a handshake whose {role} has keys of {own_suite}"
-            )
-    kinds = _KINDS.get((terms.form, role))
-    if kinds and credentials.domain_key is not None and credentials.domain_key.kind not in kinds:
+        if name in has and has[name].suite != own_suite:
+            what = f"a {name.replace('_', ' ')} of suite {has[name].suite}"
+            raise ValueError(f"{what} in a handshake whose {role} has keys of {own_suite}")
+    if "domain_key" in has and has["domain_key"].kind not in (kinds := _KINDS[terms.form, role]):
         names = " or ".join(sorted(kind.name.lower().replace("_", " ") for kind in kinds))
         raise ValueError(f"form {terms.form} wants of its {role} a domain key that is: {names}")

@@ -48,7 +48,8 @@ class Method(ABC):
         self._credentials = credentials
         self._rng = rng
         self._signing_key = self._own_signing_key()
-        self._peer_suite, self._peer_public = self._peer_signing_public()
+        peer_suite, self._peer_public = self._peer_signing_public()
+        self._peer_suite = suite(peer_suite)
         if self._signing_key is not None and self._signing_key.public == self._peer_public:
             raise ValueError("both sides have the same signing key")
         self._parties = self._keys_of(INITIATOR), self._keys_of(RESPONDER)
@@ -89,13 +90,12 @@ class Method(ABC):
     def check_signature(self, purpose: str, transcript: bytes, signature: bytes) -> None:
         """Return if the peer signed; SignatureRejected. A peer who does not sign is not asked to."""
         if self.peer_role in self.signers:
-            kind = suite(self._peer_suite)
-            kind.verify(self._peer_public, self._labelled(purpose, transcript), signature)
+            self._peer_suite.verify(self._peer_public, self._labelled(purpose, transcript), signature)
 
     @property
     def peer_signature_length(self) -> int:
         """How long the peer's signatures are; 0 when it makes none."""
-        return suite(self._peer_suite).signature_length if self.peer_role in self.signers else 0
+        return self._peer_suite.signature_length if self.peer_role in self.signers else 0
 
     def confirm(self, role: str, key: bytes, transcript: bytes, signature: bytes) -> bytes:
         """Return the MAC by which *role* shows that it has the session's keys."""

@@ -34,8 +34,7 @@ ALL_SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
         for one in (X25519Suite(), P256Suite(), Rsa3072FfdhSuite(), Rsa2048FfdhSuite(), PqHybridSuite())
     }
 )
-SUITES: Final[Mapping[str, Suite]] = MappingProxyType({name: ALL_SUITES[name] for name in ("x25519", "p256")})
-"""The suites that a fleet may name: a module's memory has room for their keys."""
+SUITES: Final[Mapping[str, Suite]] = ALL_SUITES
 _BY_ID: Final[Mapping[int, Suite]] = MappingProxyType({one.wire_id: one for one in ALL_SUITES.values()})
 _REMEMBERED: Final = 64  # groups that fleets gave
 

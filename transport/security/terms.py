@@ -36,8 +36,8 @@ FORM_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
 )
 DOMAIN_FORMS: Final = frozenset({DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC})
 """The forms in which the domain key stands in for the module's own keys."""
-FORMS: Final[Mapping[str, int]] = MappingProxyType({AGREE_THEN_SIGN: FORM_NUMBERS[AGREE_THEN_SIGN]})
-"""The forms that a module accepts in a reservation."""
+PAIR_FORMS: Final = frozenset(FORM_NUMBERS) - DOMAIN_FORMS
+"""The forms in which the module's own keys prove who it is."""
 MAX_IDENTITY: Final = 64
 MAX_DH_OCTETS: Final = 512
 INITIATOR: Final = "initiator"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from agents.errors import Refusal
 from agents.identity import certify, certify_module
-from agents.messages.codec import decode
+from agents.messages.codec import decode, encode
+from agents.messages.contact import ModuleKeys
 from agents.messages.inside import Done, LookUp, ModuleRecord, Register
 from agents.messages.signed import Purpose, Signed, check_key
 from agents.role import Role
@@ -81,13 +82,14 @@ class Authority(Role):
         _check_possession(self.name, message)
         known = self._modules.get(message.ua)
         if known is not None:
-            if Certificate.parse(known["certificate"]).signing_public != message.public:
+            certified = Certificate.parse(known["certificate"])
+            if (certified.signing_public, certified.sealing_public) != (message.public, message.sealing):
                 raise Refusal("already-registered")
             await self._modules.settled()
             return Done()
         now = self.desk.clock.now()
         certificate = certify_module(
-            message.ua, message.suite, message.public, issuer=self.desk.keys, now=now
+            message.ua, message.suite, message.public, message.sealing, issuer=self.desk.keys, now=now
         )
         await self._modules.put(
             {
@@ -120,7 +122,8 @@ class Authority(Role):
 def _check_possession(authority: str, message: Register) -> None:
     """Check that the module itself holds the private key. Raises Refusal."""
     signed = decode(message.possession, Signed)
-    if (signed.target, signed.signer, signed.body) != (authority, message.ua, message.public):
+    keys = encode(ModuleKeys(signing=message.public, sealing=message.sealing))
+    if (signed.target, signed.signer, signed.body) != (authority, message.ua, keys):
         raise Refusal("possession-of-another")
     try:
         signed.verify(purpose=Purpose.POSSESSION, suite=message.suite, public=message.public)

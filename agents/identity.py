@@ -77,14 +77,17 @@ def certify(subject: RoleKeys, *, issuer: RoleKeys, serial: int, now: float) -> 
     )
 
 
-def certify_module(ua: str, suite: str, public: bytes, *, issuer: RoleKeys, now: float) -> Certificate:
-    """Return the certificate of module *ua*'s key; its serial follows from its address."""
+def certify_module(
+    ua: str, suite: str, signing: bytes, sealing: bytes, *, issuer: RoleKeys, now: float
+) -> Certificate:
+    """Return the certificate of module *ua*'s two keys; its serial follows from its address."""
     return certificates.issue(
         issuer.signing,
         subject=ua,
         role=certificates.Role.MODULE,
         suite=suite,
-        signing_public=public,
+        signing_public=signing,
+        sealing_public=sealing,
         issuer=issuer.name,
         serial=int.from_bytes(hashlib.sha256(ua.encode()).digest()[:6], "big"),
         not_before=int(now) - 86_400,

@@ -35,6 +35,8 @@ from agents.subscriptions import (
     end_of,
 )
 from transport.security import certificates
+from transport.security.suites import suite_for
+from transport.security.terms import KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,6 +109,7 @@ class Operator(Role):
         if known is not None and known["supplier"] != question.sender:
             raise Refusal("service-of-another")
         check_key(message.suite, message.public)
+        suite_for(message.suite, message.dh_base, message.dh_modulus)
         tar = known["tar"] if known else (FIRST_TAR + len(self._agreements)).to_bytes(3, "big")
         await self._agreements.put(
             {
@@ -116,6 +119,9 @@ class Operator(Role):
                 "suite": message.suite,
                 "forms": " ".join(message.forms),
                 "public_key": message.public,
+                "sealing_key": message.sealing,
+                "dh_base": message.dh_base,
+                "dh_modulus": message.dh_modulus,
                 "tar": tar,
                 "code_size": message.code_size,
                 "data_size": message.data_size,
@@ -170,13 +176,14 @@ class Operator(Role):
 
     async def _reserve(self, ordered: Ordered) -> bytes:
         agreement = self._agreement(ordered.order.service)
+        forms = agreement["forms"].split()
         command = Reserve(
             tar=agreement["tar"],
             service=agreement["service"],
             supplier=agreement["supplier"],
             supplier_number=agreement["number"],
             suite=agreement["suite"],
-            forms=agreement["forms"].split(),
+            forms=forms,
             supplier_public=agreement["public_key"],
             code_size=agreement["code_size"],
             data_size=agreement["data_size"],
@@ -187,7 +194,14 @@ class Operator(Role):
             bearers=agreement["bearers"].split(),
             server=agreement["server"],
             protection=agreement["protection"],
+            dh_base=agreement["dh_base"],
+            dh_modulus=agreement["dh_modulus"],
+            supplier_sealing=agreement["sealing_key"] if KEY_TRANSPORT in forms else b"",
         )
+        module = await self._commands.module(ordered.order.ua, ordered.trace)
+        if command.suite not in module["suites"].split():
+            # The module would refuse it too; but it need not be asked what its authority has told.
+            raise Refusal("unsupported-suite")
         return await self._revise(ordered, command)
 
     async def _block(self, ordered: Ordered) -> bytes:

@@ -10,7 +10,7 @@ from agents.console import COMMAND, RESPONSE
 from agents.errors import MessageRejected, Refusal, Unanswered
 from agents.handset.security_module.personalisation import LAST_BLOCK
 from agents.messages.codec import decode, encode
-from agents.messages.contact import Personalise
+from agents.messages.contact import ModuleKeys, Personalise
 from agents.messages.inside import Done, Register
 from agents.messages.signed import Signed
 from agents.role import Role
@@ -75,11 +75,12 @@ class Personalizer(Role):
             raise Refusal("unknown-module")
         octets = await self._store(ua, self._message(ua, work), ordered.trace)
         # The register is told what the module itself signed; the factory vouches for where it comes from.
-        possession = decode(octets, Signed)
+        keys = decode(decode(octets, Signed).body, ModuleKeys)
         register = Register(
             ua=ua,
             suite=work.suite,
-            public=possession.body,
+            public=keys.signing,
+            sealing=keys.sealing,
             memory=work.memory,
             operator=work.operator,
             suites=list(work.suites),

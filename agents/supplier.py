@@ -25,7 +25,7 @@ from agents.usage import ACTIVE, BARS, LOADED, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
-from transport.security.handshake import Responder
+from transport.security.handshake import Credentials, responder
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.terms import AGREE_THEN_SIGN, Terms
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
+    from transport.security.handshake import Side
 
 PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
@@ -66,6 +67,11 @@ class Offer:
     """What expiry and exhaustion do to the resource: deactivate or delete it."""
     bearers: tuple[str, ...] = (SMS,)
     protection: str = DEFAULT_PROTECTION
+    forms: tuple[str, ...] = (AGREE_THEN_SIGN,)
+    """The forms of secure connection that its resources may be used with, the first choice first."""
+    dh_base: bytes = b""
+    """The Diffie-Hellman base b, big-endian, of a suite that has one; empty for the suite's own."""
+    dh_modulus: bytes = b""
     version: int = 1
 
 
@@ -127,8 +133,9 @@ class Supplier(Role):
             service=offer.service,
             number=self._number,
             suite=self.desk.keys.suite,
-            forms=[AGREE_THEN_SIGN],
+            forms=list(offer.forms),
             public=self.desk.keys.signing.public,
+            sealing=self.desk.keys.sealing.public,
             code_size=offer.code_size,
             data_size=offer.data_size,
             rights=offer.rights,
@@ -139,6 +146,8 @@ class Supplier(Role):
             bearers=list(offer.bearers),
             server=self._server,
             protection=offer.protection,
+            dh_base=offer.dh_base,
+            dh_modulus=offer.dh_modulus,
         )
         agreed = await self.desk.link.ask(self._operator, agree, Agreed, trace=ordered.trace)
         await self._services.put({"service": offer.service, "tar": agreed.tar})
@@ -164,6 +173,7 @@ class Supplier(Role):
                 "rsc_id": message.rsc_id,
                 "module_suite": module.suite,
                 "module_public": module.signing_public,
+                "module_sealing": module.sealing_public,
                 "state": ACTIVE,
                 "reserved_turn": message.turn,
                 "turn": message.turn,
@@ -253,33 +263,48 @@ class Supplier(Role):
                 self.desk.counters.dropped("replayed")
                 raise _Superseded
             return
+        side = self._answering(use, row)
+        said = side.receive(call.opening)
+        # Once or twice, as the form has it: what we say is answered with the module's next message.
+        while said is not None:
+            said = side.receive(await self._say(use, said))
+        await self._resources.put(self._usage.row(use).but(session=side.keys.dump(), counter=0))
+        self._answered[use.ua, use.tar] = call.opening
+        self.log.info("session.opened", ua=use.ua, service=row["service"])
+
+    def _answering(self, use: Use, row: Row) -> Side:
+        """Return our side of a new secure connection, in the form that the reservation put first."""
+        offer, keys = self._offer(row["service"]), self.desk.keys
         terms = Terms(
-            protection=self._offer(row["service"]).protection,
-            suite=self.desk.keys.suite,
-            form=AGREE_THEN_SIGN,
+            protection=offer.protection,
+            suite=keys.suite,
+            form=offer.forms[0],
             initiator=use.ua.encode(),
             responder=self.name.encode(),
             tar=use.tar,
             initiator_suite=row["module_suite"],
-            responder_suite=self.desk.keys.suite,
+            responder_suite=keys.suite,
+            dh_base=offer.dh_base,
+            dh_modulus=offer.dh_modulus,
         )
-        responder = Responder(terms, self.desk.keys.signing, row["module_public"], self.desk.rng)
-        proof = responder.receive(call.opening)
-        assert proof is not None, "the first message is answered"
+        credentials = Credentials(
+            signing_key=keys.signing,
+            sealing_key=keys.sealing,
+            peer_signing_public=row["module_public"],
+            peer_sealing_public=row["module_sealing"],
+        )
+        return responder(terms, credentials, self.desk.rng)
+
+    async def _say(self, use: Use, proof: bytes) -> bytes:
+        """Bring the module a message of the secure connection; return its next one."""
         message = encode(Prove(tar=use.tar, proof=proof))
         try:
-            answer = await self._usage.exchange.manage(
-                use.ua, message, trace=use.trace, bearer=use.bearers[0]
-            )
+            return await self._usage.exchange.manage(use.ua, message, trace=use.trace, bearer=use.bearers[0])
         except DeliveryFailed:
             # The call is the module's, and so is the next one, over this bearer or another.
             if use.bearers[0] in CHANNEL_BEARERS:
                 await self._wait_for_call((use.ua, use.tar))
             raise
-        responder.receive(answer)
-        await self._resources.put(self._usage.row(use).but(session=responder.keys.dump(), counter=0))
-        self._answered[use.ua, use.tar] = call.opening
-        self.log.info("session.opened", ua=use.ua, service=row["service"])
 
     async def _wait_for_call(self, key: tuple[str, bytes]) -> None:
         """Wait until a module whose channel was lost calls again, or for as long as it would try."""

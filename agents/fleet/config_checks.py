@@ -14,12 +14,14 @@ from agents.applications.programmes import Programme, read_programme
 from agents.applications.wording import refused, too_long
 from agents.errors import NoProgramme
 from agents.fleet.addresses import MAX_SERVERS
-from agents.fleet.config_profile import check_profiles
+from agents.fleet.config_profile import check_profiles, profile_table
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.medium import PAGE
-from agents.handset.security_module.memory import Memory
+from agents.handset.security_module.profile import blank_memory
 from agents.handset.security_module.run_unit import check_application
+from transport.errors import ParametersRejected
+from transport.security.suites import suite_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +41,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_air(config),
         *_check_references(config),
         *_check_applications(config, programmes),
+        *_check_parameters(config),
         *_check_groups(config),
         *check_profiles(config),
         *check_steps(config),
@@ -194,6 +197,16 @@ def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]
             yield f"{place}.application: {refused(name, refusal)}"
 
 
+def _check_parameters(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for Diffie-Hellman parameters that are unsafe, or of no use to their suite."""
+    for index, supplier in enumerate(config.suppliers):
+        for number, service in enumerate(supplier.services):
+            try:
+                suite_for(supplier.suite, bytes.fromhex(service.dh_base), bytes.fromhex(service.dh_modulus))
+            except ParametersRejected as rejection:
+                yield f"supplier[{index}].service[{number}].dh_modulus: {rejection}"
+
+
 def _check_groups(config: FleetConfig) -> Iterator[str]:
     for index, group in enumerate(config.handsets):
         place = f"handsets[{index}]"
@@ -215,7 +228,7 @@ def _check_memory(config: FleetConfig, place: str, group: Handsets) -> Iterator[
         yield f"{place}.memory: must be a multiple of {PAGE} octets, not {group.memory}"
         return
     try:
-        memory = Memory.format(group.memory, group.resources)
+        memory = blank_memory(group.memory, group.resources, profile_table(config, group).profile())
     except ValueError:
         yield f"{place}.resources: {group.resources} leave no room for any in {group.memory} octets of memory"
         return

@@ -30,6 +30,7 @@ from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS, BIP_TCP, SMS
 from transport.security.keyset import DEFAULT_PROTECTION, PROTECTIONS
 from transport.security.suites import SUITES
+from transport.security.terms import AGREE_THEN_SIGN, MAX_DH_OCTETS, PAIR_FORMS
 from transport.toolkit import MAX_TEXT
 
 MAX_INPUT: Final = MAX_TEXT // 2
@@ -79,6 +80,22 @@ def _speed(value: object) -> float | Literal["max"]:
     raise ValueError(f'must be "max", or a number above 0 and at most {MAX_SPEED}, not {value!r}')
 
 
+def _form(name: str) -> str:
+    if name not in PAIR_FORMS:
+        raise ValueError(f"unknown form {name!r} (known: {', '.join(sorted(PAIR_FORMS))})")
+    return name
+
+
+def _dh_number(text: str) -> str:
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        raise ValueError("must be hexadecimal, two digits an octet") from None
+    if len(octets) > MAX_DH_OCTETS:
+        raise ValueError(f"must not be longer than {MAX_DH_OCTETS} octets")
+    return text
+
+
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
 # No dots: the fleet makes names of its own from these with them, such as city.1 for a cell.
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
@@ -87,6 +104,8 @@ Digits = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{3,20}$")
 SuiteName = Annotated[str, Field(strict=True), AfterValidator(_suite)]
 BearerName = Annotated[str, Field(strict=True), AfterValidator(_bearer)]
 ProtectionName = Annotated[str, Field(strict=True), AfterValidator(_protection)]
+FormName = Annotated[str, Field(strict=True), AfterValidator(_form)]
+DhNumber = Annotated[str, Field(strict=True), AfterValidator(_dh_number)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Delay = Annotated[float, Field(strict=True, ge=0, le=3600)]
 Rate = Annotated[float, Field(strict=True, gt=0, le=1e9)] | None
@@ -280,6 +299,24 @@ class Service(Named):
     """How supplier and module reach each other, the first choice first."""
     protection: ProtectionName = DEFAULT_PROTECTION
     """Of the packets of a session; ``des`` and ``3des-…`` are legacy, and off unless they stand here."""
+    forms: Annotated[tuple[FormName, ...], Field(min_length=1, max_length=4)] = (AGREE_THEN_SIGN,)
+    """The forms of secure connection that are allowed, the first choice first."""
+    dh_base: DhNumber = ""
+    """The Diffie-Hellman base b of a suite that has one, in hexadecimal; empty: RFC 7919's."""
+    dh_modulus: DhNumber = ""
+
+    @field_validator("forms")
+    @classmethod
+    def _no_form_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("names a form twice")
+        return names
+
+    @model_validator(mode="after")
+    def _has_both_parameters(self) -> Self:
+        if bool(self.dh_base) != bool(self.dh_modulus):
+            raise ValueError("dh_base: b and M (dh_modulus) come together or not at all")
+        return self
 
     @model_validator(mode="after")
     def _has_one_end(self) -> Self:

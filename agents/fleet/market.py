@@ -324,6 +324,9 @@ class Market:
             at_end=service.at_end.value,
             bearers=service.bearers,
             protection=service.protection,
+            forms=service.forms,
+            dh_base=bytes.fromhex(service.dh_base),
+            dh_modulus=bytes.fromhex(service.dh_modulus),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from agents.messages.codec import (
+    MAX_KEY_OCTETS,
     Bearers,
     Counter,
     Extent,
@@ -38,6 +39,7 @@ OK: Final = ""
 Executions = Annotated[int, Field(ge=-1, lt=1 << 31)]
 """How often the application may run; -1 = without limit."""
 Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
+SealingPublic = Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
 DhNumber = Annotated[bytes, Field(max_length=512)]
 LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
 ResourceId = Annotated[int, Field(ge=0, lt=1 << 16)]
@@ -82,6 +84,8 @@ class Reserve:
     """The Diffie-Hellman modulus M."""
     logic_name: LogicName = ""
     """Of a global service: the name that all modules know it by."""
+    supplier_sealing: SealingPublic = b""
+    """What is encrypted to the supplier; empty when no form needs it."""
 
 
 @message(12)

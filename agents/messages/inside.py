@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agents.messages.air import Executions, Forms  # noqa: TC001 -- pydantic reads the annotations
+from agents.messages.air import DhNumber, Executions, Forms  # noqa: TC001 -- pydantic reads the annotations
 from agents.messages.codec import (
     UA,
     Bearers,
@@ -32,12 +32,13 @@ class Register:
     ua: UA
     suite: Name
     public: PublicKey
+    sealing: PublicKey
     memory: Size
     operator: Name
     suites: Annotated[list[Name], Field(max_length=16)]
     """What the module's crypto module can do."""
     possession: Octets
-    """The module's own signature over all this: it holds the private key."""
+    """The module's own signature over both keys: it holds the private ones."""
 
 
 @message(41)
@@ -65,6 +66,8 @@ class Agree:
     suite: Name
     forms: Forms
     public: PublicKey
+    sealing: PublicKey
+    """What modules encrypt to the supplier is encrypted to this one."""
     code_size: Extent
     data_size: Size
     rights: Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -77,6 +80,9 @@ class Agree:
     bearers: Bearers
     server: Server
     protection: Name
+    dh_base: DhNumber = b""
+    """The Diffie-Hellman base b, big-endian; empty when the suite has its own."""
+    dh_modulus: DhNumber = b""
 
 
 @message(44)

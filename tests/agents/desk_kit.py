@@ -130,6 +130,9 @@ class Office:
             "suite": asked.suite,
             "forms": " ".join(asked.forms),
             "public_key": asked.supplier_public,
+            "sealing_key": asked.supplier_sealing,
+            "dh_base": asked.dh_base,
+            "dh_modulus": asked.dh_modulus,
             "tar": TAR,
             "code_size": asked.code_size,
             "data_size": asked.data_size,
@@ -171,7 +174,12 @@ class Office:
     def module(self) -> dict[str, Any]:
         """Return what the authority says of the module."""
         certificate = certify_module(
-            UA, self.market.module_suite, self.market.public, issuer=AUTHORITY, now=self.clock.now()
+            UA,
+            self.market.module_suite,
+            self.market.public,
+            self.market.sealing_public,
+            issuer=AUTHORITY,
+            now=self.clock.now(),
         )
         return {
             "ua": UA,

@@ -43,10 +43,10 @@ from agents.messages.air import (
 )
 from agents.messages.bearers import CHANNEL_BEARERS, ServerAddress
 from agents.messages.codec import decode, encode
-from agents.messages.contact import Personalise
+from agents.messages.contact import ModuleKeys, Personalise
 from agents.messages.signed import Purpose, Signed, sign
 from transport import apdu
-from transport.apdu import CommandApdu, ResponseApdu
+from transport.apdu import INS_GET_RESPONSE, INTERINDUSTRY, CommandApdu, ResponseApdu
 from transport.bip import Disconnect, TerminalChannels, TerminalProfile, Transmit
 from transport.cat_tp import CatTpConnection, Opened, SduReceived
 from transport.concatenation import Reassembler, split
@@ -211,7 +211,7 @@ class Card:
         response = ResponseApdu()
         for number, block in enumerate(blocks):
             last = LAST_BLOCK if number == len(blocks) - 1 else 0
-            response = self.transmit(INS_STORE_DATA, block, p1=last, p2=number)
+            response = self.whole(self.transmit(INS_STORE_DATA, block, p1=last, p2=number))
             if not response.is_good:
                 return response
         # A module that has become somebody's asks the terminal to read again what it wants to hear.
@@ -220,7 +220,16 @@ class Card:
 
     def get_data(self) -> ResponseApdu:
         """Ask for the signed public key."""
-        return self.transmit(INS_GET_DATA)
+        return self.whole(self.transmit(INS_GET_DATA))
+
+    def whole(self, response: ResponseApdu) -> ResponseApdu:
+        """Return *response* with all of its data, what waits for GET RESPONSE too."""
+        data = response.data
+        while response.remaining is not None:
+            command = CommandApdu(cla=INTERINDUSTRY, ins=INS_GET_RESPONSE, expected=response.remaining)
+            response = self.transmit_octets(command.encode())
+            data += response.data
+        return ResponseApdu(data=data, status=response.status)
 
     def envelope(self, envelope: Envelope) -> ResponseApdu:
         """Tell the module an event, without serving what it asks for then."""
@@ -467,6 +476,7 @@ class Market:
     operator: Operator = field(init=False)
     supplier: Supplier = field(init=False)
     public: bytes = b""
+    sealing_public: bytes = b""
 
     def __post_init__(self) -> None:
         self.card = Card(size=self.size, module_profile=self.module_profile)
@@ -494,8 +504,9 @@ class Market:
         assert response.status == apdu.SW_OK
         possession = decode(response.data, Signed)
         assert (possession.signer, possession.target, possession.counter) == (UA, "root", 0)
-        possession.verify(purpose=Purpose.POSSESSION, suite=self.module_suite, public=possession.body)
-        self.public = possession.body
+        keys = decode(possession.body, ModuleKeys)
+        possession.verify(purpose=Purpose.POSSESSION, suite=self.module_suite, public=keys.signing)
+        self.public, self.sealing_public = keys.signing, keys.sealing
         return self
 
     def command(self, command: object, **changes: Any) -> Answer:

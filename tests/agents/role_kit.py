@@ -28,6 +28,7 @@ from agents.handset.cell import Cell
 from agents.handset.phone import Phone
 from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.module import SecurityModule
+from agents.handset.security_module.profile import LIGHT_SUITES
 from agents.handset.security_module.rights import rights_mask
 from agents.handset.site import Site
 from agents.identity import Directory, RoleKeys
@@ -56,7 +57,6 @@ from bus.topics import Events, everything
 from bus.tracing import new_trace
 from transport.concatenation import Reassembler
 from transport.security.certificates import Role as Certified
-from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -564,7 +564,7 @@ class Kit:
         ua = ua or self.ua()
         number = SUBJECTS[operator][2]
         self.work[ua] = WorkOrder(
-            operator=operator, operator_number=number, suite=suite, memory=32_768, suites=tuple(SUITES)
+            operator=operator, operator_number=number, suite=suite, memory=32_768, suites=LIGHT_SUITES
         )
         phone = Phone(ua, await self.boot(ua), self.site(self._cell_client, **changes))
         await self.cell.attach([phone], {} if presence is None else {ua: presence})

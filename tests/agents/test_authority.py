@@ -12,6 +12,7 @@ from agents.authority import Registrar
 from agents.errors import Refusal
 from agents.identity import VALIDITY_S, RoleKeys
 from agents.messages.codec import decode, encode
+from agents.messages.contact import ModuleKeys
 from agents.messages.inside import Done, LookUp, ModuleRecord, Register, ResourceChanged
 from agents.messages.signed import Purpose, Signed, sign
 from agents.randomness import make_rng
@@ -34,15 +35,19 @@ if TYPE_CHECKING:
 
 RNG = make_rng(1, "authority")
 KEY = SUITES["x25519"].generate_signing_key(RNG)
+SEALING = SUITES["x25519"].generate_sealing_key(RNG).public
+KEYS = encode(ModuleKeys(signing=KEY.public, sealing=SEALING))
 
 
 def register(ua: str, *, key: SigningKey = KEY, operator: str = "mno") -> Register:
     """Return what a factory registers: a module with *key*, which proves that it has it."""
-    possession = sign(key.public, purpose=Purpose.POSSESSION, target="root", counter=0, signer=ua, key=key)
+    keys = encode(ModuleKeys(signing=key.public, sealing=SEALING))
+    possession = sign(keys, purpose=Purpose.POSSESSION, target="root", counter=0, signer=ua, key=key)
     return Register(
         ua=ua,
         suite=key.suite,
         public=key.public,
+        sealing=SEALING,
         memory=32_768,
         operator=operator,
         suites=["p256", "x25519"],
@@ -85,7 +90,7 @@ async def test_the_operator_gets_what_the_factory_registered(office: Kit) -> Non
     assert (record.memory, record.suites) == (32_768, ["p256", "x25519"])
     certificate = certified(office, record)
     assert (certificate.subject, certificate.role, certificate.suite) == (office.ua(), Role.MODULE, "x25519")
-    assert (certificate.signing_public, certificate.sealing_public) == (KEY.public, b"")
+    assert (certificate.signing_public, certificate.sealing_public) == (KEY.public, SEALING)
 
 
 @pytest.mark.parametrize("name", ["mno", "bank", "shop"])
@@ -147,7 +152,7 @@ async def test_a_signature_for_something_else_proves_no_possession(office: Kit) 
     """A module's answer or request over the same octets is not its word about its key."""
     factory = await ask_as(office, "factory")
     ua = office.ua()
-    answer = sign(KEY.public, purpose=Purpose.ANSWER, target="root", counter=0, signer=ua, key=KEY)
+    answer = sign(KEYS, purpose=Purpose.ANSWER, target="root", counter=0, signer=ua, key=KEY)
     message = replace(register(ua), possession=encode(answer))
     with pytest.raises(Refusal, match="possession-not-proven"):
         await factory.link.ask("root", message, Done, trace=TRACE)

@@ -104,15 +104,15 @@ def test_screen() -> None:
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     assert lines[0] == f"Module {UA}, personalised, 32,768 octets"
     key = hashlib.sha256(b"P" * 33).hexdigest()[:8]
-    assert "1 A00001 account loaded bank 11776-12864 433/1024 64 0" in lines
+    assert "1 A00001 account loaded bank 15872-16960 433/1024 64 0" in lines
     assert "1 hmac, time 2031-12-30 50 deactivate -" in lines
     assert f"1 p256 agree-then-sign the suite's {key} no aes-128 sms" in lines
-    assert "2 A00002 loyalty blocked bank 12864-13952 0/1024 64 0" in lines
+    assert "2 A00002 loyalty blocked bank 16960-18048 0/1024 64 0" in lines
     assert "2 none 2026-11-24 12:00:00 any delete points" in lines
     assert "2 p256 key-transport, domain 2048 bits none yes none sms, tcp" in lines
     assert "The operator last told it the time 2026-11-24 11:00:00" in lines
-    assert "a 12800 12864 64 data account" in lines
-    assert "18,816 octets free, in one piece" in lines
+    assert "a 16896 16960 64 data account" in lines
+    assert "14,720 octets free, in one piece" in lines
 
 
 STATES = {
@@ -143,7 +143,7 @@ def test_every_state_is_told() -> None:
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     for number, (service, state) in enumerate(STATES.items()):
         assert any(f" {service} {state} bank " in line for line in lines)
-        start = 7680 + 3000 * (number + 1)
+        start = 9728 + 3000 * (number + 1)
         assert f"{'ABCDE'[number]} {start} {start + 1024} 1024 code {service}" in lines
     values = to_json(UA, bytes(scattered()))
     assert {one["service"]: one["state"] for one in values["definitions"]} == STATES
@@ -152,10 +152,10 @@ def test_every_state_is_told() -> None:
 def test_scattered_room_is_counted_in_pieces() -> None:
     """How many there are, how large the largest is, and how much is not in it; the JSON says the same."""
     lines = render(bytes(scattered()), width=80).splitlines()
-    assert "19,648 octets free, in 6 pieces; 54% lie outside the largest, of 9,000" in lines
+    assert "17,600 octets free, in 6 pieces; 60% lie outside the largest, of 6,952" in lines
     memory = to_json(UA, bytes(scattered()))["memory"]
-    assert (memory["free"], memory["largest_free"]) == (19_648, 9_000)
-    assert memory["fragmentation"] == pytest.approx(1 - 9_000 / 19_648, abs=1e-4)
+    assert (memory["free"], memory["largest_free"]) == (17_600, 6_952)
+    assert memory["fragmentation"] == pytest.approx(1 - 6_952 / 17_600, abs=1e-4)
 
 
 def test_full_module() -> None:
@@ -220,10 +220,10 @@ def test_map_has_every_area_to_scale() -> None:
     assert [row[0] for row in rows] == ["0", "8192", "16384", "24576"]
     cells = "".join(row[1] for row in rows)
     assert len(cells) == ROWS * CELLS
-    # 128 octets a cell: 3584 of operating area, 8192 of DEF, then code and data of two resources.
-    assert cells.startswith("#" * 28 + "=" * 64 + "A" * 8)
+    # 128 octets a cell: 3584 of operating area, 12288 of DEF, then code and data of two resources.
+    assert cells.startswith("#" * 28 + "=" * 96 + "A" * 8)
     assert set(cells) == set("#=AaBb·")
-    assert cells.count("·") == pytest.approx(18_816 / 128, abs=1)
+    assert cells.count("·") == pytest.approx(14_720 / 128, abs=1)
 
 
 def test_json() -> None:
@@ -233,9 +233,9 @@ def test_json() -> None:
     assert values["personalised"] is True
     assert values["memory"] == {
         "size": 32768,
-        "zone_start": 11776,
-        "free": 18_816,
-        "largest_free": 18_816,
+        "zone_start": 15872,
+        "free": 14_720,
+        "largest_free": 14_720,
         "fragmentation": 0.0,
     }
     assert [area["kind"] for area in values["areas"]] == [
@@ -261,7 +261,7 @@ def test_blank_module() -> None:
     """A module that nobody has personalised yet is drawn as well."""
     shown = render(bytes(Memory.format(65536)))
     assert "blank, 65,536 octets" in shown
-    assert "53,760 octets free, in one piece" in shown
+    assert "49,664 octets free, in one piece" in shown
     assert "DEF is empty" in shown
 
 

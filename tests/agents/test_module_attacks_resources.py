@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,8 @@ import pytest
 from wasmtime import wat2wasm
 
 from agents.handset.security_module.life_cycle import ResourceState
-from agents.handset.security_module.module import INS_TERMINAL_PROFILE
+from agents.handset.security_module.memory import Memory
+from agents.handset.security_module.module import INS_TERMINAL_PROFILE, SecurityModule
 from agents.handset.security_module.rights import rights_mask
 from agents.messages.air import (
     Audit,
@@ -40,6 +42,8 @@ from tests.agents.attack_kit import (
     unproven,
 )
 from tests.agents.module_kit import NOW, SERVICE, TAR, UA, Market, Supplier, manage, probe
+from transport.security.suites import SUITES
+from transport.security.terms import AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -364,9 +368,29 @@ def test_a_clock_beyond_all_times(now: float) -> None:
 # --- a record that would outgrow its slot ---
 
 
-def _with_modulus(octets: int) -> Reserve:
+def _named(octets: int) -> Reserve:
+    """Return a reservation with all that can be in one, and so many octets of logic name."""
     supplier = Supplier(suite="p256", protection="aes-256")
-    return supplier.reserve(dh_modulus=bytes(octets), expires_at=END, executions=2, protection="aes-256")
+    sealing = SUITES["p256"].generate_sealing_key(random.Random(8).randbytes).public
+    return supplier.reserve(
+        forms=[AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE],
+        supplier_sealing=sealing,
+        supplier_number="1" * 20,
+        bearers=["sms", "bip-tcp", "bip-udp"],
+        server=bytes(8),
+        logic_name="x" * octets,
+        expires_at=END,
+        executions=2,
+    )
+
+
+def _narrow() -> Market:
+    """Return a market whose module has slots of 512 octets: fewer than its profile asks for."""
+    market = Market()
+    memory = Memory.format(market.size, slot_size=512)
+    market.card.module = SecurityModule(memory, rng=random.Random(1).randbytes)
+    market.card.pages = dict(market.card.module.take_changes())
+    return market.personalise()
 
 
 def _refused_with(market: Market, command: Reserve) -> str:
@@ -379,11 +403,13 @@ def _refused_with(market: Market, command: Reserve) -> str:
 
 def test_what_is_reserved_never_outgrows_its_slot() -> None:
     """The longest reservation that is taken lives its whole life; one octet more is refused to begin with."""
-    market = Market().personalise()
-    market.supplier.protection = "aes-256"
-    longest = next(octets for octets in range(1, 512) if _refused_with(market, _with_modulus(octets))) - 1
-    assert longest > 100
-    assert market.command(_with_modulus(longest)).reason == ""
+    market = _narrow()
+    market.supplier.protection, market.supplier.number = "aes-256", "1" * 20
+    refusals = [_refused_with(market, _named(octets)) for octets in range(33)]
+    longest = refusals.index("record-too-large") - 1
+    assert 0 < longest < 32
+    assert refusals == [""] * (longest + 1) + ["record-too-large"] * (32 - longest)
+    assert market.command(_named(longest)).reason == ""
     market.connect().load()
     market.supplier.load(market.card, CODE, version=(1 << 32) - 1)
     market.supplier.counter = (1 << 40) - 4

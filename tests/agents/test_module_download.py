@@ -22,7 +22,7 @@ from agents.handset.security_module.module import (
     INS_TERMINAL_RESPONSE,
     SecurityModule,
 )
-from agents.handset.security_module.profile import STANDARD
+from agents.handset.security_module.profile import LIGHT_SUITES, STANDARD
 from agents.messages.air import MANAGER_TAR, Block, Invoke
 from tests.agents.module_kit import (
     COMMAND,
@@ -39,7 +39,6 @@ from tests.agents.module_kit import (
 from transport import apdu
 from transport.concatenation import Part, split
 from transport.secured_packet import ResponseStatus, SecurityParameters, encode_command
-from transport.security.suites import SUITES
 from transport.sms.address import Address
 from transport.sms.timestamp import ServiceCentreTime
 from transport.sms.tpdu import SmsDeliver
@@ -425,7 +424,7 @@ def test_an_altered_short_message(data: st.DataObject) -> None:
     _harmless(market, lambda card: card.envelope(Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=bytes(tpdu))))
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", sorted(LIGHT_SUITES))
 def test_after_all_that_the_module_still_works(suite: str) -> None:
     """A module that was sent rubbish in every form serves its operator, supplier and subscriber as before."""
     market = Market(module_suite=suite).served()

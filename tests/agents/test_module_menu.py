@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agents.handset.security_module.menu import Item
 from agents.handset.security_module.module import INS_FETCH, INS_TERMINAL_RESPONSE
+from agents.handset.security_module.profile import LIGHT_SUITES
 from agents.handset.terminal import Subscriber, answer
 from agents.messages.air import Subscribe
 from agents.messages.codec import decode
@@ -17,7 +18,6 @@ from agents.messages.signed import Purpose, Signed
 from tests.agents.module_kit import OPERATOR_NUMBER, SERVICE, UA, Card, Market
 from transport import apdu
 from transport.errors import SignatureRejected
-from transport.security.suites import SUITES
 from transport.toolkit import (
     MAX_TEXT,
     CommandType,
@@ -56,7 +56,7 @@ def _fetch(card: Card) -> ProactiveCommand:
     return ProactiveCommand.parse(card.transmit(INS_FETCH).data)
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", sorted(LIGHT_SUITES))
 def test_a_subscription_is_signed(suite: str) -> None:
     """SUB: the service's name goes to the operator, signed with the module's key for this operator."""
     market = Market(module_suite=suite).personalise()

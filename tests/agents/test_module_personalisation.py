@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,16 +11,16 @@ from agents.handset.security_module.core import Core
 from agents.handset.security_module.errors import MemoryFull
 from agents.handset.security_module.module import INS_STORE_DATA
 from agents.handset.security_module.personalisation import LAST_BLOCK, MAX_OCTETS
-from agents.handset.security_module.profile import STANDARD
-from agents.messages import signed
+from agents.handset.security_module.profile import LIGHT_SUITES, STANDARD
 from agents.messages.codec import decode, encode
+from agents.messages.contact import ModuleKeys
 from agents.messages.signed import Purpose, Signed
 from tests.agents.module_kit import OTHER_UA, UA, Card, Market
 from transport import apdu
 from transport.errors import SignatureRejected
 from transport.security.suites import SUITES
 
-EACH_SUITE = pytest.mark.parametrize("suite", sorted(SUITES))
+EACH_SUITE = pytest.mark.parametrize("suite", sorted(LIGHT_SUITES))
 
 
 def _refused(card: Card, message: bytes) -> tuple[int, str]:
@@ -32,16 +32,20 @@ def _refused(card: Card, message: bytes) -> tuple[int, str]:
     return status, card.reasons[-1] if card.reasons else ""
 
 
-LENGTHY = replace(STANDARD, suites=[*STANDARD.suites, "lengthy"])
-"""Of a module that has a suite to come, of longer keys."""
+ROOMY: dict[str, Any] = {
+    "size": 65_536,
+    "module_profile": replace(STANDARD, suites=[*LIGHT_SUITES, "rsa-ffdh", "rsa-2048-ffdh"]),
+}
+"""Of a module that can check long keys too."""
 
 
 @pytest.fixture
-def lengthy(monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Return a personalisation of three blocks: its authority's key is of a suite to come, of longer ones."""
-    suite = SimpleNamespace(signing_public_length=500)
-    monkeypatch.setattr(signed, "SUITES", {**SUITES, "lengthy": suite})
-    message = encode(Market().personal(authority_suite="lengthy", authority_public=bytes(range(250)) * 2))
+def lengthy() -> bytes:
+    """Return a personalisation of three blocks: the keys of others in it are of RSA."""
+    key = b"\xff" * 384
+    terms = {"authority_suite": "rsa-ffdh", "authority_public": key}
+    terms |= {"operator_suite": "rsa-2048-ffdh", "operator_public": key[:256]}
+    message = encode(Market().personal(**terms))
     assert 510 < len(message) <= 765
     return message
 
@@ -77,7 +81,7 @@ def test_the_public_key_can_be_asked_for_again(suite: str) -> None:
     for _ in range(2):
         response = market.card.get_data()
         assert response.status == apdu.SW_OK
-        assert decode(response.data, Signed).body == market.public
+        assert decode(decode(response.data, Signed).body, ModuleKeys).signing == market.public
         market.card.power_cycle()
 
 
@@ -99,7 +103,7 @@ def test_the_private_key_never_leaves(suite: str) -> None:
     market = Market(module_suite=suite)
     card = market.card
     said = card.store_data(encode(market.personal())).data + card.get_data().data
-    public = decode(card.get_data().data, Signed).body
+    public = decode(decode(card.get_data().data, Signed).body, ModuleKeys).signing
     operating_area = card.image[:4096]
     places = [at for at in range(4096 - 32) if _public(suite, operating_area[at : at + 32]) == public]
     assert len(places) == 1
@@ -132,7 +136,7 @@ def test_a_second_personalisation_is_refused(cycle: bool) -> None:  # noqa: FBT0
 def test_an_unknown_suite_is_refused(field: str) -> None:
     """A module does not take a suite that it has not got."""
     market = Market()
-    message = encode(market.personal(**{field: "rsa-ffdh"}))
+    message = encode(market.personal(**{field: "rot13"}))
     assert _refused(market.card, message) == (apdu.SW_WRONG_DATA, "unknown-suite")
     market.personalise()
 
@@ -151,7 +155,7 @@ def test_what_is_no_personalisation_is_refused(message: bytes, reason: str) -> N
 def test_blocks_come_in_order(lengthy: bytes) -> None:
     """A block that is not the next one starts it all anew; the same blocks in order then succeed."""
     first, second, third = lengthy[:255], lengthy[255:510], lengthy[510:]
-    card = Card(module_profile=LENGTHY)
+    card = Card(**ROOMY)
     assert card.transmit(INS_STORE_DATA, second, p2=1).status == apdu.SW_WRONG_PARAMETERS
     assert card.transmit(INS_STORE_DATA, first, p2=0).status == apdu.SW_OK
     assert card.transmit(INS_STORE_DATA, third, p2=2).status == apdu.SW_WRONG_PARAMETERS
@@ -163,7 +167,7 @@ def test_blocks_come_in_order(lengthy: bytes) -> None:
 
 def test_the_first_block_begins_anew(lengthy: bytes) -> None:
     """A machine that was stopped in the middle begins again with block 0."""
-    card = Card(module_profile=LENGTHY)
+    card = Card(**ROOMY)
     assert card.transmit(INS_STORE_DATA, lengthy[:255], p2=0).status == apdu.SW_OK
     assert card.store_data(lengthy).status == apdu.SW_OK
 

@@ -17,7 +17,7 @@ from agents.handset.security_module.profile import (
     MIN_BUFFER,
     STANDARD,
     Profile,
-    burn,
+    blank_memory,
     profile_of,
 )
 from agents.handset.security_module.rights import RIGHTS, rights_mask
@@ -60,8 +60,7 @@ def _shop() -> Supplier:
 def test_a_profile_lasts() -> None:
     """It is in the image from the first boot to the last, and one object serves all modules that share it."""
     profile = _profile(sessions=3, fuel=1234)
-    memory = Memory.format(SIZE)
-    burn(memory, profile)
+    memory = blank_memory(SIZE, profile=profile)
     again = [profile_of(Memory.boot(bytes(memory))) for _ in range(2)]
     assert again[0] == profile
     assert again[0] is again[1]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.handset.security_module.life_cycle import ResourceState
+from agents.handset.security_module.profile import LIGHT_SUITES
 from agents.messages.air import Block, Invoke, Prove, Release, Result, Unblock
 from agents.messages.codec import decode, encode
 from tests.agents.module_kit import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from agents.messages.air import Call
 
 ALL_SUITES = pytest.mark.parametrize(
-    ("module_suite", "supplier_suite"), list(itertools.product(sorted(SUITES), repeat=2))
+    ("module_suite", "supplier_suite"), list(itertools.product(sorted(LIGHT_SUITES), repeat=2))
 )
 UNPROVEN = Replied(status=ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, data=b"")
 RUN = Invoke(argument=b"\0")
@@ -234,7 +235,7 @@ def test_a_proof_that_is_none(market: Market, proof: bytes, reason: str) -> None
     assert _refused_proof(market, Prove(tar=TAR, proof=proof)) == reason
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", sorted(LIGHT_SUITES))
 def test_an_impostor_is_refused(suite: str) -> None:
     """Another key than DEF's proves nothing, even under the supplier's name."""
     market = Market(supplier_suite=suite).personalise().reserve()

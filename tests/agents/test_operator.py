@@ -67,6 +67,7 @@ def agree(service: str = "account", **changes: Any) -> Agree:
         "suite": "x25519",
         "forms": [AGREE_THEN_SIGN],
         "public": STRANGER.public,
+        "sealing": bytes(range(32)),
         "code_size": 512,
         "data_size": 64,
         "rights": 0,
@@ -338,7 +339,8 @@ async def test_a_signature_of_the_module_for_something_else_is_no_request(desks:
     await kit.take("subscribe")
     module = kit.cell.phones[kit.ua()].module
     get_data = CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA, expected=256).encode()
-    possession = decode(ResponseApdu.parse(module.process(get_data, 0.0)).data, Signed)
+    said = ResponseApdu.parse(module.process(get_data, 0.0))
+    possession = decode(said.data, Signed)
     own = {"signature": possession.signature, "purpose": int(Purpose.POSSESSION)}
     await request(desks, 9, changes=own)
     await kit.counters.until_dropped("signature")
@@ -381,6 +383,7 @@ async def test_a_key_that_the_authority_did_not_certify_is_not_believed(kit: Kit
         kit.ua(),
         "x25519",
         STRANGER.public,
+        b"",
         issuer=replace(kit.keys["bank"], name="root"),
         now=kit.clock.now(),
     )

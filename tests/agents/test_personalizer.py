@@ -11,7 +11,9 @@ from agents import personalizer as personalizer_module
 from agents.console import COMMAND, RESPONSE
 from agents.handset.security_module.module import SecurityModule
 from agents.handset.security_module.personalisation import LAST_BLOCK
-from agents.messages.codec import decode
+from agents.handset.security_module.profile import LIGHT_SUITES
+from agents.messages.codec import decode, encode
+from agents.messages.contact import ModuleKeys
 from agents.messages.inside import LookUp, ModuleRecord, Refused, Register
 from agents.messages.signed import Purpose, Signed
 from agents.personalizer import WorkOrder
@@ -27,7 +29,6 @@ from transport.apdu import (
     CommandApdu,
     ResponseApdu,
 )
-from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from bus.address import BrokerAddress
     from tests.agents.role_kit import Kit
 
-SUITE_NAMES: Final = sorted(SUITES)
+SUITE_NAMES: Final = sorted(LIGHT_SUITES)
 
 
 @pytest.fixture
@@ -77,11 +78,12 @@ async def test_a_blank_module_becomes_somebodys(kit: Kit, suite: str) -> None:
         suite,
         32_768,
         "mno",
-        list(SUITES),
+        list(LIGHT_SUITES),
     )
     proof = decode(register.possession, Signed)
     proof.verify(purpose=Purpose.POSSESSION, suite=suite, public=register.public)
-    assert (proof.target, proof.signer, proof.body) == ("root", kit.ua(), register.public)
+    keys = ModuleKeys(signing=register.public, sealing=register.sealing)
+    assert (proof.target, proof.signer, proof.body) == ("root", kit.ua(), encode(keys))
 
 
 async def test_a_module_that_is_not_in_the_order_book_is_refused(factory: Kit) -> None:

@@ -38,6 +38,7 @@ from agents.messages.air import (
 )
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode, encode
+from agents.messages.contact import ModuleKeys
 from agents.messages.signed import EVERYBODY, Purpose, Signed
 from tests.agents.module_kit import NOW, SERVICE, TAR, Market, Supplier, manage, probe
 from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
@@ -287,7 +288,8 @@ def _personalise_again(market: Market, _film: Film, done: int) -> None:
         response = market.card.store_data(encode(market.personal()))
         assert response.status == apdu.SW_INS_NOT_SUPPORTED
         possession = decode(market.card.get_data().data, Signed)
-        possession.verify(purpose=Purpose.POSSESSION, suite=market.module_suite, public=possession.body)
+        public = decode(possession.body, ModuleKeys).signing
+        possession.verify(purpose=Purpose.POSSESSION, suite=market.module_suite, public=public)
     else:
         market.personalise()
     assert market.reserve().connect().load().supplier.invoke(market.card).output == b"\x01\0"

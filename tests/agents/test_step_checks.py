@@ -265,7 +265,7 @@ def test_what_does_not_fit_at_once_may_fit_in_turn(tmp_path: Path) -> None:
     free = step("release", service='"a"')
     assert problems(tmp_path, first + free + second, services=large("ab")) == []
     assert problems(tmp_path, first + second, services=large("ab")) == [
-        "handsets[1].memory: 32768 octets leave 20992 for resources, and 24128 are needed for a, b"
+        "handsets[1].memory: 32768 octets leave 16896 for resources, and 24128 are needed for a, b"
     ]
 
 

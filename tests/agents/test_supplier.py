@@ -57,7 +57,7 @@ def activate(kit: Kit, service: str = "account", *, turn: int = 1, **changes: An
     """Return what an operator says of the first module; its key is the shop's."""
     public = kit.keys["shop"].signing.public
     options: dict[str, Any] = {"issuer": kit.keys["root"], "now": kit.clock.now()} | changes
-    certificate = certify_module(kit.ua(), "x25519", public, **options)
+    certificate = certify_module(kit.ua(), "x25519", public, b"", **options)
     return Activate(
         ua=kit.ua(), service=service, certificate=certificate.encode(), rsc_id=1, tar=TAR, turn=turn
     )
@@ -218,7 +218,7 @@ async def test_a_module_with_the_suppliers_own_key_is_refused(given: Given) -> N
     """Nobody makes a secure connection with himself."""
     kit = given.kit
     own = certify_module(
-        kit.ua(), "p256", kit.keys["bank"].signing.public, issuer=kit.keys["root"], now=kit.clock.now()
+        kit.ua(), "p256", kit.keys["bank"].signing.public, b"", issuer=kit.keys["root"], now=kit.clock.now()
     )
     with pytest.raises(Refusal, match="bad-public-key"):
         await given.tell(replace(activate(kit), certificate=own.encode()))

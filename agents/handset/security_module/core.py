@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from agents.handset.security_module.menu import Dialogue
     from agents.messages.signed import Purpose
     from transport.apdu import ResponseApdu
-    from transport.security.handshake import Initiator
+    from transport.security.handshake import Side
     from transport.security.suites import Rng, SigningKey
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ class Identity:
     suite: Name
     private: Secret
     public: PublicKey
+    sealing_private: Secret
+    sealing_public: PublicKey
     authority: Name
     authority_suite: Name
     authority_public: PublicKey
@@ -156,7 +158,7 @@ class Core:
         self.definitions = DefinitionTable(memory)
         self.identity = _kept(memory, Record.IDENTITY, Identity)
         self.turns = _kept(memory, Record.COUNTERS, Turns) or Turns()
-        self.calls: dict[bytes, Initiator] = {}
+        self.calls: dict[bytes, Side] = {}
         self.uploads: dict[bytes, Upload] = {}
         self.proactive: deque[ProactiveCommand] = deque()
         self.fetched: ProactiveCommand | None = None

@@ -26,7 +26,7 @@ from transport.security.keyset import DEFAULT_PROTECTION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_RECORD_VERSION: Final = 2
+_RECORD_VERSION: Final = 3
 _DIGEST_OCTETS: Final = 32
 _MAX_SESSION_KEYS: Final = 130  # two keys a direction of at most 32 octets, and what they are
 _MAX_NAMES: Final = 4
@@ -69,6 +69,7 @@ _LENGTHS: Final[Mapping[str, tuple[type[bytes | str], int]]] = MappingProxyType(
         "supplier_number": (str, 20),
         "suite": (str, 16),
         "supplier_public": (bytes, 2048),
+        "supplier_sealing": (bytes, 2048),
         "code_digest": (bytes, _DIGEST_OCTETS),
         "supplier_digest": (bytes, _DIGEST_OCTETS),
         "server": (bytes, 8),
@@ -91,6 +92,7 @@ class Definition:
     seconds of the epoch, 0 = never; ``executions_left`` is -1 when unlimited; ``at_end`` says what expiry and
     exhaustion do. ``suite`` and ``forms`` are what a secure connection may be made with, ``dh_base`` and
     ``dh_modulus`` its Diffie-Hellman parameters b and M, big-endian, empty when the suite has its own;
+    ``supplier_sealing`` is the key that forms encrypt to which do, and empty for others;
     ``domain_key`` and ``logic_name`` are a global service's. One that cannot be is a ValueError.
     """
 
@@ -120,6 +122,7 @@ class Definition:
     dh_base: bytes = b""
     dh_modulus: bytes = b""
     logic_name: str = ""
+    supplier_sealing: bytes = b""
     domain_key: bytes = field(default=b"", repr=False)
     session: SessionRecord | None = field(default=None, repr=False)
 

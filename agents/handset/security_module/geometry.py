@@ -28,7 +28,7 @@ MIN_SIZE: Final = 32 * 1024
 MAX_SIZE: Final = 4 * 1024 * 1024
 MAX_DEFINITIONS: Final = 255
 DEFAULT_RESOURCES: Final = 16
-DEFAULT_SLOT_SIZE: Final = 512
+DEFAULT_SLOT_SIZE: Final = 768
 MAX_SLOT_SIZE: Final = 64 * PAGE
 SLOT_HEAD: Final = struct.Struct(">IH")
 """CRC-32 and length of what a slot holds."""

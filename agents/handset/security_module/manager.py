@@ -46,8 +46,8 @@ from agents.messages.codec import decode, encode
 from agents.messages.signed import EVERYBODY, Purpose, Signed, check_key
 from transport.errors import Rejected
 from transport.security.keyset import PROTECTIONS
-from transport.security.suites import SUITES
-from transport.security.terms import FORMS
+from transport.security.suites import SUITES, suite_for
+from transport.security.terms import DOMAIN_FORMS, FORM_NUMBERS, KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,7 +147,7 @@ def _answer(core: Core, signed: Signed, answer: Answer | Audited) -> bytes:
 def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
     for known, name, reason in (
         (SUITES, command.suite, "unknown-suite"),
-        *((FORMS, form, "unknown-form") for form in command.forms),
+        *((FORM_NUMBERS, form, "unknown-form") for form in command.forms),
         (PROTECTIONS, command.protection, "unknown-protection"),
         (_AT_ENDS, command.at_end, "unknown-end"),
         *((BEARERS, bearer, "unknown-bearer") for bearer in command.bearers),
@@ -164,6 +164,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
         raise TransitionRefused("unknown-right") from None
     _check_profile(core, command)
     _check_supplier_key(core, command.suite, command.supplier_public)
+    _check_forms(command)
     if command.tar == MANAGER_TAR:
         raise TransitionRefused("reserved-tar")
     if core.definitions.by_tar(command.tar) or core.definitions.by_service(command.service):
@@ -195,6 +196,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
         dh_base=command.dh_base,
         dh_modulus=command.dh_modulus,
         logic_name=command.logic_name,
+        supplier_sealing=command.supplier_sealing,
     )
     core.definitions.check_room(definition)
     core.definitions.put(transaction, definition)
@@ -212,6 +214,21 @@ def _check_profile(core: Core, command: Reserve) -> None:
     ):
         if not is_there:
             raise TransitionRefused(reason)
+
+
+def _check_forms(command: Reserve) -> None:
+    """Raise TransitionRefused, or Rejected, unless each form has what it needs: keys, and a safe group.
+
+    A group that nobody has used yet costs some seconds of judging, and is remembered.
+    """
+    suite_for(command.suite, command.dh_base, command.dh_modulus)
+    if KEY_TRANSPORT in command.forms:
+        if len(command.supplier_sealing) != SUITES[command.suite].sealing_public_length:
+            raise TransitionRefused("bad-sealing-key")
+    elif command.supplier_sealing:
+        raise TransitionRefused("needless-sealing-key")
+    if not DOMAIN_FORMS.isdisjoint(command.forms):
+        raise TransitionRefused("no-domain-key")
 
 
 def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:

@@ -281,7 +281,7 @@ class Memory:
     @property
     def slot_room(self) -> int:
         """Octets that a record of DEF may have."""
-        return self.slot_size - _SLOT_HEAD.size
+        return self.slot_size - SLOT_HEAD.size
 
     def definition_slots(self) -> range:
         """Return the offsets of DEF's slots."""

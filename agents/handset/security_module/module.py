@@ -12,7 +12,7 @@ from agents.handset.security_module import card_io, soundness
 from agents.handset.security_module.core import Core
 from agents.handset.security_module.files import CBMID_ENTRIES
 from agents.handset.security_module.memory import DEFAULT_RESOURCES, Memory
-from agents.handset.security_module.profile import STANDARD, burn
+from agents.handset.security_module.profile import STANDARD, blank_memory
 from transport.apdu import (
     INS_ENVELOPE,
     INS_FETCH,
@@ -69,10 +69,7 @@ class SecurityModule:
 
         Raises ValueError when no such memory can be.
         """
-        memory = Memory.format(size, resources)
-        if profile != STANDARD:
-            burn(memory, profile)
-        return cls(memory, rng=rng)
+        return cls(blank_memory(size, resources, profile), rng=rng)
 
     @property
     def ua(self) -> str | None:

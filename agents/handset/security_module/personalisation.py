@@ -1,8 +1,8 @@
 """PERS: a blank module becomes somebody's, once.
 
 The factory's machine sends one message in blocks (STORE DATA, P1 bit 8 on the last, P2 the block's number).
-The module makes its own key pair and answers with its public key, signed with the private one, which never
-leaves. From then on the command is not there any more.
+The module makes its own key pairs, one to sign with and one to open with, and answers with their public
+halves, signed; the private ones never leave. From then on the command is not there any more.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from agents.handset.security_module.core import Identity
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import ModuleEvent, module_transition
-from agents.messages.codec import decode
-from agents.messages.contact import Personalise
+from agents.messages.codec import decode, encode
+from agents.messages.contact import ModuleKeys, Personalise
 from agents.messages.signed import Purpose, check_key
 from transport import apdu
 from transport.apdu import ResponseApdu
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transport.apdu import CommandApdu
 
 LAST_BLOCK: Final = 0x80
-MAX_OCTETS: Final = 8 * 255
+MAX_OCTETS: Final = 32 * 255
 
 
 def store_data(core: Core, command: CommandApdu, _now: float) -> ResponseApdu:
@@ -67,11 +67,14 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         if len(public) > profile.key:
             raise Rejected("key-too-long")
     key = SUITES[message.suite].generate_signing_key(core.rng)
+    sealing = SUITES[message.suite].generate_sealing_key(core.rng)
     identity = Identity(
         ua=message.ua,
         suite=message.suite,
         private=key.private,
         public=key.public,
+        sealing_private=sealing.private,
+        sealing_public=sealing.public,
         authority=message.authority,
         authority_suite=message.authority_suite,
         authority_public=message.authority_public,
@@ -98,4 +101,5 @@ def get_data(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:
 
 def _possession(core: Core) -> bytes:
     identity = core.owner()
-    return core.sign(identity.public, purpose=Purpose.POSSESSION, target=identity.authority, counter=0)
+    keys = ModuleKeys(signing=identity.public, sealing=identity.sealing_public)
+    return core.sign(encode(keys), purpose=Purpose.POSSESSION, target=identity.authority, counter=0)

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 from dataclasses import field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from agents.handset.security_module.errors import ImageRejected
-from agents.handset.security_module.memory import Record
+from agents.handset.security_module.medium import PAGE
+from agents.handset.security_module.memory import DEFAULT_RESOURCES, RECORD_SIZES, Memory, Record
 from agents.handset.security_module.rights import RIGHTS, rights_mask
 from agents.handset.security_module.run_unit import DEFAULT_FUEL
 from agents.handset.security_module.wasm_shape import MAX_CODE_OCTETS
 from agents.messages.codec import MAX_KEY_OCTETS, Name, decode, encode, message
 from transport.errors import Rejected
+from transport.security.ffdh import MAX_MODULUS_OCTETS
 from transport.security.keyset import PROTECTIONS
+from transport.security.suite_rsa_ffdh import RsaFfdhSuite
 from transport.security.suites import SUITES
 
-if TYPE_CHECKING:
-    from agents.handset.security_module.memory import Memory
-
 Names = Annotated[list[Name], Field(min_length=1, max_length=16)]
+LIGHT_SUITES: Final = ("x25519", "p256")
+"""Those of elliptic curves, which any module can."""
 MIN_BUFFER: Final = 2048
 MAX_BUFFER: Final = 1 << 16
 MAX_FUEL: Final = 1_000_000_000
@@ -40,8 +42,8 @@ MAX_SESSIONS: Final = 255
 class Profile:
     """What a module can do. Sizes in octets."""
 
-    suites: Names = field(default_factory=lambda: list(SUITES))
-    """The suites whose keys it can make and check."""
+    suites: Names = field(default_factory=lambda: list(LIGHT_SUITES))
+    """The suites whose keys it can make and check. Longer keys need more memory: see ``records``."""
     protections: Names = field(default_factory=lambda: list(PROTECTIONS))
     """The algorithms that it can protect a session's packets with."""
     rights: Annotated[int, Field(ge=0, lt=1 << 32)] = rights_mask(RIGHTS)
@@ -83,14 +85,59 @@ class Profile:
         """The longest packet, however it comes: what its parts leave of the room they take."""
         return self.buffer_per_sender * 133 // 140
 
+    @property
+    def records(self) -> dict[Record, int]:
+        """Octets of each record's slot: as much as the longest keys and signatures need."""
+        signing, sealing, signature = self._lengths()
+        return {
+            **RECORD_SIZES,
+            # Our own pairs, no private half longer than its public one, and two public keys of others.
+            Record.IDENTITY: _slot(Record.IDENTITY, _IDENTITY_OCTETS + 4 * signing + 2 * sealing),
+            Record.ANSWER: _slot(Record.ANSWER, _ANSWER_OCTETS + signature),
+        }
+
+    @property
+    def slot_size(self) -> int:
+        """Octets of a slot of DEF."""
+        signing, sealing, _ = self._lengths()
+        has_parameters = any(isinstance(SUITES.get(name), RsaFfdhSuite) for name in self.suites)
+        return _pages(_DEFINITION_OCTETS + signing + sealing + 2 * MAX_MODULUS_OCTETS * has_parameters)
+
+    def _lengths(self) -> tuple[int, int, int]:
+        suites = [SUITES[name] for name in self.suites if name in SUITES]
+        return (
+            max((each.signing_public_length for each in suites), default=0),
+            max((each.sealing_public_length for each in suites), default=0),
+            max((each.signature_length for each in suites), default=0),
+        )
+
+
+_IDENTITY_OCTETS: Final = 256  # names, numbers, UA
+_ANSWER_OCTETS: Final = 704  # of them 512 for an audit's page
+_DEFINITION_OCTETS: Final = 600  # all of a definition but keys, and Diffie-Hellman's b and M
+
+
+def _slot(record: Record, octets: int) -> int:
+    return max(RECORD_SIZES[record], _pages(octets))
+
+
+def _pages(octets: int) -> int:
+    return -(-octets // PAGE) * PAGE
+
 
 STANDARD: Final = Profile()
 
 
-def burn(memory: Memory, profile: Profile) -> None:
-    """Write *profile* into a memory that nobody has used yet."""
-    with memory.transaction() as transaction:
-        memory.put_record(transaction, Record.PROFILE, encode(profile))
+def blank_memory(size: int, resources: int = DEFAULT_RESOURCES, profile: Profile = STANDARD) -> Memory:
+    """Return the memory of a module that nobody has used yet; raise ValueError when no such one can be.
+
+    The standard profile takes no room: a module without one has it.
+    """
+    memory = Memory.format(size, resources, slot_size=profile.slot_size, records=profile.records)
+    if profile != STANDARD:
+        with memory.transaction() as transaction:
+            memory.put_record(transaction, Record.PROFILE, encode(profile))
+    return memory
 
 
 def profile_of(memory: Memory) -> Profile:

@@ -1,9 +1,10 @@
 """The secure connection between supplier and module (SER): made once, then used packet by packet.
 
-The module opens it, because the handset calls the supplier. What the supplier sends back proves it, comes to
-the resource manager's TAR and is answered with the module's own proof; only then is there a session, stored
-in the resource's DEF record in the place of the one before. From then on the resource's own TAR takes packets
-of minimum security level 16 under that session's keys, each counter once.
+The module opens it, because the handset calls the supplier. What the supplier sends back comes to the
+resource manager's TAR and is answered with the module's next message, once or twice as the form has it; with
+its last one there is a session, stored in the resource's DEF record in the place of the one before. From then
+on the resource's own TAR takes packets of minimum security level 16 under that session's keys, each counter
+once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from agents.messages.air import Call, Prove
 from agents.messages.codec import encode
 from transport.errors import PacketRejected, Rejected
 from transport.secured_packet import ResponseStatus, check_counter, decode_command
-from transport.security.handshake import Initiator
+from transport.security.handshake import Credentials, State, initiator
 from transport.security.keyset import SessionKeys
 from transport.security.suites import SUITES
 from transport.security.terms import Terms
@@ -58,22 +59,26 @@ def call(core: Core, definition: Definition) -> bytes:
         tar=definition.tar,
         initiator_suite=identity.suite,
         responder_suite=definition.suite,
+        dh_base=definition.dh_base,
+        dh_modulus=definition.dh_modulus,
     )
-    initiator = Initiator(
-        terms,
-        signing_key=SUITES[identity.suite].load_signing_key(identity.private),
-        peer_public=definition.supplier_public,
-        rng=core.rng,
+    own = SUITES[identity.suite]
+    credentials = Credentials(
+        signing_key=own.load_signing_key(identity.private),
+        sealing_key=own.load_sealing_key(identity.sealing_private),
+        peer_signing_public=definition.supplier_public,
+        peer_sealing_public=definition.supplier_sealing,
     )
+    side = initiator(terms, credentials, core.rng)
     core.calls.pop(definition.tar, None)
     while len(core.calls) >= core.profile.calls:
         core.calls.pop(next(iter(core.calls)))
-    core.calls[definition.tar] = initiator
-    return encode(Call(tar=definition.tar, opening=initiator.start()))
+    core.calls[definition.tar] = side
+    return encode(Call(tar=definition.tar, opening=side.start()))
 
 
 def prove(core: Core, message: Prove) -> bytes:
-    """Check the supplier's proof; store the session, then return the module's own proof.
+    """Take the supplier's next message; return the module's own, once the session is stored if it ends it.
 
     Raises Unproven when the life cycle does not allow it, there is no open call, or the proof does not hold;
     the session before stays as it is.
@@ -87,12 +92,16 @@ def prove(core: Core, message: Prove) -> bytes:
         if message.tar not in core.calls:
             raise Unproven("no-open-call")
         # A proof that does not hold must not cost the call it claims to answer: it is tried on a copy.
-        initiator = copy(core.calls[message.tar])
-        proof = initiator.receive(message.proof)
+        side = copy(core.calls[message.tar])
+        proof = side.receive(message.proof)
     except (ModuleError, Rejected) as refusal:
         raise Unproven(refusal.reason) from None
+    assert proof is not None, "the module has the last word"
+    if side.state is not State.ESTABLISHED:
+        core.calls[message.tar] = side
+        return proof
     del core.calls[message.tar]
-    session = SessionRecord(keys=initiator.keys.dump())
+    session = SessionRecord(keys=side.keys.dump())
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, replace(definition, session=session))
     core.uploads.pop(message.tar, None)

@@ -20,7 +20,7 @@ from agents.messages.signed import check_key
 from transport.errors import Rejected
 from transport.security.keyset import PROTECTIONS, SessionKeys
 from transport.security.suites import SUITES
-from transport.security.terms import FORMS
+from transport.security.terms import FORM_NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,11 +67,12 @@ def _check_identity(identity: Identity) -> None:
         ):
             check_key(suite, public)
         own = SUITES[identity.suite].load_signing_key(identity.private)
+        opening = SUITES[identity.suite].load_sealing_key(identity.sealing_private)
     except (Rejected, ValueError):
         # The cause is left out on purpose: it could quote a key.
         raise ImageRejected("bad-identity") from None
-    if own.public != identity.public:
-        raise ImageRejected("bad-identity", "the public key is not the private key's")
+    if (own.public, opening.public) != (identity.public, identity.sealing_public):
+        raise ImageRejected("bad-identity", "a public key is not the private key's")
 
 
 def _check_definition(definition: Definition) -> None:
@@ -127,7 +128,7 @@ def _end_holds(definition: Definition) -> bool:
 _RULES: Final[tuple[tuple[str, Callable[[Definition], bool]], ...]] = (
     ("a value that no reservation can have", _can_be_told),
     ("an unknown suite", lambda each: each.suite in SUITES),
-    ("an unknown form of secure connection", lambda each: set(each.forms) <= FORMS.keys()),
+    ("an unknown form of secure connection", lambda each: set(each.forms) <= FORM_NUMBERS.keys()),
     ("an unknown protection", lambda each: each.protection in PROTECTIONS),
     ("an unknown bearer", lambda each: set(each.bearers) <= BEARERS),
     ("no server for its bearers", _is_reachable),

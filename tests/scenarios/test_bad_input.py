@@ -65,7 +65,7 @@ BAD_CONFIGS: Final = {
     ),
     "memory too small": (
         (ACCOUNT, ACCOUNT.replace("1024", "20480")),
-        "handsets[2].memory: 32768 octets leave 20992 for resources, and 21824 are needed for account",
+        "handsets[2].memory: 32768 octets leave 16896 for resources, and 21824 are needed for account",
     ),
     "name of two agents": (
         ('[[supplier]]\nname = "shop"', '[[supplier]]\nname = "bank"'),

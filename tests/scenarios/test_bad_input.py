@@ -64,8 +64,8 @@ BAD_CONFIGS: Final = {
         "supplier[0].service[0].application: apps/account.wat would be refused: ",
     ),
     "memory too small": (
-        (ACCOUNT, ACCOUNT.replace("1024", "20480")),
-        "handsets[2].memory: 32768 octets leave 16896 for resources, and 21824 are needed for account",
+        (ACCOUNT, ACCOUNT.replace("1024", "16384")),
+        "handsets[2].memory: 32768 octets leave 16896 for resources, and 17728 are needed for account",
     ),
     "name of two agents": (
         ('[[supplier]]\nname = "shop"', '[[supplier]]\nname = "bank"'),

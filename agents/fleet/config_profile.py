@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import AfterValidator, Field
 
 from agents.fleet.config_tables import Handsets, Named, ProtectionName, Rights, SuiteName, Verb
+from agents.fleet.expectations import Result
 from agents.fleet.step_checks import unknown
 from agents.handset.security_module.profile import (
     MAX_BUFFER,
@@ -118,7 +119,7 @@ def _expected(config: FleetConfig, group: Handsets) -> list[str]:
     names: dict[str, None] = {}
     for step in config.steps:
         is_meant = step.do is Verb.RESERVE and (step.handsets is None or group.name in step.handsets)
-        if is_meant and (step.expect is None or step.expect.refused is None):
+        if is_meant and not (step.expect and step.expect.wants(Result.REFUSED, group.count)):
             names |= {name: None for name in group.services if step.service in (None, name)}
     return [name for name in names if name in config.offers]
 

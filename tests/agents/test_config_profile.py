@@ -99,3 +99,12 @@ def test_a_refusal_may_be_played(tmp_path: Path) -> None:
     text = DEMO.replace(reserve, 'do = "reserve"\nexpect = { refused = 40, reason = "unsupported-right" }')
     profile = '[[profile]]\nname = "small"\nrights = []'
     assert load_config(_written(tmp_path, profile, text=text)).handset_count == 100
+
+
+def test_that_nobody_refuses_is_no_refusal(tmp_path: Path) -> None:
+    """A step that expects no refusals at all is to succeed: what the modules lack is said."""
+    reserve = 'do = "reserve"\nexpect = { ok = "all" }'
+    text = DEMO.replace(reserve, 'do = "reserve"\nexpect = { refused = 0 }')
+    profile = '[[profile]]\nname = "small"\nrights = []'
+    lacking = "handsets[2].services: account needs the right 'hmac', which its modules lack"
+    assert lacking in _sentences(_written(tmp_path, profile, text=text))

@@ -194,10 +194,13 @@ def test_nothing_recorded_comes_back_to_life(how: str) -> None:
     for packet in recorded:
         assert unheard(market, market.supplier, packet) == reason
     assert unproven(market, encode(Prove(tar=TAR, proof=proof))) == "no-open-call"
+    rest = USES["the rest of an update"]
+    if reason == "counter":  # the session is still there, what was begun under it is not
+        assert market.supplier.result(market.card, rest).reason == "piece-of-another"
     market.connect()
     for packet in recorded:
         assert unheard(market, market.supplier, packet) == "checksum"
-    assert market.supplier.result(market.card, USES["the rest of an update"]).reason == "piece-of-another"
+    assert market.supplier.result(market.card, rest).reason == "piece-of-another"
 
 
 def test_a_reservation_is_not_replayed_after_a_release() -> None:

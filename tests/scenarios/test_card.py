@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 PROTOCOLS = pytest.mark.parametrize("protocol", [T0, T1], ids=["t0", "t1"])
 
 
-@pytest.fixture(scope="module", name="reader")
+@pytest.fixture(scope="session", name="reader")
 def _reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Run a daemon with an empty reader."""
+    """Run a daemon with an empty reader, as long as this process: the library asks only once where one is."""
     with daemon(tmp_path_factory.mktemp("pcscd")) as running:
         yield running
 

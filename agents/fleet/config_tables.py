@@ -8,113 +8,50 @@ from __future__ import annotations
 from datetime import date  # noqa: TC003 -- pydantic reads the annotations when it runs
 from enum import StrEnum
 from ipaddress import IPv4Address  # noqa: TC003 -- likewise
-from types import MappingProxyType
-from typing import Annotated, Final, Literal, Self, cast
+from typing import Annotated, Final, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    PlainValidator,
     StringConstraints,
     field_validator,
     model_validator,
 )
 
-from agents.fleet.addresses import MAX_HANDSETS
+from agents.fleet.config_types import (
+    MAX_SECONDS,
+    MAX_SPAN_S,
+    BearerName,
+    Count,
+    Delay,
+    DhNumber,
+    Digits,
+    Executions,
+    FleetName,
+    FormName,
+    Memory,
+    Name,
+    Octets,
+    ProtectionName,
+    Rate,
+    Rights,
+    Share,
+    Span,
+    Speed,
+    SuiteName,
+    Text,
+)
 from agents.fleet.expectations import Expect  # noqa: TC001 -- pydantic reads the annotations when it runs
 from agents.handset.security_module.life_cycle import AtEnd
-from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS, MAX_SIZE, MIN_SIZE
-from agents.handset.security_module.rights import RIGHTS
-from agents.messages.bearers import BEARERS, BIP_TCP, SMS
-from transport.security.keyset import DEFAULT_PROTECTION, PROTECTIONS
-from transport.security.suites import SUITES
-from transport.security.terms import AGREE_THEN_SIGN, MAX_DH_OCTETS, PAIR_FORMS
+from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS
+from agents.messages.bearers import SMS
+from transport.security.keyset import DEFAULT_PROTECTION
+from transport.security.terms import AGREE_THEN_SIGN
 from transport.toolkit import MAX_TEXT
 
 MAX_INPUT: Final = MAX_TEXT // 2
 """Octets of an input: the subscriber types it as hexadecimal digits."""
-MAX_RESERVED: Final = 4 << 20
-MAX_SECONDS: Final = 31_536_000.0
-MAX_SPEED: Final = 100_000
-MAX_SPAN_S: Final = 3_153_600_000
-"""A hundred years: more than any resource lives, and than any handset is wrong by."""
-ALIASES: Final = MappingProxyType({"bip": BIP_TCP})
-"""Other names of bearers that a config may use."""
-
-
-def _suite(name: str) -> str:
-    if name not in SUITES:
-        raise ValueError(f"unknown suite {name!r} (known: {', '.join(sorted(SUITES))})")
-    return name
-
-
-def _rights(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name not in RIGHTS:
-            raise ValueError(f"unknown right {name!r} (known: {', '.join(sorted(RIGHTS))})")
-    if len(set(names)) != len(names):
-        raise ValueError("a right is named twice")
-    return names
-
-
-def _bearer(name: str) -> str:
-    name = ALIASES.get(name, name)
-    if name not in BEARERS:
-        raise ValueError(f"unknown bearer {name!r} (known: {', '.join(sorted({*BEARERS, *ALIASES}))})")
-    return name
-
-
-def _protection(name: str) -> str:
-    if name not in PROTECTIONS:
-        raise ValueError(f"unknown protection {name!r} (known: {', '.join(PROTECTIONS)})")
-    return name
-
-
-def _speed(value: object) -> float | Literal["max"]:
-    if value == "max":
-        return "max"
-    if type(value) in (int, float) and 0 < cast("float", value) <= MAX_SPEED:
-        return float(cast("float", value))
-    raise ValueError(f'must be "max", or a number above 0 and at most {MAX_SPEED}, not {value!r}')
-
-
-def _form(name: str) -> str:
-    if name not in PAIR_FORMS:
-        raise ValueError(f"unknown form {name!r} (known: {', '.join(sorted(PAIR_FORMS))})")
-    return name
-
-
-def _dh_number(text: str) -> str:
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        raise ValueError("must be hexadecimal, two digits an octet") from None
-    if len(octets) > MAX_DH_OCTETS:
-        raise ValueError(f"must not be longer than {MAX_DH_OCTETS} octets")
-    return text
-
-
-Text = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
-# No dots: the fleet makes names of its own from these with them, such as city.1 for a cell.
-Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
-FleetName = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9-]{1,32}$")]
-Digits = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{3,20}$")]
-SuiteName = Annotated[str, Field(strict=True), AfterValidator(_suite)]
-BearerName = Annotated[str, Field(strict=True), AfterValidator(_bearer)]
-ProtectionName = Annotated[str, Field(strict=True), AfterValidator(_protection)]
-FormName = Annotated[str, Field(strict=True), AfterValidator(_form)]
-DhNumber = Annotated[str, Field(strict=True), AfterValidator(_dh_number)]
-Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Delay = Annotated[float, Field(strict=True, ge=0, le=3600)]
-Rate = Annotated[float, Field(strict=True, gt=0, le=1e9)] | None
-Rights = Annotated[tuple[str, ...], AfterValidator(_rights)]
-Count = Annotated[int, Field(strict=True, ge=1, le=MAX_HANDSETS)]
-Octets = Annotated[int, Field(strict=True, ge=1, le=MAX_RESERVED)]
-Span = Annotated[int, Field(strict=True, ge=1, le=MAX_SPAN_S)]
-Executions = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
-Memory = Annotated[int, Field(strict=True, ge=MIN_SIZE, le=MAX_SIZE)]
 
 
 class Verb(StrEnum):
@@ -260,7 +197,7 @@ class BipTable(BearerTable):
 class AirTable(Table):
     """``[air]`` and its bearers."""
 
-    speed: Annotated[float | Literal["max"], PlainValidator(_speed)] = "max"
+    speed: Speed = "max"
     """Simulated seconds in a second; ``max``: nothing waits for the air, but what it took is counted."""
     sms: SmsTable = SmsTable()
     cell_broadcast: CellBroadcastTable = CellBroadcastTable()

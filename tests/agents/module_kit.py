@@ -67,7 +67,7 @@ from transport.secured_packet import (
     encode_command,
     parse_identification,
 )
-from transport.security.handshake import Responder
+from transport.security.handshake import Credentials, responder
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, Terms
@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from transport.bip import Action
     from transport.cat_tp import CatTpSettings
     from transport.secured_packet import Dialect
+    from transport.security.handshake import Side
     from transport.security.keyset import SessionKeys
 
 NOW: Final = 1_800_000_000.0
@@ -398,7 +399,7 @@ class Supplier:
         }
         return Reserve(**(values | changes))
 
-    def responder(self, ua: str, module_suite: str, module_public: bytes) -> Responder:
+    def responder(self, ua: str, module_suite: str, module_public: bytes) -> Side:
         """Return this supplier's side of a handshake with a module."""
         terms = Terms(
             suite=self.suite,
@@ -410,7 +411,8 @@ class Supplier:
             responder_suite=self.suite,
             protection=self.protection,
         )
-        return Responder(terms, self.key, module_public, random.Random(self.name + ua).randbytes)
+        credentials = Credentials(signing_key=self.key, peer_signing_public=module_public)
+        return responder(terms, credentials, random.Random(self.name + ua).randbytes)
 
     def packet(self, message: object, *, counter: int | None = None, **changes: Any) -> bytes:
         """Return a secured packet with *message*, in the next turn unless *counter* says another."""

@@ -27,13 +27,11 @@ from transport.concatenation import split
 from transport.errors import HandshakeRejected
 from transport.secured_packet import SecurityParameters, encode_command
 from transport.security import handshake
-from transport.security.handshake import FORWARD_SECRET, Initiator, Responder
+from transport.security.handshake import FORWARD_SECRET
 from transport.security.handshake_states import MESSAGES, TAGS, TRANSITIONS, Event, State
 from transport.security.suites import ALL_SUITES
 from transport.security.terms import (
-    AGREE_THEN_SIGN,
     FORM_NUMBERS,
-    KEY_TRANSPORT,
 )
 from transport.sms import InformationElement
 
@@ -156,18 +154,6 @@ def test_which_forms_are_forward_secret() -> None:
     rows = [line.split() for line in handshake.__doc__.splitlines() if line.endswith(("yes", " no"))]
     said = {row[0]: row[-1] == "yes" for row in rows}
     assert said == {form: form in FORWARD_SECRET for form in FORM_NUMBERS}
-
-
-def test_two_keys_are_enough_for_the_first_form() -> None:
-    """The pair of classes of ``agree-then-sign`` speaks with the general sides, and no other form."""
-    parties = Parties(Case(AGREE_THEN_SIGN, SMALLEST))
-    opening = Initiator(parties.terms, parties.module.signing, parties.supplier.signing.public, parties.rng)
-    answering = Responder(parties.terms, parties.supplier.signing, parties.module.signing.public, parties.rng)
-    finish(parties.held(2, opening, parties.responder()))
-    finish(parties.held(2, answering=answering))
-    other = replace(parties.terms, form=KEY_TRANSPORT)
-    with pytest.raises(ValueError, match="terms of form key-transport in a handshake of agree-then-sign"):
-        Initiator(other, parties.module.signing, parties.supplier.signing.public, parties.rng)
 
 
 # The life of a side

@@ -79,14 +79,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transport.security.handshake_method import Method
-    from transport.security.suites import Rng, SigningKey
+    from transport.security.suites import Rng
 
 __all__ = [
     "FORWARD_SECRET",
     "NEEDS",
     "Credentials",
-    "Initiator",
-    "Responder",
     "Side",
     "State",
     "initiator",
@@ -128,25 +126,3 @@ def responder(terms: Terms, credentials: Credentials, rng: Rng) -> Side:
     """Return the supplier's side of one attempt; ValueError when *credentials* are lacking or do not fit."""
     form = _FORMS[terms.form]
     return form.responder(form.method(terms, RESPONDER, credentials, rng))
-
-
-class Initiator(ThreeInitiator):
-    """The opening side of ``agree-then-sign`` from the two keys that this form needs."""
-
-    def __init__(self, terms: Terms, signing_key: SigningKey, peer_public: bytes, rng: Rng) -> None:
-        credentials = Credentials(signing_key=signing_key, peer_signing_public=peer_public)
-        super().__init__(AgreeThenSign(terms, INITIATOR, credentials, rng))
-
-    def receive(self, octets: bytes) -> bytes:
-        """Take m2, return m3; HandshakeRejected, and no session ever, when it does not hold."""
-        message = super().receive(octets)
-        assert message is not None
-        return message
-
-
-class Responder(ThreeResponder):
-    """The answering side of ``agree-then-sign`` from the two keys that this form needs."""
-
-    def __init__(self, terms: Terms, signing_key: SigningKey, peer_public: bytes, rng: Rng) -> None:
-        credentials = Credentials(signing_key=signing_key, peer_signing_public=peer_public)
-        super().__init__(AgreeThenSign(terms, RESPONDER, credentials, rng))

@@ -31,8 +31,8 @@ PEER: Final = {INITIATOR: RESPONDER, RESPONDER: INITIATOR}
 class Method(ABC):
     """One side's terms, credentials and randomness, and what it makes of them in its form.
 
-    ValueError when the terms are another form's, when credentials are lacking or do not fit them, and when
-    both sides have the same key; ParametersRejected when the terms' b and M are nothing to agree with.
+    ValueError when credentials are lacking or do not fit the terms, and when both sides have the same key;
+    ParametersRejected when the terms' b and M are nothing to agree with.
     """
 
     form: ClassVar[str]
@@ -40,8 +40,7 @@ class Method(ABC):
     """Who signs; the other proves itself by what it knows."""
 
     def __init__(self, terms: Terms, role: str, credentials: Credentials, rng: Rng) -> None:
-        if terms.form != self.form:
-            raise ValueError(f"terms of form {terms.form} in a handshake of {self.form}")
+        assert terms.form == self.form, "the front takes the method by the terms' form"
         check_credentials(terms, role, credentials)
         self.role, self.peer_role = role, PEER[role]
         self.terms, self.suite = terms, suite_for(terms.suite, terms.dh_base, terms.dh_modulus)

@@ -267,11 +267,11 @@ def _say_everything(module: SecurityModule) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(which=st.sampled_from([BANK, SHOP, LATER]), index=st.integers(0, 26), value=VALUES)
+@given(which=st.sampled_from([BANK, SHOP, LATER]), index=st.integers(0, 29), value=VALUES)
 def test_any_field_of_a_record(which: Definition, index: int, value: object) -> None:
     """With any value in any field of DEF a module does not boot, or answers every command that there is."""
     values = msgpack.unpackb(which.encode())
-    values[index % len(values)] = value
+    values[index] = value
     try:
         module = _boot(_forged(which, msgpack.packb(values)))
     except (ImageRejected, MemoryFull):
@@ -280,7 +280,7 @@ def test_any_field_of_a_record(which: Definition, index: int, value: object) -> 
 
 
 @settings(max_examples=80, deadline=None)
-@given(index=st.integers(0, 11), value=VALUES)
+@given(index=st.integers(0, 13), value=VALUES)
 def test_any_field_of_the_identity(index: int, value: object) -> None:
     """With any value in any field of its identity, too."""
     values = msgpack.unpackb(encode(IDENTITY))

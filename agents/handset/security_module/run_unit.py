@@ -133,14 +133,15 @@ def call(
     """Run an entry on the data area ``data`` and return what it changed there, and what it said.
 
     Raise ExecutionFailed when it does not end well: then it changed nothing. Raise ApplicationRefused when
-    the programme is not loadable, ValueError when ``data`` is shorter than its memory.
+    the programme is not loadable, or its memory larger than ``data``.
     """
     if entry not in ENTRIES:
         raise ValueError(f"there is no entry {entry!r}")
     compiled = compiled_programme(code, rights_mask(rights))
     size = compiled.memory_size
     if len(data) < size:
-        raise ValueError(f"a data area of {len(data)} octets for a memory of {size}")
+        # Loading saw to that; only somebody who wrote into the memory himself can have made it so.
+        raise ApplicationRefused("memory-too-large", f"{size} octets for {len(data)}")
     with _open_store(compiled, fuel) as store:
         exports = _instantiate(compiled, store)
         function = exports[entry]

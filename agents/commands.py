@@ -1,8 +1,8 @@
-"""An operator's commands to modules: one at a time to each, signed, stored, sent, and answered.
+"""An operator's commands to modules: one at a time to each, stored, sent, and answered.
 
-Every command is signed for its module and the next counter, stored, and only then sent. Whatever stops in
-between (the network, this process), the stored octets are sent again first, and the module answers a
-repetition with its first answer: nothing is carried out twice.
+Every command is written for its module and the next turn, stored, and only then delivered, by whose hand ever
+(see ``hands``). Whatever stops in between (the network, this process), the stored octets are delivered again
+first, and the module answers a repetition with its first answer: nothing is carried out twice.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.errors import MessageRejected, Refusal
-from agents.messages.air import OPERATOR_COMMANDS, Answer, Audit, Audited, OperatorCommand, Release
-from agents.messages.codec import decode, encode
+from agents.hands import OwnHand
+from agents.messages.air import Answer, Audit, Audited, OperatorCommand, Release
+from agents.messages.codec import decode
 from agents.messages.inside import LookUp, ModuleRecord
-from agents.messages.signed import Purpose, Signed, sign
+from agents.messages.signed import Purpose, Signed
 from agents.store.registry import Registry
 from agents.store.tables import COMMANDS, OPERATOR_MODULES
 from transport.errors import SignatureRejected
@@ -23,6 +24,7 @@ from transport.security.certificates import Certificate
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from agents.hands import Hand
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
@@ -65,11 +67,16 @@ class Commands:
         *,
         authority: str,
         keep: Callable[[Answered], Awaitable[None]],
+        hand: Hand | None = None,
     ) -> None:
-        """Take the authority that knows the modules, and what *keep*s an answer in the same transaction."""
+        """Take the authority that knows the modules, and what *keep*s an answer in the same transaction.
+
+        *hand* signs and delivers; without, the desk's own does.
+        """
         self._desk = desk
         self._authority = authority
         self._keep = keep
+        self._hand = hand or OwnHand(desk)
         self._commands = Registry(store, COMMANDS)
         self.modules = Registry(store, OPERATOR_MODULES)
         """Every module that the operator had to do with."""
@@ -119,16 +126,9 @@ class Commands:
         """
         module = await self.module(ua, trace)
         counter = module["command_counter"] + 1
-        signed = sign(
-            encode(command),
-            purpose=Purpose.COMMAND,
-            target=ua,
-            counter=counter,
-            signer=self._desk.keys.name,
-            key=self._desk.keys.signing,
-        )
+        octets = self._hand.write(ua, counter, command)
         await self._commands.put(
-            {"ua": ua, "counter": counter, "kind": do, "service": service, "octets": encode(signed)}
+            {"ua": ua, "counter": counter, "kind": do, "service": service, "octets": octets}
         )
         row = self._commands.get(ua)
         assert row is not None, "it was just put"
@@ -139,12 +139,11 @@ class Commands:
 
     async def _send(self, row: Row, trace: TraceContext) -> Answered:
         """Send a stored command, check the module's signed answer, and keep what became of it."""
-        exchange = self._desk.exchange
-        assert exchange is not None, "an operator has a number"
         ua = row["ua"]
         module = await self.module(ua, trace)
-        response = await exchange.manage(ua, row["octets"], trace=trace)
-        answered = self._check(decode(response, Signed), row, module)
+        response = await self._hand.deliver(ua, row["counter"], row["octets"], trace)
+        signed = answer_in(response, ua, turn=row["counter"], to=self._hand.name, module=module)
+        answered = self._answered(signed, row)
         current = self.modules.get(ua) or module
         # Handed over in the same step of the loop, the three share a transaction.
         await asyncio.gather(
@@ -157,12 +156,8 @@ class Commands:
         )
         return answered
 
-    def _check(self, signed: Signed, row: Row, module: Row) -> Answered:
-        name = self._desk.keys.name
-        if (signed.signer, signed.target, signed.counter) != (row["ua"], name, row["counter"]):
-            raise MessageRejected("answer-of-another")
-        verify(signed, Purpose.ANSWER, module)
-        command: OperatorCommand = decode(decode(row["octets"], Signed).body, *OPERATOR_COMMANDS)
+    def _answered(self, signed: Signed, row: Row) -> Answered:
+        command = self._hand.read(row["octets"])
         return Answered(
             do=row["kind"],
             ua=row["ua"],
@@ -171,6 +166,15 @@ class Commands:
             turn=row["counter"],
             answer=_word(signed.body, command),
         )
+
+
+def answer_in(octets: bytes, ua: str, *, turn: int, to: str, module: Row) -> Signed:
+    """Return what module *ua* signed in *turn* for whom it obeys. Raises MessageRejected."""
+    signed = decode(octets, Signed)
+    if (signed.signer, signed.target, signed.counter) != (ua, to, turn):
+        raise MessageRejected("answer-of-another")
+    verify(signed, Purpose.ANSWER, module)
+    return signed
 
 
 def _word(body: bytes, command: OperatorCommand) -> Answer | Audited:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from agents.announcer import Announcer
     from agents.commands import Answered
     from agents.exchange import FromModule
+    from agents.hands import Hand
     from agents.link import Question
     from agents.messages.air import OperatorCommand
     from agents.role import Desk, Ordered
@@ -71,21 +72,33 @@ class Operator(Role):
     """One operator at its desk."""
 
     def __init__(
-        self, desk: Desk, store: GroupCommit, *, authority: str, announcer: Announcer | None = None
+        self,
+        desk: Desk,
+        store: GroupCommit,
+        *,
+        authority: str,
+        announcer: Announcer | None = None,
+        hand: Hand | None = None,
     ) -> None:
         super().__init__(desk)
         self._announcer = announcer
         self._agreements = Registry(store, AGREEMENTS)
         self._subscriptions = Subscriptions(store, desk.clock)
-        self._commands = Commands(desk, store, authority=authority, keep=self._keep)
+        self._commands = Commands(desk, store, authority=authority, keep=self._keep, hand=hand)
         self._turns = Turns()
 
     @classmethod
     async def open(
-        cls, desk: Desk, store: GroupCommit, *, authority: str, announcer: Announcer | None = None
+        cls,
+        desk: Desk,
+        store: GroupCommit,
+        *,
+        authority: str,
+        announcer: Announcer | None = None,
+        hand: Hand | None = None,
     ) -> Operator:
-        """Take up what *store* holds; *announcer* is for what all modules are told."""
-        operator = cls(desk, store, authority=authority, announcer=announcer)
+        """Take up what *store* holds; *announcer* is for what all modules are told, *hand* for each alone."""
+        operator = cls(desk, store, authority=authority, announcer=announcer, hand=hand)
         await operator._agreements.load()
         await operator._subscriptions.load()
         await operator._commands.load()

@@ -1,0 +1,74 @@
+"""By whose hand an operator's commands reach its modules: who signs them, and brings them there.
+
+A module obeys one key. Whoever holds it writes each command, signed for its module and its turn, and delivers
+it; the word that comes back is the module's own, signed for whom it obeys, and ``commands`` checks it whoever
+brought it. An operator's own hand is here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from agents.messages.air import OPERATOR_COMMANDS
+from agents.messages.codec import decode, encode
+from agents.messages.signed import Purpose, Signed, sign
+
+if TYPE_CHECKING:
+    from agents.messages.air import OperatorCommand
+    from agents.role import Desk
+    from bus.frame import TraceContext
+
+
+class Hand(Protocol):
+    """Writes commands and delivers them; the octets between are the hand's own, and stored until answered."""
+
+    @property
+    def name(self) -> str:
+        """Whom the modules obey: to this name they answer."""
+
+    def write(self, ua: str, turn: int, command: OperatorCommand) -> bytes:
+        """Return *command* for module *ua* and one *turn*, as octets to store and to deliver."""
+
+    def read(self, octets: bytes) -> OperatorCommand:
+        """Return the command in octets that this hand wrote."""
+
+    async def deliver(self, ua: str, turn: int, octets: bytes, trace: TraceContext) -> bytes:
+        """Bring what was written to the module; return its answer, signed by it and not yet checked.
+
+        Raises Refusal, Unanswered or DeliveryFailed: then nobody knows whether the module has heard it.
+        """
+
+
+class OwnHand:
+    """The hand of who signs and sends at a desk of its own."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @property
+    def name(self) -> str:
+        """Whom the modules obey."""
+        return self._desk.keys.name
+
+    def write(self, ua: str, turn: int, command: OperatorCommand) -> bytes:
+        """Return *command*, signed for the module and the turn."""
+        signed = sign(
+            encode(command),
+            purpose=Purpose.COMMAND,
+            target=ua,
+            counter=turn,
+            signer=self._desk.keys.name,
+            key=self._desk.keys.signing,
+        )
+        return encode(signed)
+
+    def read(self, octets: bytes) -> OperatorCommand:
+        """Return the command in octets that were written here."""
+        command: OperatorCommand = decode(decode(octets, Signed).body, *OPERATOR_COMMANDS)
+        return command
+
+    async def deliver(self, ua: str, turn: int, octets: bytes, trace: TraceContext) -> bytes:
+        """Send what was written to the module's resource manager; return its answer."""
+        del turn  # it is in what was signed
+        assert self._desk.exchange is not None, "who commands modules has a number"
+        return await self._desk.exchange.manage(ua, octets, trace=trace)

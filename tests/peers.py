@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,20 @@ def need(name: str) -> str:
     CI sets ``OTAFLEET_REQUIRE_PEERS=1``, so that nothing is skipped unnoticed.
     """
     return _found(name, shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin"))
+
+
+def openssl(*arguments: str | Path, octets: bytes = b"") -> bytes:
+    """Return what openssl prints for *arguments*, given *octets* to read; it must succeed."""
+    command = [need("openssl"), *map(str, arguments)]
+    run = subprocess.run(command, input=octets, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout
+
+
+@cache
+def made_by_openssl(*options: str) -> bytes:
+    """Return a private key that openssl made, as PEM, once for the same *options*."""
+    return openssl("genpkey", *options)
 
 
 def need_file(path: str) -> Path:

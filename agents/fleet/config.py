@@ -12,7 +12,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 
@@ -39,6 +39,10 @@ from agents.fleet.config_tables import (
     Table,
     Verb,
 )
+from agents.fleet.key_files import FIELDS, public_halves, read_key_files
+
+if TYPE_CHECKING:
+    from transport.security.private_keys import BroughtKeys
 
 __all__ = [
     "AirTable",
@@ -86,15 +90,17 @@ class FleetConfig(Table):
 
     _path: Path = PrivateAttr(default=Path())
     _programmes: dict[str, Programme] = PrivateAttr(default_factory=dict)
+    _keys: dict[str, BroughtKeys] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
         """Remember the file that this came from."""
         self._path = context if isinstance(context, Path) else Path()
 
-    def with_programmes(self, programmes: dict[str, Programme]) -> Self:
-        """Return this config with its applications, by service."""
+    def with_files(self, programmes: dict[str, Programme], keys: dict[str, BroughtKeys]) -> Self:
+        """Return this config with its applications, by service, and what roles bring for keys, by role."""
         config = self.model_copy()
         config._programmes = programmes  # noqa: SLF001 -- of the copy, before anybody has it
+        config._keys = keys  # noqa: SLF001 -- likewise
         return config
 
     @property
@@ -124,6 +130,10 @@ class FleetConfig(Table):
     def programme(self, service: str) -> Programme:
         """Return the application of *service*, as WebAssembly."""
         return self._programmes[service]
+
+    def brought_keys(self, name: str) -> BroughtKeys | None:
+        """Return the keys that the role *name* brings from its ``key_file``, if it has one."""
+        return self._keys.get(name)
 
     def handset_addresses(self) -> list[tuple[str, str]]:
         """Return ``(ua, group)`` of every handset, in the order of the file."""
@@ -166,13 +176,17 @@ class FleetConfig(Table):
         applications = {name: self._programmes[name].digest for name in self.offers}
         return {
             "fleet": _digest([self.fleet.name, self.fleet.seed]),
-            "authority": _digest([_plain(table) for table in self.authorities]),
-            "operator": _digest([_plain(table) for table in self.operators]),
-            "supplier": _digest([[_plain(table) for table in self.suppliers], applications]),
+            "authority": _digest([*self._roles(self.authorities)]),
+            "operator": _digest([*self._roles(self.operators)]),
+            "supplier": _digest([self._roles(self.suppliers), applications]),
             "handsets": _digest(
                 [[_plain(table), _plain(profile_table(self, table))] for table in self.handsets]
             ),
         }
+
+    def _roles(self, tables: tuple[Authority | Operator | Supplier, ...]) -> list[Any]:
+        # Where a key lies may change, and its passphrase too; the key may not.
+        return [*(_plain(table, *FIELDS) for table in tables), *public_halves(self._keys, tables)]
 
     def step_digest(self, index: int) -> str:
         """Return a digest of what step *index* (from 0) does, whatever is expected of it."""
@@ -181,7 +195,9 @@ class FleetConfig(Table):
 
 def _plain(table: Table, *without: str) -> dict[str, Any]:
     # Where an application lies may change; its octets, which have a digest of their own, may not.
-    exclude: Any = {"services": {"__all__": {"application"}}} if isinstance(table, Supplier) else set(without)
+    exclude: Any = dict.fromkeys(without, True)  # as pydantic has it
+    if isinstance(table, Supplier):
+        exclude |= {"services": {"__all__": {"application"}}}
     return table.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
 
 
@@ -199,10 +215,12 @@ def load_config(path: Path) -> FleetConfig:
     except ValidationError as error:
         raise ConfigError(sentences_of(error, FleetConfig, str(path))) from None
     programmes, problems = read_programmes(config)
-    problems += check_config(config, programmes)
+    keys, faults = read_key_files(config)
+    problems += [*faults, *check_config(config, programmes)]
     if problems:
         raise ConfigError(f"{path}: {problem}" for problem in problems)
-    return config.with_programmes({service.name: programmes[place] for place, service in services_of(config)})
+    by_service = {service.name: programmes[place] for place, service in services_of(config)}
+    return config.with_files(by_service, keys)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -208,6 +208,10 @@ class Authority(Named):
     """``[[authority]]``: keeps the registry of modules and vouches for the other roles."""
 
     suite: SuiteName
+    key_file: Text | None = None
+    """Private keys of its own PKI, PKCS#8 in PEM: the signing key, and behind it a sealing key or none."""
+    key_password_env: Text | None = None
+    """The environment variable that holds the file's passphrase."""
 
 
 class Operator(Named):
@@ -216,6 +220,9 @@ class Operator(Named):
     number: Digits
     authority: Name
     suite: SuiteName
+    key_file: Text | None = None
+    """See ``Authority``."""
+    key_password_env: Text | None = None
 
 
 class Service(Named):
@@ -275,6 +282,9 @@ class Supplier(Named):
     number: Digits
     operator: Name
     suite: SuiteName
+    key_file: Text | None = None
+    """See ``Authority``."""
+    key_password_env: Text | None = None
     address: IPv4Address | None = None
     """Of its server on the packet network; by default one of those kept for documentation (RFC 5737)."""
     services: Annotated[tuple[Service, ...], Field(alias="service", min_length=1)]

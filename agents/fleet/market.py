@@ -16,9 +16,10 @@ from agents.authority import Authority, Registrar
 from agents.exchange import Exchange
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
+from agents.fleet.key_files import role_keys
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
-from agents.identity import Directory, RoleKeys
+from agents.identity import Directory
 from agents.link import Link
 from agents.operator import Operator
 from agents.personalizer import Personalizer, WorkOrder
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from agents.fleet import config as configs
     from agents.fleet.surroundings import Surroundings
+    from agents.identity import RoleKeys
     from agents.messages.bearers import ServerAddress
     from agents.role import Role
     from agents.store.group_commit import GroupCommit
@@ -148,19 +150,14 @@ class Market:
         )
         kept = Registry(store, table)
         await kept.load()
-        signing, sealing = kept.get("signing"), kept.get("sealing")
-        if signing is not None and sealing is not None:
-            keys = RoleKeys.load(
-                name=name,
-                role=role,
-                suite=signing["suite"],
-                signing=signing["private_key"],
-                sealing=sealing["private_key"],
-            )
-            return _Opened(store=store, keys=keys)
-        keys = RoleKeys.make(name=name, role=role, suite=suite, rng=self._around.rng(f"keys/{name}"))
-        for purpose, private in (("signing", keys.signing.private), ("sealing", keys.sealing.private)):
-            await kept.put({"purpose": purpose, "suite": suite, "private_key": private})
+        keys = await role_keys(
+            kept,
+            name=name,
+            role=role,
+            suite=suite,
+            brought=self._around.config.brought_keys(name),
+            rng=self._around.rng(f"keys/{name}"),
+        )
         return _Opened(store=store, keys=keys)
 
     async def _enrol(self, root: _Opened, others: list[_Opened]) -> Directory:

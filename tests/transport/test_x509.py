@@ -15,7 +15,7 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.peers import need
+from tests.peers import made_by_openssl, need, openssl
 from tests.transport.security_kit import flipped, name_of, seeded
 from tests.transport.vectors import load
 from transport.errors import CertificateRejected
@@ -34,19 +34,6 @@ HYBRID = "pq-hybrid"
 EACH_KEY = pytest.mark.parametrize(
     ("use", "kind"), [(use, kind) for use, kinds in KINDS.items() for kind in kinds], ids=str
 )
-
-
-def openssl(*arguments: str, octets: bytes = b"") -> bytes:
-    """Return what openssl prints for *arguments*, given *octets* to read; it must succeed."""
-    run = subprocess.run([need("openssl"), *arguments], input=octets, capture_output=True, check=False)
-    assert run.returncode == 0, run.stderr.decode()
-    return run.stdout
-
-
-@cache
-def made_by_openssl(*options: str) -> bytes:
-    """Return a private key that openssl made, as PEM."""
-    return openssl("genpkey", *options)
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from agents.cli import application
+from agents.cli import application, certificate
 from agents.cli.broker import broker
 from agents.cli.fleet import check, up, write_report
 from agents.cli.module import card, inspect
@@ -29,6 +29,7 @@ app = typer.Typer(
 for command in (up, check, inspect, card, broker):
     app.command()(command)
 app.add_typer(application.app)
+app.add_typer(certificate.app)
 
 
 def main() -> None:

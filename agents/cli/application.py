@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from agents.cli.telling import EXIT_FAILED, complain, make_console
+from agents.cli.telling import EXIT_FAILED, complain, make_console, write_whole
 
 if TYPE_CHECKING:
     from agents.applications.examination import Examination
@@ -106,7 +105,7 @@ def build(
     if programme is not None and not finding.reasons:
         target = output or source.with_suffix(BUILT_SUFFIX)
         bar = _bar(programme, source, target)
-        finding = replace(finding, file=target, reasons=bar or _write(programme.code, target))
+        finding = replace(finding, file=target, reasons=bar or write_whole(programme.code, target))
     finding.complain()
     if finding.reasons:
         raise typer.Exit(EXIT_FAILED)
@@ -121,18 +120,6 @@ def _bar(programme: Programme, source: Path, target: Path) -> tuple[str, ...]:
         return (f"{target} is the source itself: choose another file with -o",)
     if target.is_dir():
         return (f"cannot write {target}: it is a directory",)
-    return ()
-
-
-def _write(code: bytes, target: Path) -> tuple[str, ...]:
-    """Write *code*; whoever reads *target* sees it whole or not at all. Return what went wrong."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(code)
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        return (f"cannot write {target}: {(error.strerror or str(error)).lower()}",)
     return ()
 
 

@@ -92,6 +92,18 @@ def complain(sentences: Iterable[str]) -> None:
         typer.secho(sentence, err=True, fg=typer.colors.RED)
 
 
+def write_whole(octets: bytes, target: Path) -> tuple[str, ...]:
+    """Write *octets*; whoever reads *target* sees it whole or not at all. Return what went wrong."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(octets)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        return (f"cannot write {target}: {(error.strerror or str(error)).lower()}",)
+    return ()
+
+
 def run_until_terminated(main: Coroutine[Any, Any, T]) -> T:
     """Run *main*; Ctrl-C and SIGTERM cancel it, so that it can put everything in order before it ends."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.transport.vectors import load
 from transport.errors import CertificateRejected
 from transport.security.certificates import Certificate, Role, issue
 from transport.security.suites import suite
-from transport.security.x509 import MAX_OCTETS, export_certificate, export_public, import_public
+from transport.security.x509 import MAX_OCTETS, export_certificate, export_public, fingerprint, import_public
 from transport.security.x509_keys import KINDS, SIGNERS, Use
 
 if TYPE_CHECKING:
@@ -115,6 +116,19 @@ def test_openssl_reads_our_public_keys(use: Use, kind: str) -> None:
     der = export_public(name, public, use=use, pem=False)
     assert openssl("pkey", "-pubin", "-pubout", "-outform", "DER", octets=pem) == der
     assert openssl("pkey", "-pubin", "-pubout", "-inform", "DER", octets=der) == pem
+
+
+@EACH_KEY
+def test_a_fingerprint_is_of_what_openssl_hashes(use: Use, kind: str) -> None:
+    """A key's fingerprint is the SHA-256 of its DER, of a hybrid's both, as anybody can compute it."""
+    public = public_of(kind, use)
+    pem = export_public(kind, public, use=use)
+    if kind != HYBRID:
+        octets = openssl("pkey", "-pubin", "-pubout", "-outform", "DER", octets=pem)
+    else:
+        bodies = [part.partition(b"-----END")[0] for part in pem.split(b"-----BEGIN PUBLIC KEY-----")[1:]]
+        octets = b"".join(map(b64decode, bodies))
+    assert fingerprint(kind, public, use=use) == sha256(octets).hexdigest()
 
 
 @pytest.mark.parametrize("use", Use)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
@@ -64,6 +65,17 @@ def export_public(name: str, public: bytes, *, use: Use = Use.SIGNING, pem: bool
     if len(keys) > 1 and not pem:
         raise ValueError(f"a key of suite {name} is {len(keys)} keys, which only PEM takes together")
     return b"".join(key.public_bytes(_ENCODINGS[pem], PublicFormat.SubjectPublicKeyInfo) for key in keys)
+
+
+def fingerprint(name: str, public: bytes, *, use: Use = Use.SIGNING) -> str:
+    """Return the SHA-256 of a public key as SubjectPublicKeyInfo in DER, in hexadecimal.
+
+    That of a hybrid is over those of its keys behind each other. Raises as ``export_public``.
+    """
+    keys = library_keys(name, public, use)
+    return sha256(
+        b"".join(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys)
+    ).hexdigest()
 
 
 def export_certificate(

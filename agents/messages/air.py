@@ -1,9 +1,9 @@
 """What travels to modules and from them, as the secured data of packets.
 
 Operator and module (TAR of the resource manager; signed, see ``signed``): Subscribe, Reserve, Block, Unblock,
-Renew, Release, Compact with the module's Answer, Audit with its Audited, and Announce. Supplier and module:
-Call, Prove (the secure connection); then, under the session's keyset and to the resource's own TAR:
-LoadApplication, LoadData, Invoke and the Result.
+Renew, Release, Compact with the module's Answer, Audit with its Audited, Connect with its Connecting, and
+Announce. Supplier and module: Call, Prove (the secure connection); then, under the session's keyset and to
+the resource's own TAR: LoadApplication, LoadData, Invoke and the Result.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from agents.messages.codec import (
     MAX_KEY_OCTETS,
     Bearers,
     Counter,
+    DhNumber,
     Extent,
     Name,
     Number,
@@ -40,7 +41,6 @@ Executions = Annotated[int, Field(ge=-1, lt=1 << 31)]
 """How often the application may run; -1 = without limit."""
 Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
 SealingPublic = Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
-DhNumber = Annotated[bytes, Field(max_length=512)]
 LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
 ResourceId = Annotated[int, Field(ge=0, lt=1 << 16)]
 Digest = Annotated[bytes, Field(max_length=32)]
@@ -198,7 +198,10 @@ class Call:
 
 @message(21)
 class Prove:
-    """SER: the supplier's proof and share; the module's own proof comes back in the response packet."""
+    """SER: the supplier's proof and share; the module's own proof comes back in the response packet.
+
+    With the resource manager's TAR it is the operator's, of a connection that begins with Connect.
+    """
 
     tar: Tar
     proof: Octets
@@ -252,6 +255,18 @@ class Announce:
     time: Seconds
 
 
+@message(32)
+class Connect:
+    """Open a secure connection, for my commands to travel under. Signed with KPrOP, in turns of its own."""
+
+
+@message(33)
+class Connecting:
+    """The module's word on Connect: the first message of the secure connection. Signed with KPrUS."""
+
+    opening: Octets
+
+
 OperatorCommand = Reserve | Block | Unblock | Release | Renew | Compact | Audit
 OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit)
 SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push)
@@ -269,6 +284,8 @@ __all__ = [
     "Block",
     "Call",
     "Compact",
+    "Connect",
+    "Connecting",
     "Counter",
     "Executions",
     "Forms",

@@ -158,6 +158,9 @@ UA = Annotated[str, StringConstraints(pattern=r"^[0-9]{18,20}$"), AfterValidator
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{3,20}$")]
 Reason = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{0,48}$")]
+DhNumber = Annotated[bytes, Field(max_length=512)]
+SessionForm = Annotated[str, StringConstraints(pattern=r"^[a-z-]{0,24}$")]
+"""A form of secure connection, or none."""
 Tar = Annotated[bytes, Field(min_length=3, max_length=3)]
 PublicKey = Annotated[bytes, Field(min_length=16, max_length=MAX_KEY_OCTETS)]
 Bearers = Annotated[list[Name], Field(min_length=1, max_length=4)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.messages.codec import UA, Name, Number, PublicKey, message
+from agents.messages.codec import UA, DhNumber, Name, Number, PublicKey, SessionForm, message
 
 
 @message(31)
@@ -28,3 +28,9 @@ class Personalise:
     operator_number: Number
     operator_suite: Name
     operator_public: PublicKey
+    session_form: SessionForm = ""
+    """The form of the secure connection that the operator's commands travel under; empty: under none."""
+    dh_base: DhNumber = b""
+    """The Diffie-Hellman base b of that, big-endian; empty when the operator's suite has its own."""
+    dh_modulus: DhNumber = b""
+    """The Diffie-Hellman modulus M."""

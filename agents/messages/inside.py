@@ -6,11 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agents.messages.air import DhNumber, Executions, Forms  # noqa: TC001 -- pydantic reads the annotations
+from agents.messages.air import Executions, Forms  # noqa: TC001 -- pydantic reads the annotations
 from agents.messages.codec import (
     UA,
     Bearers,
     Counter,
+    DhNumber,
     Extent,
     Name,
     Number,

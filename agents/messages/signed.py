@@ -38,6 +38,8 @@ class Purpose(IntEnum):
     """Module to authority, through the personaliser: the private key of this public key is here."""
     ANNOUNCEMENT = 5
     """Operator to all its modules at once."""
+    CONNECTION = 6
+    """Operator to module, and back: the beginning of a secure connection."""
 
 
 @message(1)

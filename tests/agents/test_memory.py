@@ -215,18 +215,18 @@ RECORDS = tuple(RECORD_SIZES.values())
 
 
 def _header(
-    version: int = 2, size: int = SIZE, slot: int = 512, slots: int = 4, records: tuple[int, ...] = RECORDS
+    version: int = 3, size: int = SIZE, slot: int = 512, slots: int = 4, records: tuple[int, ...] = RECORDS
 ) -> bytes:
-    header = struct.pack(">8sHIHH4H", b"OTAFLEET", version, size, slot, slots, *records)
+    header = struct.pack(">8sHIHH5H", b"OTAFLEET", version, size, slot, slots, *records)
     return header + zlib.crc32(header).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize(
     ("reason", "header"),
     [
-        ("unknown-version", _header(version=3)),
+        ("unknown-version", _header(version=2)),
         ("bad-geometry", _header(records=(0, *RECORDS[1:]))),
-        ("bad-geometry", _header(records=(*RECORDS[:3], 100))),
+        ("bad-geometry", _header(records=(*RECORDS[:-1], 100))),
         ("bad-geometry", _header(records=(1 << 15, *RECORDS[1:]))),
         ("bad-geometry", _header(slots=0)),
         ("bad-geometry", _header(slot=4)),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agents.errors import MessageRejected
 from agents.handset.security_module.core import Identity, Turns
+from agents.handset.security_module.operator_session import OperatorSession
 from agents.messages import air, contact, inside, orders
 from agents.messages.codec import MAX_MESSAGE_OCTETS, decode, encode, message, unpack
 from agents.messages.signed import Signed
@@ -87,7 +88,15 @@ MESSAGES = [
     air.Push(bearer="bip-tcp"),
     air.Announce(time=1_800_000_000),
     contact.ModuleKeys(signing=KEY, sealing=KEY),
-    contact.Personalise(ua=UA, suite="x25519", **ROOT, **MNO),
+    contact.Personalise(
+        ua=UA,
+        suite="x25519",
+        **ROOT,
+        **MNO,
+        session_form="agree-then-sign",
+        dh_base=b"\x02",
+        dh_modulus=b"\x17",
+    ),
     inside.Register(
         ua=UA,
         suite="p256",
@@ -118,7 +127,8 @@ MESSAGES = [
         **ROOT,
         **MNO,
     ),
-    Turns(command=1, digest=bytes(32), request=2, claimed=3, announcement=4, signed=5),
+    Turns(command=1, digest=bytes(32), request=2, claimed=3, announcement=4, signed=5, connection=6),
+    OperatorSession(keys=SECRET, received=7),
 ]
 CLASSES = tuple(type(each) for each in MESSAGES)
 EACH = pytest.mark.parametrize("value", MESSAGES, ids=lambda value: type(value).__name__)

@@ -23,11 +23,25 @@ from agents.handset.security_module.life_cycle import AtEnd
 from agents.handset.security_module.medium import PAGE
 from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import SecurityModule
-from agents.messages.air import Announce, Audit, Block, Compact, Invoke, Prove, Release, Renew
+from agents.handset.security_module.operator_session import OperatorSession
+from agents.messages.air import (
+    MANAGER_TAR,
+    Announce,
+    Audit,
+    Block,
+    Compact,
+    Connect,
+    Invoke,
+    Prove,
+    Release,
+    Renew,
+)
 from agents.messages.codec import decode, encode
 from agents.messages.signed import EVERYBODY, Purpose
 from tests.agents.attack_kit import SHOP_TAR, shop
-from tests.agents.module_kit import NOW, SERVICE, TAR, Market, manage, probe
+from tests.agents.module_kit import NOW, SECURED, SERVICE, TAR, Market, manage, probe
+from transport.secured_packet import encode_command
+from transport.security.keyset import SessionKeys
 
 if TYPE_CHECKING:
     from agents.handset.security_module.definitions import Definition
@@ -205,7 +219,17 @@ IDENTITIES: Final[dict[str, dict[str, Any]]] = {
     "a public key of another suite": {"suite": "p256"},
     "an operator's key that is none": {"operator_public": bytes(33)},
     "an authority's key that is none": {"authority_public": bytes(33)},
+    "an unknown form of session": {"session_form": "nod"},
+    "a form of session that does not agree": {"session_form": "key-transport"},
+    "parameters of no session": {"dh_base": b"\2", "dh_modulus": b"\7"},
+    "half of the parameters": {"session_form": "agree-then-sign", "dh_base": b"\2"},
+    "an operator who is the module": {"session_form": "agree-then-sign", "operator": IDENTITY.ua},
 }
+
+
+NO_KEYS: Final = SessionKeys.of(1, [bytes([each]) * 16 for each in range(4)])
+SESSION: Final = OperatorSession(keys=NO_KEYS.dump())
+HAS_FORM: Final = replace(IDENTITY, session_form="agree-then-sign")
 
 
 def _with_record(record: Record, octets: bytes | None) -> bytes:
@@ -220,6 +244,27 @@ def test_an_identity_that_cannot_be(name: str) -> None:
     """Keys and suites that do not go together are found before anything is signed or checked with them."""
     forged = replace(IDENTITY, **IDENTITIES[name])
     assert _rejected(_with_record(Record.IDENTITY, encode(forged))) == "bad-identity"
+
+
+@pytest.mark.parametrize(
+    ("identity", "session", "reason"),
+    [
+        (HAS_FORM, OperatorSession(keys=b"\1\1" + bytes(9)), "corrupt-record"),
+        (HAS_FORM, OperatorSession(keys=b"\1\3" + bytes(range(128))), "bad-session"),
+        (IDENTITY, SESSION, "bad-session"),
+        (None, SESSION, "bad-session"),
+    ],
+    ids=["keys-that-are-none", "another-protection", "a-module-without", "nobody's"],
+)
+def test_a_session_of_the_operator_that_no_handshake_makes(
+    identity: Identity | None, session: OperatorSession, reason: str
+) -> None:
+    """A keyset where none was to be, or that is none, is found before anything is opened with it."""
+    memory = Memory.format(len(IMAGE))
+    with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.IDENTITY, encode(identity) if identity else None)
+        memory.put_record(transaction, Record.SESSION, encode(session))
+    assert _rejected(bytes(memory)) == reason
 
 
 def test_resources_of_nobody() -> None:
@@ -264,6 +309,10 @@ def _say_everything(module: SecurityModule) -> None:
     manage(market.card, encode(Prove(tar=TAR, proof=bytes(130))))
     announcement: dict[str, Any] = {"ua": EVERYBODY, "purpose": Purpose.ANNOUNCEMENT, "counter": 1}
     manage(market.card, market.operator.signed(Announce(time=DATE), **announcement))
+    manage(market.card, market.operator.signed(Connect(), counter=1, purpose=Purpose.CONNECTION))
+    manage(market.card, encode(Prove(tar=MANAGER_TAR, proof=bytes(130))))
+    terms: dict[str, Any] = {"spi": SECURED, "tar": MANAGER_TAR, "keys": NO_KEYS.to_module}
+    market.card.download(encode_command(data=b"", counter=1, **terms))
 
 
 @settings(max_examples=150, deadline=None)
@@ -280,7 +329,7 @@ def test_any_field_of_a_record(which: Definition, index: int, value: object) -> 
 
 
 @settings(max_examples=80, deadline=None)
-@given(index=st.integers(0, 13), value=VALUES)
+@given(index=st.integers(0, 16), value=VALUES)
 def test_any_field_of_the_identity(index: int, value: object) -> None:
     """With any value in any field of its identity, too."""
     values = msgpack.unpackb(encode(IDENTITY))

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.handset.security_module.connections import MINIMUM_SECURITY_LEVEL
 from agents.handset.security_module.profile import STANDARD
-from agents.handset.security_module.sessions import MINIMUM_SECURITY_LEVEL
 from agents.messages.air import MANAGER_TAR, Invoke, LoadData, Prove, Result
 from agents.messages.codec import decode, encode
 from tests.agents.module_kit import (

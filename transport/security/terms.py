@@ -36,6 +36,8 @@ FORM_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
 )
 DOMAIN_FORMS: Final = frozenset({DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC})
 """The forms in which the domain key stands in for the module's own keys."""
+AGREEMENT_FORMS: Final = frozenset({AGREE_THEN_SIGN, SIGN_THEN_AGREE})
+"""The forms whose secret is agreed by Diffie-Hellman, and each side proves itself by its own signing key."""
 PAIR_FORMS: Final = frozenset(FORM_NUMBERS) - DOMAIN_FORMS
 """The forms in which the module's own keys prove who it is."""
 MAX_IDENTITY: Final = 64

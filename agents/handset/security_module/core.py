@@ -25,11 +25,13 @@ from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import (
     UA,
     Counter,
+    DhNumber,
     Name,
     Number,
     PublicKey,
     Seconds,
     Secret,
+    SessionForm,
     decode,
     encode,
     message,
@@ -84,6 +86,10 @@ class Identity:
     operator_number: Number
     operator_suite: Name
     operator_public: PublicKey
+    session_form: SessionForm = ""
+    """The form of the secure connection that the operator's commands travel under; empty: under none."""
+    dh_base: DhNumber = b""
+    dh_modulus: DhNumber = b""
 
 
 @message(201)
@@ -100,6 +106,8 @@ class Turns:
     """The counter of the operator's last announcement."""
     signed: Seconds = 0
     """The latest time that the operator announced."""
+    connection: Counter = 0
+    """The counter of the operator's last Connect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +138,7 @@ class Core:
         "_signing_key",
         "blocks",
         "calls",
+        "connecting",
         "deadline",
         "definitions",
         "dialogue",
@@ -159,6 +168,8 @@ class Core:
         self.identity = _kept(memory, Record.IDENTITY, Identity)
         self.turns = _kept(memory, Record.COUNTERS, Turns) or Turns()
         self.calls: dict[bytes, Side] = {}
+        self.connecting = b""
+        """The answer to the operator's last Connect, for a repetition of it while its call is open."""
         self.uploads: dict[bytes, Upload] = {}
         self.proactive: deque[ProactiveCommand] = deque()
         self.fetched: ProactiveCommand | None = None

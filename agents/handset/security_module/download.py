@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import manager, sessions
+from agents.handset.security_module import manager, operator_session, sessions
 from agents.handset.security_module.outgoing import Incoming, is_answerable, refuse, respond
 from agents.messages.air import MANAGER_TAR, Prove
 from agents.messages.codec import decode
-from agents.messages.signed import EVERYBODY, Signed
+from agents.messages.signed import EVERYBODY, Purpose, Signed
 from transport.cell_broadcast import Page, packet_of
 from transport.concatenation import Part
 from transport.errors import PacketRejected, Rejected
@@ -102,17 +102,40 @@ def _oversized(core: Core, user_data: UserData, reply_to: str, now: float) -> In
 
 
 def _manage(core: Core, incoming: Incoming) -> bytes:
-    """Take what came to the resource manager's TAR: there is no keyset, so it must prove itself."""
+    """Take what came to the resource manager's TAR: it proves itself, under the operator's keyset or bare."""
+    if incoming.header.keyset and incoming.dialect is not CELL_BROADCAST and operator_session.is_needed(core):
+        return operator_session.receive(core, incoming, lambda data: _answer(core, _said(data), incoming))
     if not is_answerable(incoming.header.spi, None):
         return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "response-protection")
+    counter = 0
     try:
-        data = decode_command(incoming.octets, dialect=incoming.dialect).data
-        answer = _answer(core, decode(data, Signed, Prove), incoming)
+        packet = decode_command(incoming.octets, dialect=incoming.dialect)
+        counter = packet.counter
+        message = _said(packet.data)
+        _check_bare(core, message, incoming)
+        answer = _answer(core, message, incoming)
     except PacketRejected as rejection:
         return refuse(core, incoming, rejection.status, rejection.reason)
     except (Unproven, Rejected) as rejection:
-        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
-    return respond(core, incoming, ResponseStatus.POR_OK, data=answer)
+        status = ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
+        return refuse(core, incoming, status, rejection.reason, counter=counter)
+    return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=answer)
+
+
+def _said(data: bytes) -> Signed | Prove:
+    return decode(data, Signed, Prove)
+
+
+def _check_bare(core: Core, message: Signed | Prove, incoming: Incoming) -> None:
+    """Raise Unproven for what has to come under the operator's keyset, where there is to be one.
+
+    A handshake cannot, as there is no keyset before it; nor can a broadcast, whose keys would be everybody's.
+    """
+    if not operator_session.is_needed(core) or isinstance(message, Prove):
+        return
+    is_announced = message.target == EVERYBODY and incoming.dialect is CELL_BROADCAST
+    if message.purpose != Purpose.CONNECTION and not is_announced:
+        raise Unproven("keyset-required")
 
 
 def _answer(core: Core, message: Signed | Prove, incoming: Incoming) -> bytes:
@@ -121,5 +144,8 @@ def _answer(core: Core, message: Signed | Prove, incoming: Incoming) -> bytes:
     if incoming.dialect is CELL_BROADCAST:
         raise Unproven(_NOT_FOR_ALL)
     if isinstance(message, Prove):
-        return sessions.prove(core, message)
+        prove = operator_session.prove if message.tar == MANAGER_TAR else sessions.prove
+        return prove(core, message)
+    if message.purpose == Purpose.CONNECTION:
+        return manager.connect(core, message)
     return manager.execute(core, message, incoming.now)

@@ -2,7 +2,7 @@
 
 The header is the image's first page; all integers are big-endian::
 
-    magic 8 | version 2 | size 4 | slot size 2 | slots 2 | octets of each record's slot 2 2 2 2 | CRC-32 4
+    magic 8 | version 2 | size 4 | slot size 2 | slots 2 | octets of each record's slot 2 2 2 2 2 | CRC-32 4
 
 Behind it come the operating area, one slot for each ``Record``, then DEF with its slots, then the zone. How
 large the slots have to be depends on the longest keys that a module takes: its profile says.
@@ -34,8 +34,8 @@ SLOT_HEAD: Final = struct.Struct(">IH")
 """CRC-32 and length of what a slot holds."""
 
 _MAGIC: Final = b"OTAFLEET"
-_VERSION: Final = 2
-_HEADER: Final = struct.Struct(">8sHIHH4H")
+_VERSION: Final = 3
+_HEADER: Final = struct.Struct(">8sHIHH5H")
 _CRC: Final = struct.Struct(">I")
 
 
@@ -46,6 +46,7 @@ class Record(StrEnum):
     COUNTERS = "counters"  # command counters, time last seen
     ANSWER = "answer"  # the answer to the last command, to be given again to a repetition
     PROFILE = "profile"  # what this module can do, and how much (``profile``)
+    SESSION = "session"  # the keyset of the secure connection with the operator (``operator_session``)
 
 
 RECORD_SIZES: Final[Mapping[Record, int]] = MappingProxyType(
@@ -54,6 +55,7 @@ RECORD_SIZES: Final[Mapping[Record, int]] = MappingProxyType(
         Record.COUNTERS: 1 * PAGE,
         Record.ANSWER: 3 * PAGE,
         Record.PROFILE: 1 * PAGE,
+        Record.SESSION: 1 * PAGE,
     },
 )
 """Octets of each record's slot, unless the image is formatted otherwise; a record may have six fewer."""

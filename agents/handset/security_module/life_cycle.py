@@ -176,6 +176,7 @@ class ModuleEvent(StrEnum):
     COMPACT = "compact"  # operator
     AUDIT = "audit"  # operator
     ANNOUNCE = "announce"  # operator: the time, to everybody
+    CONNECT = "connect"  # operator: a secure connection for its commands
 
 
 _M, _ME = ModuleState, ModuleEvent
@@ -190,6 +191,7 @@ MODULE_TRANSITIONS: Final[Mapping[tuple[ModuleState, ModuleEvent], ModuleState]]
         (_M.PERSONALISED, _ME.COMPACT): _M.PERSONALISED,
         (_M.PERSONALISED, _ME.AUDIT): _M.PERSONALISED,
         (_M.PERSONALISED, _ME.ANNOUNCE): _M.PERSONALISED,
+        (_M.PERSONALISED, _ME.CONNECT): _M.PERSONALISED,
     },
 )
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import audit, limits
+from agents.handset.security_module import audit, limits, operator_session
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import (
@@ -94,6 +94,15 @@ def hear(core: Core, signed: Signed, now: float) -> bytes:
     return b""
 
 
+def connect(core: Core, signed: Signed) -> bytes:
+    """Check that the operator wants a secure connection, and open it; return the module's signed answer.
+
+    Raises Unproven when it is not proven, or not to be.
+    """
+    _prove(core, signed, Purpose.CONNECTION)
+    return operator_session.connect(core, signed)
+
+
 def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
     try:
         module_transition(core.state, _MODULE_EVENTS[purpose])
@@ -102,7 +111,7 @@ def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
     identity = core.owner()
     if signed.signer != identity.operator:
         raise Unproven("not-our-operator")
-    if signed.target != (identity.ua if purpose is Purpose.COMMAND else EVERYBODY):
+    if signed.target != (EVERYBODY if purpose is Purpose.ANNOUNCEMENT else identity.ua):
         raise Unproven("meant-for-another")
     try:
         signed.verify(purpose=purpose, suite=identity.operator_suite, public=identity.operator_public)
@@ -288,7 +297,11 @@ def _done(definition: Definition) -> Answer:
 
 _AT_ENDS: Final = frozenset(AtEnd)
 _REVOCATIONS: Final = frozenset({Block, Release})
-_MODULE_EVENTS: Final = {Purpose.COMMAND: ModuleEvent.MANAGE, Purpose.ANNOUNCEMENT: ModuleEvent.ANNOUNCE}
+_MODULE_EVENTS: Final = {
+    Purpose.COMMAND: ModuleEvent.MANAGE,
+    Purpose.ANNOUNCEMENT: ModuleEvent.ANNOUNCE,
+    Purpose.CONNECTION: ModuleEvent.CONNECT,
+}
 _COMMANDS: Final[
     Mapping[type[Any], tuple[Callable[[Core, Transaction, Any], Answer | Audited], ModuleEvent]]
 ] = {

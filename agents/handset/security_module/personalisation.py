@@ -18,7 +18,8 @@ from agents.messages.signed import Purpose, check_key
 from transport import apdu
 from transport.apdu import ResponseApdu
 from transport.errors import Rejected
-from transport.security.suites import SUITES
+from transport.security.suites import SUITES, suite_for
+from transport.security.terms import AGREEMENT_FORMS
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
@@ -66,6 +67,7 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         check_key(suite, public)
         if len(public) > profile.key:
             raise Rejected("key-too-long")
+    _check_session(message)
     key = SUITES[message.suite].generate_signing_key(core.rng)
     sealing = SUITES[message.suite].generate_sealing_key(core.rng)
     identity = Identity(
@@ -82,12 +84,28 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         operator_number=message.operator_number,
         operator_suite=message.operator_suite,
         operator_public=message.operator_public,
+        session_form=message.session_form,
+        dh_base=message.dh_base,
+        dh_modulus=message.dh_modulus,
     )
     with core.memory.transaction() as transaction:
         core.keep_identity(transaction, identity)
     core.renew_filter()
     core.note("module.personalised")
     return _possession(core)
+
+
+def _check_session(message: Personalise) -> None:
+    """Raise Rejected unless the operator's session, if there is to be one, can be made: form, safe group."""
+    if not message.session_form:
+        if message.dh_base or message.dh_modulus:
+            raise Rejected("needless-parameters")
+        return
+    if message.session_form not in AGREEMENT_FORMS:
+        raise Rejected("bad-session-form")
+    if message.operator == message.ua:
+        raise Rejected("bad-operator")
+    suite_for(message.operator_suite, message.dh_base, message.dh_modulus)
 
 
 def get_data(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:

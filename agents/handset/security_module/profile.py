@@ -91,8 +91,11 @@ class Profile:
         signing, sealing, signature = self._lengths()
         return {
             **RECORD_SIZES,
-            # Our own pairs, no private half longer than its public one, and two public keys of others.
-            Record.IDENTITY: _slot(Record.IDENTITY, _IDENTITY_OCTETS + 4 * signing + 2 * sealing),
+            # Our own pairs, no private half longer than its public one, two public keys of others, and the
+            # operator's b and M.
+            Record.IDENTITY: _slot(
+                Record.IDENTITY, _IDENTITY_OCTETS + 4 * signing + 2 * sealing + self._parameters()
+            ),
             Record.ANSWER: _slot(Record.ANSWER, _ANSWER_OCTETS + signature),
         }
 
@@ -100,8 +103,12 @@ class Profile:
     def slot_size(self) -> int:
         """Octets of a slot of DEF."""
         signing, sealing, _ = self._lengths()
+        return _pages(_DEFINITION_OCTETS + signing + sealing + self._parameters())
+
+    def _parameters(self) -> int:
+        """Return the octets of Diffie-Hellman's b and M, if any suite has such."""
         has_parameters = any(isinstance(SUITES.get(name), RsaFfdhSuite) for name in self.suites)
-        return _pages(_DEFINITION_OCTETS + signing + sealing + 2 * MAX_MODULUS_OCTETS * has_parameters)
+        return 2 * MAX_MODULUS_OCTETS * has_parameters
 
     def _lengths(self) -> tuple[int, int, int]:
         suites = [SUITES[name] for name in self.suites if name in SUITES]
@@ -112,7 +119,7 @@ class Profile:
         )
 
 
-_IDENTITY_OCTETS: Final = 256  # names, numbers, UA
+_IDENTITY_OCTETS: Final = 288  # names, numbers, UA
 _ANSWER_OCTETS: Final = 704  # of them 512 for an audit's page
 _DEFINITION_OCTETS: Final = 600  # all of a definition but keys, and Diffie-Hellman's b and M
 

@@ -9,22 +9,19 @@ once.
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agents.errors import Unproven
-from agents.handset.security_module import applications
+from agents.handset.security_module import applications, connections
 from agents.handset.security_module.definitions import SessionRecord
 from agents.handset.security_module.errors import MemoryFull, ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import ResourceEvent
-from agents.handset.security_module.outgoing import is_answerable, refuse, respond
+from agents.handset.security_module.outgoing import refuse
 from agents.messages.air import Call, Prove
 from agents.messages.codec import encode
-from transport.errors import PacketRejected, Rejected
-from transport.secured_packet import ResponseStatus, check_counter, decode_command
-from transport.security.handshake import Credentials, State, initiator
-from transport.security.keyset import SessionKeys
+from transport.secured_packet import ResponseStatus
+from transport.security.handshake import Credentials, initiator
 from transport.security.suites import SUITES
 from transport.security.terms import Terms
 
@@ -33,12 +30,6 @@ if TYPE_CHECKING:
     from agents.handset.security_module.definitions import Definition
     from agents.handset.security_module.outgoing import Incoming
     from transport.secured_packet import CommandPacket
-
-MINIMUM_SECURITY_LEVEL: Final = 0x16
-"""Of whatever a resource's own TAR takes: cryptographic checksum, ciphering, and a counter that rises.
-
-Level 06 would be checksum and ciphering alone, and let a sender who leaves the counter unchecked be replayed.
-"""
 
 
 def call(core: Core, definition: Definition) -> bytes:
@@ -70,11 +61,7 @@ def call(core: Core, definition: Definition) -> bytes:
         peer_sealing_public=definition.supplier_sealing,
     )
     side = initiator(terms, credentials, core.rng)
-    core.calls.pop(definition.tar, None)
-    while len(core.calls) >= core.profile.calls:
-        core.calls.pop(next(iter(core.calls)))
-    core.calls[definition.tar] = side
-    return encode(Call(tar=definition.tar, opening=side.start()))
+    return encode(Call(tar=definition.tar, opening=connections.begin(core, definition.tar, side)))
 
 
 def prove(core: Core, message: Prove) -> bytes:
@@ -89,19 +76,12 @@ def prove(core: Core, message: Prove) -> bytes:
     try:
         definition.state_after(ResourceEvent.AUTHENTICATE)
         _check_room(core, definition)
-        if message.tar not in core.calls:
-            raise Unproven("no-open-call")
-        # A proof that does not hold must not cost the call it claims to answer: it is tried on a copy.
-        side = copy(core.calls[message.tar])
-        proof = side.receive(message.proof)
-    except (ModuleError, Rejected) as refusal:
+    except ModuleError as refusal:
         raise Unproven(refusal.reason) from None
-    assert proof is not None, "the module has the last word"
-    if side.state is not State.ESTABLISHED:
-        core.calls[message.tar] = side
+    proof, keys = connections.proceed(core, message.tar, message.proof)
+    if keys is None:
         return proof
-    del core.calls[message.tar]
-    session = SessionRecord(keys=side.keys.dump())
+    session = SessionRecord(keys=keys.dump())
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, replace(definition, session=session))
     core.uploads.pop(message.tar, None)
@@ -121,21 +101,12 @@ def receive(core: Core, incoming: Incoming) -> bytes:
     session = definition.session
     if session is None:
         return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, _why(definition))
-    keys = SessionKeys.load(session.keys)
-    outward = keys.from_module
-    if header.keyset != outward.index:
-        return refuse(core, incoming, ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "no-session")
-    try:
-        packet = _open(incoming, keys)
-    except PacketRejected as rejection:
-        return refuse(core, incoming, rejection.status, rejection.reason, keys=outward)
-    counter = packet.counter
-    verdict = check_counter(packet.spi.counter, received=counter, stored=session.received_counter)
-    if verdict.refusal is not None:
-        return refuse(core, incoming, verdict.refusal, "counter", counter=counter, keys=outward)
-    taken = replace(definition, session=replace(session, received_counter=verdict.stored))
-    result = applications.execute(core, taken, packet.data, incoming.now)
-    return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=encode(result), keys=outward)
+
+    def take(packet: CommandPacket, kept: SessionRecord) -> bytes:
+        taken = replace(definition, session=kept)
+        return encode(applications.execute(core, taken, packet.data, incoming.now))
+
+    return connections.receive(core, incoming, session, take)
 
 
 def _check_room(core: Core, definition: Definition) -> None:
@@ -152,13 +123,3 @@ def _why(definition: Definition) -> str:
     except TransitionRefused as refusal:
         return refusal.reason
     return "no-session"
-
-
-def _open(incoming: Incoming, keys: SessionKeys) -> CommandPacket:
-    """Return the packet, opened; raise PacketRejected for one that does not hold or cannot be answered."""
-    spi = incoming.header.spi
-    if not is_answerable(spi, keys.from_module):
-        raise PacketRejected(ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "response-protection")
-    if not spi.meets(MINIMUM_SECURITY_LEVEL):
-        raise PacketRejected(ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, "minimum-security-level")
-    return decode_command(incoming.octets, keys.to_module, dialect=incoming.dialect)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import audit
+from agents.handset.security_module import audit, operator_session
 from agents.handset.security_module.allocation import gaps
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import AtEnd, ResourceState
@@ -51,6 +51,7 @@ def check(core: Core) -> None:
         _check_identity(core.identity)
     elif definitions:
         raise ImageRejected("bad-definition", "resources of a module that is nobody's")
+    operator_session.check(core.memory, core.identity)
     for definition in definitions:
         _check_definition(definition)
     if len({each.service for each in definitions}) != len(definitions):

@@ -268,7 +268,7 @@ def test_a_signature_of_another_suite_proves_nothing(market: Market) -> None:
     assert _unproven(market, market.operator.signed(market.supplier.reserve(), key=other)) == "signature"
 
 
-@pytest.mark.parametrize("purpose", [each for each in Purpose if each is not Purpose.COMMAND])
+@pytest.mark.parametrize("purpose", sorted({*Purpose} - {Purpose.COMMAND, Purpose.CONNECTION}))
 def test_another_purpose_proves_nothing(market: Market, purpose: Purpose) -> None:
     """What the operator signed for another purpose is no command."""
     assert (

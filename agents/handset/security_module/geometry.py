@@ -51,7 +51,7 @@ class Record(StrEnum):
 
 RECORD_SIZES: Final[Mapping[Record, int]] = MappingProxyType(
     {
-        Record.IDENTITY: 8 * PAGE,
+        Record.IDENTITY: 7 * PAGE,
         Record.COUNTERS: 1 * PAGE,
         Record.ANSWER: 3 * PAGE,
         Record.PROFILE: 1 * PAGE,

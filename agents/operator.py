@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
+from agents import domains
 from agents.audits import MISMATCH, Reading, compare
 from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
-from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, Reserve, Subscribe, Unblock
+from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, Subscribe, Unblock
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
 from agents.messages.signed import Purpose, Signed, check_key
+from agents.reservations import reservation, with_domain_key
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import AGREEMENTS
@@ -36,7 +38,6 @@ from agents.subscriptions import (
 )
 from transport.security import certificates
 from transport.security.suites import suite_for
-from transport.security.terms import KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -123,6 +124,7 @@ class Operator(Role):
             raise Refusal("service-of-another")
         check_key(message.suite, message.public)
         suite_for(message.suite, message.dh_base, message.dh_modulus)
+        domain_key = domains.agreed_key(message, self._agreements.rows(), self.desk.rng)
         tar = known["tar"] if known else (FIRST_TAR + len(self._agreements)).to_bytes(3, "big")
         await self._agreements.put(
             {
@@ -146,11 +148,14 @@ class Operator(Role):
                 "bearers": " ".join(message.bearers),
                 "server": message.server,
                 "protection": message.protection,
+                "logic_name": message.logic_name,
+                "domain_key": domain_key.dump() if domain_key else b"",
                 "agreed_at": self.desk.clock.now(),
             }
         )
         self.log.info("service.agreed", service=message.service, supplier=question.sender)
-        return Agreed(service=message.service, tar=tar)
+        told = domains.for_supplier(domain_key).dump() if domain_key else b""
+        return Agreed(service=message.service, tar=tar, domain_key=told)
 
     # SUB ---------------------------------------------------------------------------------------------------
 
@@ -188,33 +193,11 @@ class Operator(Role):
     # RES, REVOKE -------------------------------------------------------------------------------------------
 
     async def _reserve(self, ordered: Ordered) -> bytes:
-        agreement = self._agreement(ordered.order.service)
-        forms = agreement["forms"].split()
-        command = Reserve(
-            tar=agreement["tar"],
-            service=agreement["service"],
-            supplier=agreement["supplier"],
-            supplier_number=agreement["number"],
-            suite=agreement["suite"],
-            forms=forms,
-            supplier_public=agreement["public_key"],
-            code_size=agreement["code_size"],
-            data_size=agreement["data_size"],
-            rights=agreement["rights"],
-            expires_at=end_of(agreement, self.desk.clock.now()),
-            executions=agreement["executions"],
-            at_end=agreement["at_end"],
-            bearers=agreement["bearers"].split(),
-            server=agreement["server"],
-            protection=agreement["protection"],
-            dh_base=agreement["dh_base"],
-            dh_modulus=agreement["dh_modulus"],
-            supplier_sealing=agreement["sealing_key"] if KEY_TRANSPORT in forms else b"",
-        )
-        module = await self._commands.module(ordered.order.ua, ordered.trace)
-        if command.suite not in module["suites"].split():
-            # The module would refuse it too; but it need not be asked what its authority has told.
-            raise Refusal("unsupported-suite")
+        ua, service, trace = ordered.order.ua, ordered.order.service, ordered.trace
+        agreement, module = self._agreement(service), await self._commands.module(ua, trace)
+        command = reservation(agreement, module, self.desk.clock.now())
+        if not self._subscriptions.is_done("reserve", ua, service):
+            command = await with_domain_key(command, agreement, module, self.desk.link, trace)
         return await self._revise(ordered, command)
 
     async def _block(self, ordered: Ordered) -> bytes:

@@ -12,12 +12,22 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from agents import domains
+from agents.answering import answering
 from agents.backends import BACKENDS
 from agents.errors import Refusal, Unanswered
 from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove
 from agents.messages.bearers import CHANNEL_BEARERS, SMS
 from agents.messages.codec import decode, encode
-from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
+from agents.messages.inside import (
+    Activate,
+    Agree,
+    Agreed,
+    Done,
+    ResourceChanged,
+    WrapDomainKey,
+    WrappedDomainKey,
+)
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
@@ -25,9 +35,9 @@ from agents.usage import ACTIVE, BARS, LOADED, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
-from transport.security.handshake import Credentials, responder
+from transport.security.domain_key import DomainKey
 from transport.security.keyset import DEFAULT_PROTECTION
-from transport.security.terms import AGREE_THEN_SIGN, Terms
+from transport.security.terms import AGREE_THEN_SIGN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +48,6 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
-    from transport.security.handshake import Side
 
 PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
@@ -72,6 +81,10 @@ class Offer:
     dh_base: bytes = b""
     """The Diffie-Hellman base b, big-endian, of a suite that has one; empty for the suite's own."""
     dh_modulus: bytes = b""
+    logic_name: str = ""
+    """Of a global service: the name that all modules know it by."""
+    custody: str = ""
+    """Of a global service: who makes its domain key (``domains``)."""
     version: int = 1
 
 
@@ -148,10 +161,28 @@ class Supplier(Role):
             protection=offer.protection,
             dh_base=offer.dh_base,
             dh_modulus=offer.dh_modulus,
+            logic_name=offer.logic_name,
+            custody=offer.custody,
         )
         agreed = await self.desk.link.ask(self._operator, agree, Agreed, trace=ordered.trace)
-        await self._services.put({"service": offer.service, "tar": agreed.tar})
+        known = self._services.get(offer.service)
+        domain_key = agreed.domain_key
+        if offer.custody == domains.BY_SUPPLIER:
+            kept = known["domain_key"] if known else b""
+            domain_key = kept or domains.new_key(offer.forms, agree.suite, self.desk.rng).dump()
+        await self._services.put({"service": offer.service, "tar": agreed.tar, "domain_key": domain_key})
         return b""
+
+    async def _wrap_domain_key(self, question: Question, message: WrapDomainKey) -> WrappedDomainKey:
+        """Wrap a global service's domain key to a module, whose keys the authority vouches for."""
+        self._check_operator(question)
+        offer, service = self._offer(message.service), self._services.get(message.service)
+        if service is None or offer.custody != domains.BY_SUPPLIER:
+            raise Refusal("not-my-domain-key")
+        module = self.desk.directory.module(message.certificate, message.ua, now=self.desk.clock.now())
+        key = DomainKey.load(service["domain_key"])
+        wrapped = domains.wrap(key, module, tar=service["tar"], logic_name=offer.logic_name)
+        return WrappedDomainKey(octets=wrapped)
 
     # ACT, and what the operator tells of its resources -----------------------------------------------------
 
@@ -263,7 +294,9 @@ class Supplier(Role):
                 self.desk.counters.dropped("replayed")
                 raise _Superseded
             return
-        side = self._answering(use, row)
+        service = self._services.get(row["service"])
+        assert service is not None, "it was found by its TAR"
+        side = answering(self._offer(row["service"]), self.desk.keys, row, service, self.desk.rng)
         said = side.receive(call.opening)
         # Once or twice, as the form has it: what we say is answered with the module's next message.
         while said is not None:
@@ -271,29 +304,6 @@ class Supplier(Role):
         await self._resources.put(self._usage.row(use).but(session=side.keys.dump(), counter=0))
         self._answered[use.ua, use.tar] = call.opening
         self.log.info("session.opened", ua=use.ua, service=row["service"])
-
-    def _answering(self, use: Use, row: Row) -> Side:
-        """Return our side of a new secure connection, in the form that the reservation put first."""
-        offer, keys = self._offer(row["service"]), self.desk.keys
-        terms = Terms(
-            protection=offer.protection,
-            suite=keys.suite,
-            form=offer.forms[0],
-            initiator=use.ua.encode(),
-            responder=self.name.encode(),
-            tar=use.tar,
-            initiator_suite=row["module_suite"],
-            responder_suite=keys.suite,
-            dh_base=offer.dh_base,
-            dh_modulus=offer.dh_modulus,
-        )
-        credentials = Credentials(
-            signing_key=keys.signing,
-            sealing_key=keys.sealing,
-            peer_signing_public=row["module_public"],
-            peer_sealing_public=row["module_sealing"],
-        )
-        return responder(terms, credentials, self.desk.rng)
 
     async def _say(self, use: Use, proof: bytes) -> bytes:
         """Bring the module a message of the secure connection; return its next one."""
@@ -377,5 +387,9 @@ class Supplier(Role):
             raise Refusal("unknown-service")
         return offer
 
-    questions: ClassVar = {Activate: _activate, ResourceChanged: _resource_changed}
+    questions: ClassVar = {
+        Activate: _activate,
+        ResourceChanged: _resource_changed,
+        WrapDomainKey: _wrap_domain_key,
+    }
     orders: ClassVar = {"agree": _agree, "invoke": _invoke}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,12 @@ LONG_AGO_S: Final = 1 << 30
 
 
 class Backend(Protocol):
-    """What the supplier knows of each module that runs its application."""
+    """What the supplier knows of each module that runs its application.
+
+    ``is_personal`` says whether its data is for one module alone, and no other may have it.
+    """
+
+    is_personal: ClassVar[bool]
 
     def personal_data(self, rng: Rng) -> bytes:
         """Return new personal data for one module; empty when the application takes none."""
@@ -46,6 +51,8 @@ class Backend(Protocol):
 
 class Account:
     """An account number and a key; the answer to a challenge proves both."""
+
+    is_personal: ClassVar[bool] = True
 
     def personal_data(self, rng: Rng) -> bytes:
         """Return key (32 octets) and account number (16 digits)."""
@@ -65,6 +72,8 @@ class Account:
 class Loyalty:
     """Points that the subscriber collects; the shop asks for the balance."""
 
+    is_personal: ClassVar[bool] = False
+
     def personal_data(self, rng: Rng) -> bytes:  # noqa: ARG002 -- every card begins with no points
         """Return an opening balance of none."""
         return bytes(4)
@@ -80,6 +89,8 @@ class Loyalty:
 
 class OneTimePassword:
     """A key, and its passwords (RFC 6238) at each time; the supplier asks for those of long ago."""
+
+    is_personal: ClassVar[bool] = True
 
     def personal_data(self, rng: Rng) -> bytes:
         """Return a key of 32 octets."""
@@ -107,6 +118,8 @@ def one_time_password(key: bytes, step: int) -> bytes:
 
 class Nothing:
     """Knows nothing about its application."""
+
+    is_personal: ClassVar[bool] = False
 
     def personal_data(self, rng: Rng) -> bytes:  # noqa: ARG002
         """Return none."""

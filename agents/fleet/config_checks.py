@@ -14,6 +14,7 @@ from agents.applications.programmes import Programme, read_programme
 from agents.applications.wording import refused, too_long
 from agents.errors import NoProgramme
 from agents.fleet.addresses import MAX_SERVERS
+from agents.fleet.config_domains import check_domains
 from agents.fleet.config_profile import check_profiles, profile_table
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
@@ -42,6 +43,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_references(config),
         *_check_applications(config, programmes),
         *_check_parameters(config),
+        *check_domains(config),
         *_check_groups(config),
         *check_profiles(config),
         *check_steps(config),

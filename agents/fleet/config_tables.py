@@ -95,6 +95,20 @@ class Backend(StrEnum):
     NONE = "none"
 
 
+class Scope(StrEnum):
+    """Whom a service is for: each module by itself, or all modules of a domain alike (a global service)."""
+
+    MODULE = "module"
+    GLOBAL = "global"
+
+
+class Custody(StrEnum):
+    """Who makes the domain key of a global service."""
+
+    SUPPLIER = "supplier"
+    OPERATOR = "operator"
+
+
 class Table(BaseModel):
     """A table of the file: frozen, and an unknown key is an error."""
 
@@ -248,6 +262,17 @@ class Service(Named):
     dh_base: DhNumber = ""
     """The Diffie-Hellman base b of a suite that has one, in hexadecimal; empty: RFC 7919's."""
     dh_modulus: DhNumber = ""
+    scope: Scope = Scope.MODULE
+    """``global``: one logic name and one domain key for all modules that hold it."""
+    logic_name: Name | None = None
+    """What all modules know a global service by; by default its name."""
+    custody: Custody = Custody.SUPPLIER
+    """Who makes a global service's domain key."""
+
+    @property
+    def domain(self) -> str:
+        """The logic name of a global service; empty for another."""
+        return (self.logic_name or self.name) if self.scope is Scope.GLOBAL else ""
 
     @field_validator("forms")
     @classmethod

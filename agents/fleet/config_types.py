@@ -13,7 +13,7 @@ from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS, BIP_TCP
 from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES
-from transport.security.terms import MAX_DH_OCTETS, PAIR_FORMS
+from transport.security.terms import FORM_NUMBERS, MAX_DH_OCTETS
 
 MAX_RESERVED: Final = 4 << 20
 MAX_SECONDS: Final = 31_536_000.0
@@ -61,8 +61,8 @@ def _speed(value: object) -> float | Literal["max"]:
 
 
 def _form(name: str) -> str:
-    if name not in PAIR_FORMS:
-        raise ValueError(f"unknown form {name!r} (known: {', '.join(sorted(PAIR_FORMS))})")
+    if name not in FORM_NUMBERS:
+        raise ValueError(f"unknown form {name!r} (known: {', '.join(sorted(FORM_NUMBERS))})")
     return name
 
 

@@ -324,6 +324,8 @@ class Market:
             forms=service.forms,
             dh_base=bytes.fromhex(service.dh_base),
             dh_modulus=bytes.fromhex(service.dh_modulus),
+            logic_name=service.domain,
+            custody=service.custody.value if service.domain else "",
         )
 
 

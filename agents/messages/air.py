@@ -41,7 +41,9 @@ Executions = Annotated[int, Field(ge=-1, lt=1 << 31)]
 """How often the application may run; -1 = without limit."""
 Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
 SealingPublic = Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
+WrappedKey = Annotated[bytes, Field(max_length=2048)]
 LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
+Custody = Annotated[str, StringConstraints(pattern=r"^(supplier|operator)?$")]
 ResourceId = Annotated[int, Field(ge=0, lt=1 << 16)]
 Digest = Annotated[bytes, Field(max_length=32)]
 
@@ -86,6 +88,8 @@ class Reserve:
     """Of a global service: the name that all modules know it by."""
     supplier_sealing: SealingPublic = b""
     """What is encrypted to the supplier; empty when no form needs it."""
+    domain_key: WrappedKey = b""
+    """Of a global service: the domain key, wrapped to this module (``transport.security.domain_key``)."""
 
 
 @message(12)

@@ -6,7 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agents.messages.air import Executions, Forms  # noqa: TC001 -- pydantic reads the annotations
+from agents.messages.air import (  # noqa: TC001 -- pydantic reads the annotations
+    Custody,
+    Executions,
+    Forms,
+    LogicName,
+    WrappedKey,
+)
 from agents.messages.codec import (
     UA,
     Bearers,
@@ -19,6 +25,7 @@ from agents.messages.codec import (
     PublicKey,
     Reason,
     Seconds,
+    Secret,
     Server,
     Size,
     Tar,
@@ -84,6 +91,10 @@ class Agree:
     dh_base: DhNumber = b""
     """The Diffie-Hellman base b, big-endian; empty when the suite has its own."""
     dh_modulus: DhNumber = b""
+    logic_name: LogicName = ""
+    """Of a global service: the name that all modules know it by."""
+    custody: Custody = ""
+    """Of a global service: who makes its domain key, ``supplier`` or ``operator``."""
 
 
 @message(44)
@@ -92,6 +103,8 @@ class Agreed:
 
     service: Name
     tar: Tar
+    domain_key: Secret = b""
+    """Of a global service whose operator makes the domain key: what the supplier needs of it, as dumped."""
 
 
 @message(45)
@@ -136,7 +149,27 @@ class Refused:
     reason: Reason
 
 
-REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged)
-REPLIES = (ModuleRecord, Agreed, Done, Refused)
-Request = Register | LookUp | Agree | Activate | ResourceChanged
-Reply = ModuleRecord | Agreed | Done | Refused
+@message(50)
+class WrapDomainKey:
+    """RES: operator to supplier: wrap your service's domain key to this module, for its reservation.
+
+    The module's keys come in the authority's certificate: wrapped to what the operator says they are, the
+    domain key would be the operator's too.
+    """
+
+    ua: UA
+    service: Name
+    certificate: Octets
+
+
+@message(51)
+class WrappedDomainKey:
+    """Supplier to operator: what the module, and nobody else, can read."""
+
+    octets: WrappedKey
+
+
+REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged, WrapDomainKey)
+REPLIES = (ModuleRecord, Agreed, WrappedDomainKey, Done, Refused)
+Request = Register | LookUp | Agree | Activate | ResourceChanged | WrapDomainKey
+Reply = ModuleRecord | Agreed | WrappedDomainKey | Done | Refused

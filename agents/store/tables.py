@@ -96,6 +96,9 @@ AGREEMENTS = Table(
     _column("bearers", WORDS),
     _column("server", OCTETS),
     _column("protection", NAME),
+    # Of a global service; the key, which is secret, only where the operator made it.
+    _column("logic_name", NAME),
+    _column("domain_key", OCTETS),
     _column("agreed_at", SECONDS),
 )
 OPERATOR_MODULES = Table(
@@ -172,8 +175,10 @@ RESOURCES = Table(
     _column("changed_at", SECONDS),
 )
 
-# What the operator calls each service of a supplier on the air.
-SERVICES = Table("services", SUPPLIER, _key("service", NAME), _column("tar", TAR))
+# What the operator calls each service of a supplier on the air, and the domain key of a global one: secret.
+SERVICES = Table(
+    "services", SUPPLIER, _key("service", NAME), _column("tar", TAR), _column("domain_key", OCTETS)
+)
 
 # The fleet: what it was made from and how far its steps have come. ``output`` is an application's.
 

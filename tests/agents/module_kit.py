@@ -370,6 +370,7 @@ class Supplier:
     service: str = SERVICE
     counter: int = 0
     protection: str = DEFAULT_PROTECTION
+    logic_name: str = ""
     keys: SessionKeys | None = field(default=None, repr=False)
     key: Any = field(init=False, repr=False)
     last_packet: bytes = field(default=b"", repr=False)
@@ -410,6 +411,7 @@ class Supplier:
             initiator_suite=module_suite,
             responder_suite=self.suite,
             protection=self.protection,
+            logic_name=self.logic_name.encode(),
         )
         credentials = Credentials(signing_key=self.key, peer_signing_public=module_public)
         return responder(terms, credentials, random.Random(self.name + ua).randbytes)

@@ -42,8 +42,8 @@ from tests.agents.attack_kit import (
     unproven,
 )
 from tests.agents.module_kit import NOW, SERVICE, TAR, UA, Market, Supplier, manage, probe
-from transport.security.suites import SUITES
-from transport.security.terms import AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE
+from transport.security.domain_key import generate_symmetric, wrap
+from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_SYMMETRIC, SIGN_THEN_AGREE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -371,17 +371,25 @@ def test_a_clock_beyond_all_times(now: float) -> None:
 # --- a record that would outgrow its slot ---
 
 
-def _named(octets: int) -> Reserve:
-    """Return a reservation with all that can be in one, and so many octets of logic name."""
+def _named(market: Market, octets: int) -> Reserve:
+    """Return a reservation of a global service with long values, and so many octets of logic name."""
+    name = "x" * octets
+    wrapped = wrap(
+        generate_symmetric(random.Random(9).randbytes),
+        sealing_public=market.sealing_public,
+        sealing_suite=market.module_suite,
+        ua=UA.encode(),
+        tar=TAR,
+        logic_name=name.encode(),
+    )
     supplier = Supplier(suite="p256", protection="aes-256")
-    sealing = SUITES["p256"].generate_sealing_key(random.Random(8).randbytes).public
     return supplier.reserve(
-        forms=[AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE],
-        supplier_sealing=sealing,
+        forms=[AGREE_THEN_SIGN, SIGN_THEN_AGREE, DOMAIN_SYMMETRIC],
         supplier_number="1" * 20,
         bearers=["sms", "bip-tcp", "bip-udp"],
         server=bytes(8),
-        logic_name="x" * octets,
+        logic_name=name,
+        domain_key=wrapped,
         expires_at=END,
         executions=2,
     )
@@ -408,11 +416,12 @@ def test_what_is_reserved_never_outgrows_its_slot() -> None:
     """The longest reservation that is taken lives its whole life; one octet more is refused to begin with."""
     market = _narrow()
     market.supplier.protection, market.supplier.number = "aes-256", "1" * 20
-    refusals = [_refused_with(market, _named(octets)) for octets in range(33)]
-    longest = refusals.index("record-too-large") - 1
+    refusals = [_refused_with(market, _named(market, octets)) for octets in range(1, 33)]
+    longest = refusals.index("record-too-large")
     assert 0 < longest < 32
-    assert refusals == [""] * (longest + 1) + ["record-too-large"] * (32 - longest)
-    assert market.command(_named(longest)).reason == ""
+    assert refusals == [""] * longest + ["record-too-large"] * (32 - longest)
+    assert market.command(_named(market, longest)).reason == ""
+    market.supplier.logic_name = "x" * longest
     market.connect().load()
     market.supplier.load(market.card, CODE, version=(1 << 32) - 1)
     market.supplier.counter = (1 << 40) - 4

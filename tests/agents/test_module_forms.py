@@ -7,25 +7,37 @@ import tomllib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents import domains
 from agents.handset.security_module.profile import LIGHT_SUITES, STANDARD
 from agents.messages.air import Prove
 from agents.messages.codec import encode
 from tests.agents.module_kit import TAR, UA, Market, Supplier, manage
 from transport.errors import HandshakeRejected
 from transport.secured_packet import ResponseStatus
+from transport.security.domain_key import wrap
 from transport.security.handshake import Credentials, responder
 from transport.security.suites import SUITES
-from transport.security.terms import AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE, Terms
+from transport.security.terms import (
+    AGREE_THEN_SIGN,
+    DOMAIN_ASYMMETRIC,
+    DOMAIN_FORMS,
+    DOMAIN_SYMMETRIC,
+    KEY_TRANSPORT,
+    SIGN_THEN_AGREE,
+    Terms,
+)
 
 if TYPE_CHECKING:
+    from transport.security.domain_key import DomainKey
     from transport.security.handshake import Side
     from transport.security.suites import SealingKey, SigningKey
 
-FORMS = (AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE)
+FORMS = (AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE, DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC)
+LOGIC_NAME = "points"
 EVERY = replace(STANDARD, suites=list(SUITES), buffer=16_384)
 MEMORY = 192 * 1024
 BASE = b"\x02"
@@ -40,6 +52,24 @@ def _keys(suite: str) -> tuple[SigningKey, SealingKey]:
     return SUITES[suite].generate_signing_key(rng), SUITES[suite].generate_sealing_key(rng)
 
 
+@cache
+def domain_key_of(suite: str, form: str) -> DomainKey:
+    """Return a domain key for *form*; a pair of RSA takes a while to make."""
+    return domains.new_key([form], suite, random.Random(f"{suite}/domain").randbytes)
+
+
+def domain_of(market: Market, form: str, **changes: Any) -> dict[str, Any]:
+    """Return what a reservation says of the domain, its key wrapped to the module but for *changes*."""
+    values = {"ua": UA.encode(), "tar": TAR, "logic_name": LOGIC_NAME.encode()} | changes
+    wrapped = wrap(
+        domain_key_of(market.supplier.suite, form),
+        sealing_public=market.sealing_public,
+        sealing_suite=market.module_suite,
+        **values,
+    )
+    return {"logic_name": LOGIC_NAME, "domain_key": wrapped}
+
+
 def _market(suite: str, form: str, *, module_suite: str = "") -> Market:
     """Return a market whose module holds a resource of a supplier of *suite*, for *form*."""
     market = Market(module_suite=module_suite or suite, size=MEMORY, module_profile=EVERY)
@@ -48,7 +78,8 @@ def _market(suite: str, form: str, *, module_suite: str = "") -> Market:
     market.supplier.suite, market.supplier.key = suite, signing
     market.personalise()
     needed = sealing.public if form == KEY_TRANSPORT else b""
-    return market.reserve(forms=[form], supplier_sealing=needed)
+    domain = domain_of(market, form) if form in DOMAIN_FORMS else {}
+    return market.reserve(forms=[form], supplier_sealing=needed, **domain)
 
 
 def _side(market: Market, form: str, *, modulus: bytes = b"") -> Side:
@@ -65,12 +96,14 @@ def _side(market: Market, form: str, *, modulus: bytes = b"") -> Side:
         responder_suite=suite,
         dh_base=BASE if modulus else b"",
         dh_modulus=modulus,
+        logic_name=LOGIC_NAME.encode() if form in DOMAIN_FORMS else b"",
     )
     credentials = Credentials(
         signing_key=signing,
         sealing_key=sealing,
         peer_signing_public=market.public,
         peer_sealing_public=market.sealing_public,
+        domain_key=domains.for_supplier(domain_key_of(suite, form)) if form in DOMAIN_FORMS else None,
     )
     return responder(terms, credentials, random.Random(7).randbytes)
 

@@ -11,14 +11,14 @@ import pytest
 
 from tests.scenarios.kit import CONFIGS, modules, play
 from transport.security.suites import SUITES
-from transport.security.terms import AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE
+from transport.security.terms import DOMAIN_FORMS, FORM_NUMBERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMS: Final = (AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE)
 BEARERS: Final = ("sms", "bip-tcp", "bip-udp")
-WAYS: Final = tuple(itertools.product(FORMS, BEARERS))
+WAYS: Final = tuple(itertools.product(FORM_NUMBERS, BEARERS))
+CUSTODIES: Final = dict(zip(BEARERS, ("supplier", "operator", "supplier"), strict=True))
 PREPARATION: Final = ("personalise", "agree", "subscribe", "reserve", "activate")
 FLEET: Final = """\
 [fleet]
@@ -68,6 +68,7 @@ data = 64
 forms = ["{form}"]
 bearers = ["{bearer}"]
 """
+DOMAIN: Final = 'scope = "global"\ncustody = "{custody}"\n'
 STEP: Final = '\n[[step]]\ndo = "{do}"\n{more}expect = {{ ok = "all" }}\n'
 
 
@@ -75,9 +76,15 @@ def _name(form: str, bearer: str) -> str:
     return f"{form}-{bearer}"
 
 
+def _service(form: str, bearer: str) -> str:
+    """Return a service for one way; its domain key, if any, is made now by one party, now by the other."""
+    domain = DOMAIN.format(custody=CUSTODIES[bearer]) if form in DOMAIN_FORMS else ""
+    return SERVICE.format(name=_name(form, bearer), form=form, bearer=bearer) + domain
+
+
 def _config(directory: Path, suite: str) -> Path:
     shutil.copytree(CONFIGS / "apps", directory / "apps")
-    services = "".join(SERVICE.format(name=_name(*way), form=way[0], bearer=way[1]) for way in WAYS)
+    services = "".join(_service(*way) for way in WAYS)
     text = FLEET.format(
         state=directory / "state",
         suite=suite,

@@ -86,6 +86,7 @@ def test_lengths_are_as_announced(kind: Suite) -> None:
     """Every key, share, signature and sealed message has the length that its suite states."""
     rng, signing, sealing = seeded(1), signing_key(kind.name), sealing_key(kind.name)
     assert len(signing.public) == kind.signing_public_length
+    assert len(signing.private) == kind.signing_private_length
     assert len(signing.sign(b"a")) == kind.signature_length
     offer = kind.generate_agreement_key(rng)
     assert len(offer.public) == kind.offer_length

@@ -37,11 +37,16 @@ from transport.security.suite_base import draw
 from transport.security.suites import suite, suite_by_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transport.security.suites import Rng, SealingKey, SigningKey
 
 FORMAT: Final = 1
 SYMMETRIC_OCTETS: Final = 32
 MAX_GENERATION: Final = 2**32 - 1
+MAX_DUMP_OCTETS: Final = 512
+"""More than ``DomainKey.dump`` gives in any suite."""
+_PAIR_HEAD: Final = 6
 _HEADER: Final = 6
 _WRAPPED: Final = "otafleet/1 domain key wrapped"
 
@@ -141,6 +146,12 @@ _FITS: Final = {
     Kind.PAIR: lambda key: _has_public(key) and bool(key.secret),
     Kind.PUBLIC_HALF: lambda key: _has_public(key) and not key.secret,
 }
+
+
+def dump_octets(suites: Iterable[str]) -> int:
+    """Return how long the dump of a domain key can be whose pair, if it is one, is of one of *suites*."""
+    pairs = (_PAIR_HEAD + suite(name).signing_private_length for name in suites)
+    return max((1 + 4 + SYMMETRIC_OCTETS, *pairs))
 
 
 def generate_symmetric(rng: Rng, *, generation: int = 1) -> DomainKey:

@@ -72,6 +72,8 @@ class Suite(ABC):
     name: ClassVar[str]
     wire_id: ClassVar[int]
     signing_public_length: ClassVar[int]
+    signing_private_length: ClassVar[int]
+    """Of the octets that ``load_signing_key`` takes."""
     sealing_public_length: ClassVar[int]
     signature_length: ClassVar[int]
     offer_length: int

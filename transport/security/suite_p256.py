@@ -60,6 +60,7 @@ class P256Suite(HpkeSuite):
     name: ClassVar[str] = "p256"
     wire_id: ClassVar[int] = 2
     signing_public_length: ClassVar[int] = _POINT
+    signing_private_length: ClassVar[int] = 32
     sealing_public_length: ClassVar[int] = _POINT
     signature_length: ClassVar[int] = 64
     offer_length: int = _POINT

@@ -94,6 +94,7 @@ class PqHybridSuite(HpkeSuite):
     name: ClassVar[str] = "pq-hybrid"
     wire_id: ClassVar[int] = 5
     signing_public_length: ClassVar[int] = _MLDSA_PUBLIC + 32
+    signing_private_length: ClassVar[int] = 2 * _SEED
     sealing_public_length: ClassVar[int] = _MLKEM_PUBLIC + _X25519
     signature_length: ClassVar[int] = _MLDSA_SIGNATURE + 64
     offer_length: int = _MLKEM_PUBLIC + _X25519

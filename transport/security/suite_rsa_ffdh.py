@@ -135,6 +135,7 @@ class Rsa3072FfdhSuite(RsaFfdhSuite):
     name: ClassVar[str] = "rsa-ffdh"
     wire_id: ClassVar[int] = 3
     signing_public_length: ClassVar[int] = 384
+    signing_private_length: ClassVar[int] = 384
     sealing_public_length: ClassVar[int] = 384
     signature_length: ClassVar[int] = 384
 
@@ -145,5 +146,6 @@ class Rsa2048FfdhSuite(RsaFfdhSuite):
     name: ClassVar[str] = "rsa-2048-ffdh"
     wire_id: ClassVar[int] = 4
     signing_public_length: ClassVar[int] = 256
+    signing_private_length: ClassVar[int] = 256
     sealing_public_length: ClassVar[int] = 256
     signature_length: ClassVar[int] = 256

@@ -35,6 +35,7 @@ class X25519Suite(HpkeSuite):
     name: ClassVar[str] = "x25519"
     wire_id: ClassVar[int] = 1
     signing_public_length: ClassVar[int] = 32
+    signing_private_length: ClassVar[int] = 32
     sealing_public_length: ClassVar[int] = 32
     signature_length: ClassVar[int] = 64
     offer_length: int = 32

@@ -21,6 +21,7 @@ from agents.handset.security_module.life_cycle import (
     transition,
 )
 from agents.handset.security_module.rights import rights_mask, rights_names
+from transport.security.domain_key import MAX_DUMP_OCTETS
 from transport.security.keyset import DEFAULT_PROTECTION
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ _LENGTHS: Final[Mapping[str, tuple[type[bytes | str], int]]] = MappingProxyType(
         "dh_base": (bytes, 512),
         "dh_modulus": (bytes, 512),
         "logic_name": (str, 32),
-        "domain_key": (bytes, 64),
+        "domain_key": (bytes, MAX_DUMP_OCTETS),
     },
 )
 
@@ -93,7 +94,8 @@ class Definition:
     exhaustion do. ``suite`` and ``forms`` are what a secure connection may be made with, ``dh_base`` and
     ``dh_modulus`` its Diffie-Hellman parameters b and M, big-endian, empty when the suite has its own;
     ``supplier_sealing`` is the key that forms encrypt to which do, and empty for others;
-    ``domain_key`` and ``logic_name`` are a global service's. One that cannot be is a ValueError.
+    ``logic_name`` and ``domain_key``, as it was dumped, are a global service's. One that cannot be is a
+    ValueError.
     """
 
     rsc_id: int

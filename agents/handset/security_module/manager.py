@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import audit, limits, operator_session
+from agents.handset.security_module import audit, domain, limits, operator_session
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import (
@@ -47,7 +47,7 @@ from agents.messages.signed import EVERYBODY, Purpose, Signed, check_key
 from transport.errors import Rejected
 from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES, suite_for
-from transport.security.terms import DOMAIN_FORMS, FORM_NUMBERS, KEY_TRANSPORT
+from transport.security.terms import FORM_NUMBERS, KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,6 +206,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
         dh_modulus=command.dh_modulus,
         logic_name=command.logic_name,
         supplier_sealing=command.supplier_sealing,
+        domain_key=domain.take(core, command),
     )
     core.definitions.check_room(definition)
     core.definitions.put(transaction, definition)
@@ -236,8 +237,6 @@ def _check_forms(command: Reserve) -> None:
             raise TransitionRefused("bad-sealing-key")
     elif command.supplier_sealing:
         raise TransitionRefused("needless-sealing-key")
-    if not DOMAIN_FORMS.isdisjoint(command.forms):
-        raise TransitionRefused("no-domain-key")
 
 
 def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:

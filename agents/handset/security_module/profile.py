@@ -22,6 +22,7 @@ from agents.handset.security_module.run_unit import DEFAULT_FUEL
 from agents.handset.security_module.wasm_shape import MAX_CODE_OCTETS
 from agents.messages.codec import MAX_KEY_OCTETS, Name, decode, encode, message
 from transport.errors import Rejected
+from transport.security.domain_key import dump_octets
 from transport.security.ffdh import MAX_MODULUS_OCTETS
 from transport.security.keyset import PROTECTIONS
 from transport.security.suite_rsa_ffdh import RsaFfdhSuite
@@ -103,7 +104,8 @@ class Profile:
     def slot_size(self) -> int:
         """Octets of a slot of DEF."""
         signing, sealing, _ = self._lengths()
-        return _pages(_DEFINITION_OCTETS + signing + sealing + self._parameters())
+        domain = dump_octets(name for name in self.suites if name in SUITES)
+        return _pages(_DEFINITION_OCTETS + signing + sealing + domain + self._parameters())
 
     def _parameters(self) -> int:
         """Return the octets of Diffie-Hellman's b and M, if any suite has such."""
@@ -121,7 +123,7 @@ class Profile:
 
 _IDENTITY_OCTETS: Final = 288  # names, numbers, UA
 _ANSWER_OCTETS: Final = 704  # of them 512 for an audit's page
-_DEFINITION_OCTETS: Final = 600  # all of a definition but keys, and Diffie-Hellman's b and M
+_DEFINITION_OCTETS: Final = 552  # all of a definition but keys, and Diffie-Hellman's b and M
 
 
 def _slot(record: Record, octets: int) -> int:

@@ -21,6 +21,7 @@ from agents.handset.security_module.outgoing import refuse
 from agents.messages.air import Call, Prove
 from agents.messages.codec import encode
 from transport.secured_packet import ResponseStatus
+from transport.security.domain_key import DomainKey
 from transport.security.handshake import Credentials, initiator
 from transport.security.suites import SUITES
 from transport.security.terms import Terms
@@ -52,6 +53,7 @@ def call(core: Core, definition: Definition) -> bytes:
         responder_suite=definition.suite,
         dh_base=definition.dh_base,
         dh_modulus=definition.dh_modulus,
+        logic_name=definition.logic_name.encode(),
     )
     own = SUITES[identity.suite]
     credentials = Credentials(
@@ -59,6 +61,7 @@ def call(core: Core, definition: Definition) -> bytes:
         sealing_key=own.load_sealing_key(identity.sealing_private),
         peer_signing_public=definition.supplier_public,
         peer_sealing_public=definition.supplier_sealing,
+        domain_key=DomainKey.load(definition.domain_key) if definition.domain_key else None,
     )
     side = initiator(terms, credentials, core.rng)
     return encode(Call(tar=definition.tar, opening=connections.begin(core, definition.tar, side)))

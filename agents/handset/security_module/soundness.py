@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import audit, operator_session
+from agents.handset.security_module import audit, domain, operator_session
 from agents.handset.security_module.allocation import gaps
-from agents.handset.security_module.errors import ImageRejected
+from agents.handset.security_module.errors import ImageRejected, ModuleError
 from agents.handset.security_module.life_cycle import AtEnd, ResourceState
 from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
 from agents.messages.signed import check_key
@@ -126,10 +126,19 @@ def _end_holds(definition: Definition) -> bool:
     return definition.at_end is AtEnd.DEACTIVATE or definition.state not in _DEACTIVATED
 
 
+def _domain_key_holds(definition: Definition) -> bool:
+    try:
+        domain.check(definition.forms, definition.logic_name, definition.domain_key)
+    except ModuleError:
+        return False
+    return True
+
+
 _RULES: Final[tuple[tuple[str, Callable[[Definition], bool]], ...]] = (
     ("a value that no reservation can have", _can_be_told),
     ("an unknown suite", lambda each: each.suite in SUITES),
     ("an unknown form of secure connection", lambda each: set(each.forms) <= FORM_NUMBERS.keys()),
+    ("a domain key that its forms have no use for, or none", _domain_key_holds),
     ("an unknown protection", lambda each: each.protection in PROTECTIONS),
     ("an unknown bearer", lambda each: set(each.bearers) <= BEARERS),
     ("no server for its bearers", _is_reachable),

@@ -1,0 +1,48 @@
+"""A supplier's side of a new secure connection: of its keys, and of what the operator told it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transport.security.domain_key import DomainKey, Kind
+from transport.security.handshake import Credentials, responder
+from transport.security.terms import Terms
+
+if TYPE_CHECKING:
+    from agents.identity import RoleKeys
+    from agents.store.registry import Row
+    from agents.supplier import Offer
+    from transport.security.handshake import Side
+    from transport.security.suites import Rng
+
+
+def answering(offer: Offer, keys: RoleKeys, resource: Row, service: Row, rng: Rng) -> Side:
+    """Return our side of a new connection, in the form that the reservation of *resource* put first.
+
+    *service* has the domain key of a global service. Of a pair the supplier needs the public half alone, also
+    where it made the pair itself.
+    """
+    domain_key = DomainKey.load(service["domain_key"]) if service["domain_key"] else None
+    if domain_key is not None and domain_key.kind is Kind.PAIR:
+        domain_key = domain_key.public_half()
+    terms = Terms(
+        protection=offer.protection,
+        suite=keys.suite,
+        form=offer.forms[0],
+        initiator=resource["ua"].encode(),
+        responder=keys.name.encode(),
+        tar=resource["tar"],
+        initiator_suite=resource["module_suite"],
+        responder_suite=keys.suite,
+        dh_base=offer.dh_base,
+        dh_modulus=offer.dh_modulus,
+        logic_name=offer.logic_name.encode(),
+    )
+    credentials = Credentials(
+        signing_key=keys.signing,
+        sealing_key=keys.sealing,
+        peer_signing_public=resource["module_public"],
+        peer_sealing_public=resource["module_sealing"],
+        domain_key=domain_key,
+    )
+    return responder(terms, credentials, rng)

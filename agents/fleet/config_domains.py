@@ -1,0 +1,59 @@
+"""What can be wrong with a config's global services: their names, their forms, and what they may load.
+
+As in ``config_checks``, a problem is ``key: what is wrong``, and nothing stops at the first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agents import domains
+from agents.backends import BACKENDS
+from agents.fleet.config_tables import Scope
+from transport.security.terms import DOMAIN_FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agents.fleet.config import FleetConfig
+    from agents.fleet.config_tables import Service
+
+_GLOBAL_KEYS: Final = ("logic_name", "custody")
+"""The keys that belong to a global service."""
+
+
+def check_domains(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for everything that is wrong with a service's scope, logic name, custody or forms."""
+    for index, supplier in enumerate(config.suppliers):
+        for number, service in enumerate(supplier.services):
+            place = f"supplier[{index}].service[{number}]"
+            yield from _check_service(place, service)
+    yield from _check_names(config)
+
+
+def _check_service(place: str, service: Service) -> Iterator[str]:
+    wanted = [form for form in service.forms if form in DOMAIN_FORMS]
+    if service.scope is not Scope.GLOBAL:
+        for key in _GLOBAL_KEYS:
+            if key in service.model_fields_set:
+                yield f'{place}.{key}: belongs to a service with scope = "global"'
+        if wanted:
+            yield f'{place}.forms: {wanted[0]} needs a domain key, which scope = "global" gives a service'
+    if not domains.one_kind(service.forms):
+        yield f"{place}.forms: {' and '.join(wanted)} want domain keys of two kinds, and a service has one"
+    if wanted and BACKENDS[service.backend].is_personal:
+        yield (
+            f"{place}.backend: {service.backend.value!r} has data for one module alone, and with {wanted[0]}"
+            " any module of the domain could ask for it"
+        )
+
+
+def _check_names(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for a logic name that an operator would know two services by."""
+    first: dict[tuple[str, str], str] = {}
+    for index, supplier in enumerate(config.suppliers):
+        for number, service in enumerate(supplier.services):
+            place, key = f"supplier[{index}].service[{number}]", (supplier.operator, service.domain)
+            if service.domain and key in first:
+                yield f"{place}.logic_name: {service.domain!r} is taken by {first[key]}"
+            first.setdefault(key, place)

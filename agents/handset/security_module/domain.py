@@ -1,0 +1,71 @@
+"""The domain key (DK) of a global service: how it comes into DEF, and whether what is there can be.
+
+A reservation brings it wrapped to this module; what stands in DEF is what was inside, as it was dumped. A
+logic name and a domain key come together or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agents.handset.security_module.errors import TransitionRefused
+from transport.security.domain_key import DomainKey, Kind, unwrap
+from transport.security.suites import SUITES
+from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS, DOMAIN_SYMMETRIC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agents.handset.security_module.core import Core
+    from agents.messages.air import Reserve
+
+_KINDS: Final[Mapping[str, Kind]] = {DOMAIN_SYMMETRIC: Kind.SYMMETRIC, DOMAIN_ASYMMETRIC: Kind.PAIR}
+"""What a form wants of the module's domain key."""
+
+
+def take(core: Core, command: Reserve) -> bytes:
+    """Return what DEF keeps of the reservation's domain key, empty where it brings none.
+
+    Raises TransitionRefused (see ``check``, and ``unsupported-suite``); SealRejected, as ``unwrap`` does, for
+    one that was not wrapped to this module for this resource and logic name.
+    """
+    dumped, identity = b"", core.owner()
+    if command.domain_key and command.logic_name:
+        key = SUITES[identity.suite].load_sealing_key(identity.sealing_private)
+        unwrapped = unwrap(
+            command.domain_key,
+            key,
+            ua=identity.ua.encode(),
+            tar=command.tar,
+            logic_name=command.logic_name.encode(),
+        )
+        if unwrapped.suite and unwrapped.suite not in core.profile.suites:
+            raise TransitionRefused("unsupported-suite")
+        if unwrapped.public and unwrapped.public == command.supplier_public:
+            # It would be the supplier's word and the domain's at once, which proves neither.
+            raise TransitionRefused("bad-domain-key")
+        dumped = unwrapped.dump()
+    elif command.domain_key:
+        raise TransitionRefused("no-logic-name")
+    check(command.forms, command.logic_name, dumped)
+    return dumped
+
+
+def check(forms: Iterable[str], logic_name: str, dumped: bytes) -> None:
+    """Raise TransitionRefused unless the domain key is what logic name and forms want.
+
+    The reason is ``no-domain-key``, ``no-logic-name`` or ``bad-domain-key``.
+    """
+    domain_forms = DOMAIN_FORMS.intersection(forms)
+    if not dumped:
+        if domain_forms or logic_name:
+            raise TransitionRefused("no-domain-key")
+        return
+    if not logic_name:
+        raise TransitionRefused("no-logic-name")
+    try:
+        key = DomainKey.load(dumped)
+    except ValueError:
+        raise TransitionRefused("bad-domain-key") from None
+    if key.kind is Kind.PUBLIC_HALF or any(key.kind is not _KINDS[form] for form in domain_forms):
+        raise TransitionRefused("bad-domain-key")

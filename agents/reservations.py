@@ -1,0 +1,71 @@
+"""What an operator tells a module when it reserves (RES): the agreement's terms, and any domain key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agents import domains
+from agents.errors import Refusal
+from agents.messages.air import Reserve
+from agents.messages.inside import WrapDomainKey, WrappedDomainKey
+from agents.subscriptions import end_of
+from transport.security.certificates import Certificate
+from transport.security.domain_key import DomainKey
+from transport.security.terms import KEY_TRANSPORT
+
+if TYPE_CHECKING:
+    from agents.link import Link
+    from agents.store.registry import Row
+    from bus.frame import TraceContext
+
+
+def reservation(agreement: Row, module: Row, now: float) -> Reserve:
+    """Return the command that reserves at *now* what was agreed, without a domain key.
+
+    Raises Refusal (``unsupported-suite``): the module would refuse it too; but it need not be asked what its
+    authority has told.
+    """
+    if agreement["suite"] not in module["suites"].split():
+        raise Refusal("unsupported-suite")
+    forms = agreement["forms"].split()
+    return Reserve(
+        tar=agreement["tar"],
+        service=agreement["service"],
+        supplier=agreement["supplier"],
+        supplier_number=agreement["number"],
+        suite=agreement["suite"],
+        forms=forms,
+        supplier_public=agreement["public_key"],
+        code_size=agreement["code_size"],
+        data_size=agreement["data_size"],
+        rights=agreement["rights"],
+        expires_at=end_of(agreement, now),
+        executions=agreement["executions"],
+        at_end=agreement["at_end"],
+        bearers=agreement["bearers"].split(),
+        server=agreement["server"],
+        protection=agreement["protection"],
+        dh_base=agreement["dh_base"],
+        dh_modulus=agreement["dh_modulus"],
+        logic_name=agreement["logic_name"],
+        supplier_sealing=agreement["sealing_key"] if KEY_TRANSPORT in forms else b"",
+    )
+
+
+async def with_domain_key(
+    command: Reserve, agreement: Row, module: Row, link: Link, trace: TraceContext
+) -> Reserve:
+    """Return *command* with the domain key of its global service, wrapped to the module.
+
+    The supplier is asked for it over *link*, unless the operator made it: then it is in the agreement.
+    """
+    if not command.logic_name:
+        return command
+    if agreement["domain_key"]:
+        key, certificate = DomainKey.load(agreement["domain_key"]), Certificate.parse(module["certificate"])
+        wrapped = domains.wrap(key, certificate, tar=command.tar, logic_name=command.logic_name)
+    else:
+        question = WrapDomainKey(ua=module["ua"], service=command.service, certificate=module["certificate"])
+        wrapped = (await link.ask(command.supplier, question, WrappedDomainKey, trace=trace)).octets
+    return replace(command, domain_key=wrapped)

@@ -144,6 +144,8 @@ class Office:
             "bearers": "sms",
             "server": b"",
             "protection": asked.protection,
+            "logic_name": asked.logic_name,
+            "domain_key": b"",
             "agreed_at": self.clock.now(),
         }
 

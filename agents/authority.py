@@ -1,64 +1,25 @@
-"""The authority: whose key is whose. It certifies roles and keeps the register of modules."""
+"""The authority: whose key is whose. It keeps the register of modules; for roles see ``enrolment``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from agents.directory import keys_in
 from agents.errors import Refusal
-from agents.identity import certify, certify_module
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
-from agents.messages.inside import Done, LookUp, ModuleRecord, Register
+from agents.messages.inside import Done, LookUp, ModuleRecord, PublicKeys, Register
 from agents.messages.signed import Purpose, Signed, check_key
 from agents.role import Role
 from agents.store.registry import Registry
-from agents.store.tables import AUTHORITY_MODULES, CERTIFICATES
+from agents.store.tables import AUTHORITY_MODULES
 from transport.errors import SignatureRejected
 from transport.security import certificates
-from transport.security.certificates import Certificate
 
 if TYPE_CHECKING:
-    from agents.identity import RoleKeys
     from agents.link import Question
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
-
-
-class Registrar:
-    """The authority's registration office: certifies at launch, before there is a bus to speak on."""
-
-    def __init__(self, store: GroupCommit, keys: RoleKeys, *, now: float) -> None:
-        self._keys = keys
-        self._now = now
-        self._issued = Registry(store, CERTIFICATES)
-
-    async def load(self) -> None:
-        """Read what was issued before."""
-        await self._issued.load()
-
-    async def enrol(self, subject: RoleKeys) -> Certificate:
-        """Return *subject*'s certificate: the one it has, while it is valid for these keys, or a new one."""
-        for row in self._issued.rows():
-            certificate = Certificate.parse(row["octets"])
-            same = (certificate.subject, certificate.signing_public, certificate.sealing_public) == (
-                subject.name,
-                subject.signing.public,
-                subject.sealing.public,
-            )
-            if same and certificate.not_after > self._now:
-                return certificate
-        serial = len(self._issued) + 1
-        certificate = certify(subject, issuer=self._keys, serial=serial, now=self._now)
-        await self._issued.put(
-            {
-                "serial": serial,
-                "subject": subject.name,
-                "role": str(subject.role),
-                "octets": certificate.encode(),
-                "issued_at": self._now,
-            }
-        )
-        return certificate
 
 
 class Authority(Role):
@@ -80,21 +41,18 @@ class Authority(Role):
             raise Refusal("not-a-personaliser")
         check_key(message.suite, message.public)
         _check_possession(self.name, message)
+        keys = PublicKeys(suite=message.suite, signing_public=message.public, sealing_public=message.sealing)
         known = self._modules.get(message.ua)
         if known is not None:
-            certified = Certificate.parse(known["certificate"])
-            if (certified.signing_public, certified.sealing_public) != (message.public, message.sealing):
+            if keys_in(known["certificate"]) != keys:
                 raise Refusal("already-registered")
             await self._modules.settled()
             return Done()
         now = self.desk.clock.now()
-        certificate = certify_module(
-            message.ua, message.suite, message.public, message.sealing, issuer=self.desk.keys, now=now
-        )
         await self._modules.put(
             {
                 "ua": message.ua,
-                "certificate": certificate.encode(),
+                "certificate": self.desk.directory.vouch(message.ua, keys, issuer=self.desk.keys, now=now),
                 "operator": message.operator,
                 "memory": message.memory,
                 "suites": " ".join(message.suites),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from agents.directory import keys_in
 from agents.errors import MessageRejected, Refusal
 from agents.hands import OwnHand
 from agents.messages.air import Answer, Audit, Audited, OperatorCommand, Release
@@ -19,7 +20,6 @@ from agents.messages.signed import Purpose, Signed
 from agents.store.registry import Registry
 from agents.store.tables import COMMANDS, OPERATOR_MODULES
 from transport.errors import SignatureRejected
-from transport.security.certificates import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,7 +92,7 @@ class Commands:
         if row is None:
             desk = self._desk
             found = await desk.link.ask(self._authority, LookUp(ua=ua), ModuleRecord, trace=trace)
-            desk.directory.module(found.certificate, ua, now=desk.clock.now())
+            desk.directory.module(found.certificate, ua)
             await self.modules.put(
                 {
                     "ua": ua,
@@ -109,6 +109,8 @@ class Commands:
             )
             row = self.modules.get(ua)
             assert row is not None, "it was just put"
+        # As of now: a module whose certificate has run out is none of ours any more.
+        self._desk.directory.module(row["certificate"], ua)
         return row
 
     async def settle(self, ua: str, trace: TraceContext) -> None:
@@ -194,8 +196,8 @@ def _word(body: bytes, command: OperatorCommand) -> Answer | Audited:
 
 def verify(signed: Signed, purpose: Purpose, module: Row) -> None:
     """Check that the module said this. Raises MessageRejected."""
-    certificate = Certificate.parse(module["certificate"])
+    keys = keys_in(module["certificate"])
     try:
-        signed.verify(purpose=purpose, suite=certificate.suite, public=certificate.signing_public)
+        signed.verify(purpose=purpose, suite=keys.suite, public=keys.signing_public)
     except SignatureRejected:
         raise MessageRejected("signature") from None

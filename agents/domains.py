@@ -19,9 +19,8 @@ from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS, DOMAIN_SYM
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agents.messages.inside import Agree
+    from agents.messages.inside import Agree, PublicKeys
     from agents.store.registry import Row
-    from transport.security.certificates import Certificate
     from transport.security.suites import Rng
 
 BY_SUPPLIER: Final = "supplier"
@@ -74,13 +73,16 @@ def for_supplier(key: DomainKey) -> DomainKey:
     return key.public_half() if key.kind is Kind.PAIR else key
 
 
-def wrap(key: DomainKey, module: Certificate, *, tar: bytes, logic_name: str) -> bytes:
-    """Return *key* for *module* alone. Raises ValueError for a public half; SealRejected."""
+def wrap(key: DomainKey, module: PublicKeys, *, ua: str, tar: bytes, logic_name: str) -> bytes:
+    """Return *key* for module *ua* with these keys alone.
+
+    Raises ValueError for a public half; SealRejected.
+    """
     return domain_key.wrap(
         key,
         sealing_public=module.sealing_public,
         sealing_suite=module.suite,
-        ua=module.subject.encode(),
+        ua=ua.encode(),
         tar=tar,
         logic_name=logic_name.encode(),
     )

@@ -1,8 +1,6 @@
-"""Who a role is: its two key pairs, its certificate, and whose certificates it goes by.
+"""Who a role is: its two key pairs, and the certificates that an issuer makes of them and of modules' keys.
 
-The authority is the root: it certifies itself and, at the launch, every other role (the enrolment is the
-launcher's, out of band, as a registration office's is). From then on a role believes a name because the
-authority signed it, not because the broker delivered it.
+Whom a role goes by is in ``directory``, and how it gets in there in ``enrolment``.
 """
 
 from __future__ import annotations
@@ -11,16 +9,11 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agents.errors import MessageRejected
-from transport.errors import CertificateRejected
 from transport.security import certificates
-from transport.security.certificates import Certificate
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from transport.security.certificates import Role
+    from transport.security.certificates import Certificate, Role
     from transport.security.suites import Rng, SealingKey, SigningKey
 
 VALIDITY_S: Final = 10 * 365 * 86_400
@@ -93,46 +86,3 @@ def certify_module(
         not_before=int(now) - 86_400,
         not_after=int(now) + VALIDITY_S,
     )
-
-
-class Directory:
-    """The certificates of a market, each checked against the authority before anyone goes by it."""
-
-    def __init__(self, authority: Certificate, others: Iterable[Certificate], *, now: float) -> None:
-        """Check and keep the certificates. Raises CertificateRejected if one does not hold."""
-        self.authority = authority
-        self._by_name: dict[str, Certificate] = {}
-        for certificate in (authority, *others):
-            certificates.verify(
-                certificate,
-                issuer_public=authority.signing_public,
-                issuer_suite=authority.suite,
-                issuer=authority.subject,
-                role=certificate.role,
-                now=now,
-            )
-            if certificate.subject in self._by_name:
-                raise CertificateRejected("duplicate-subject", certificate.subject)
-            self._by_name[certificate.subject] = certificate
-
-    def module(self, octets: bytes, ua: str, *, now: float) -> Certificate:
-        """Return module *ua*'s certificate, which is in *octets*. Raises CertificateRejected."""
-        certificate = Certificate.parse(octets)
-        certificates.verify(
-            certificate,
-            issuer_public=self.authority.signing_public,
-            issuer_suite=self.authority.suite,
-            issuer=self.authority.subject,
-            role=certificates.Role.MODULE,
-            now=now,
-        )
-        if certificate.subject != ua:
-            raise CertificateRejected("wrong-subject", ua)
-        return certificate
-
-    def certificate(self, name: str) -> Certificate:
-        """Return *name*'s certificate. Raises MessageRejected for a name that nobody certified."""
-        certificate = self._by_name.get(name)
-        if certificate is None:
-            raise MessageRejected("unknown-role")
-        return certificate

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from agents.identity import Directory, RoleKeys
+    from agents.directory import Directory, Party
+    from agents.identity import RoleKeys
     from bus.client import BusClient
     from bus.clock import Clock
     from bus.counters import Counters
     from bus.frame import TraceContext
-    from transport.security.certificates import Certificate
     from transport.security.suites import Rng
 
 QUESTION: Final = b"otafleet question"
@@ -48,7 +48,7 @@ R = TypeVar("R", bound=Reply)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question that proved to come from *sender*, whom the authority certified as *role*."""
+    """A question that proved to come from *sender*, entered as *role*; Role asks whether it still is."""
 
     sender: str
     role: str
@@ -149,7 +149,9 @@ class Link:
         await self._client.publish(Inbox(fleet=self._fleet, agent=to), frame)
 
     def _seal(self, octets: bytes, *, to: str, context: bytes, reference: bytes) -> bytes:
-        recipient = self._directory.certificate(to)
+        # Who asks may be told no, even when it is nobody any more; but it is asked nothing.
+        look_up = self._directory.introduced if context == REPLY else self._directory.party
+        recipient = look_up(to)
         return sealing.seal(
             octets,
             context=context,
@@ -172,7 +174,7 @@ class Link:
 
     def _take(self, frame: Frame) -> None:
         sealed = sealing.SealedMessage.parse(frame.pdu)
-        sender = self._directory.certificate(sealed.sender)
+        sender = self._directory.introduced(sealed.sender)
         waiting = self._waiting.get(sealed.serial)
         # The serial says whether this answers us; the context it was sealed under proves it.
         is_reply = waiting is not None and waiting[0] == sealed.sender
@@ -184,6 +186,7 @@ class Link:
                 raise MessageRejected("unexpected-reply") from None
             raise
         if waiting is not None and is_reply:
+            self._directory.party(sealed.sender)
             if not waiting[1].done():
                 waiting[1].set_result(decode(octets, *REPLIES))
             return
@@ -202,7 +205,7 @@ class Link:
         elif question.answered:
             self._deliver(question)
 
-    def _open(self, sealed: sealing.SealedMessage, sender: Certificate, context: bytes) -> bytes:
+    def _open(self, sealed: sealing.SealedMessage, sender: Party, context: bytes) -> bytes:
         return sealing.open_sealed(
             sealed,
             context=context,
@@ -212,7 +215,7 @@ class Link:
             sender_suite=sender.suite,
         )
 
-    def _is_reply(self, sealed: sealing.SealedMessage, sender: Certificate) -> bool:
+    def _is_reply(self, sealed: sealing.SealedMessage, sender: Party) -> bool:
         try:
             self._open(sealed, sender, REPLY)
         except SealRejected:

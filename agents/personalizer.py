@@ -30,7 +30,7 @@ from transport.apdu import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agents.identity import Directory
+    from agents.directory import Directory
     from agents.role import Desk, Ordered
     from bus.frame import TraceContext
 
@@ -90,16 +90,16 @@ class Personalizer(Role):
         return b""
 
     def _message(self, ua: str, work: WorkOrder) -> bytes:
-        authority = self._directory.certificate(self._authority)
-        operator = self._directory.certificate(work.operator)
+        authority = self._directory.party(self._authority)
+        operator = self._directory.party(work.operator)
         return encode(
             Personalise(
                 ua=ua,
                 suite=work.suite,
-                authority=authority.subject,
+                authority=authority.name,
                 authority_suite=authority.suite,
                 authority_public=authority.signing_public,
-                operator=operator.subject,
+                operator=operator.name,
                 operator_number=work.operator_number,
                 operator_suite=operator.suite,
                 operator_public=operator.signing_public,

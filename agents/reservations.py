@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agents import domains
+from agents.directory import keys_in
 from agents.errors import Refusal
 from agents.messages.air import Reserve
 from agents.messages.inside import WrapDomainKey, WrappedDomainKey
 from agents.subscriptions import end_of
-from transport.security.certificates import Certificate
 from transport.security.domain_key import DomainKey
 from transport.security.terms import KEY_TRANSPORT
 
@@ -63,8 +63,8 @@ async def with_domain_key(
     if not command.logic_name:
         return command
     if agreement["domain_key"]:
-        key, certificate = DomainKey.load(agreement["domain_key"]), Certificate.parse(module["certificate"])
-        wrapped = domains.wrap(key, certificate, tar=command.tar, logic_name=command.logic_name)
+        key, keys = DomainKey.load(agreement["domain_key"]), keys_in(module["certificate"])
+        wrapped = domains.wrap(key, keys, ua=module["ua"], tar=command.tar, logic_name=command.logic_name)
     else:
         question = WrapDomainKey(ua=module["ua"], service=command.service, certificate=module["certificate"])
         wrapped = (await link.ask(command.supplier, question, WrappedDomainKey, trace=trace)).octets

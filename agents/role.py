@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.console import Console
+    from agents.directory import Directory
     from agents.exchange import Exchange
-    from agents.identity import Directory, RoleKeys
+    from agents.identity import RoleKeys
     from agents.link import Link
     from bus.actor import ActorGroup
     from bus.client import BusClient
@@ -147,6 +148,8 @@ class Role(Actor[Post]):
             return
         rule = self.questions.get(type(question.message), _not_my_business)
         try:
+            # Who is no more whom it was is told so, and nothing is done for it.
+            self.desk.directory.party(question.sender)
             reply: Reply = await rule(self, question, question.message)
         except (Refusal, Unanswered, Rejected) as refusal:
             self.log.info("question.refused", source=question.sender, reason=refusal.reason)

@@ -179,9 +179,9 @@ class Supplier(Role):
         offer, service = self._offer(message.service), self._services.get(message.service)
         if service is None or offer.custody != domains.BY_SUPPLIER:
             raise Refusal("not-my-domain-key")
-        module = self.desk.directory.module(message.certificate, message.ua, now=self.desk.clock.now())
+        module = self.desk.directory.module(message.certificate, message.ua)
         key = DomainKey.load(service["domain_key"])
-        wrapped = domains.wrap(key, module, tar=service["tar"], logic_name=offer.logic_name)
+        wrapped = domains.wrap(key, module, ua=message.ua, tar=service["tar"], logic_name=offer.logic_name)
         return WrappedDomainKey(octets=wrapped)
 
     # ACT, and what the operator tells of its resources -----------------------------------------------------
@@ -193,7 +193,7 @@ class Supplier(Role):
         if known is not None and message.turn <= known["reserved_turn"]:
             await self._resources.settled()
             return Done()
-        module = self.desk.directory.module(message.certificate, message.ua, now=self.desk.clock.now())
+        module = self.desk.directory.module(message.certificate, message.ua)
         if module.signing_public == self.desk.keys.signing.public:
             raise Refusal("bad-public-key")
         await self._resources.put(

@@ -86,6 +86,13 @@ class By(StrEnum):
     SUPPLIER = "supplier"
 
 
+class Certifier(StrEnum):
+    """Who vouches for a supplier: the operator, whom the authority vouches for, or the authority itself."""
+
+    OPERATOR = "operator"
+    AUTHORITY = "authority"
+
+
 class Backend(StrEnum):
     """What a supplier's server knows about the application it gives out."""
 
@@ -226,6 +233,8 @@ class Authority(Named):
     """Private keys of its own PKI, PKCS#8 in PEM: the signing key, and behind it a sealing key or none."""
     key_password_env: Text | None = None
     """The environment variable that holds the file's passphrase."""
+    certificates: Annotated[bool, Field(strict=True)] = True
+    """Whether it vouches by certificates; else roles and modules are known by bare public keys."""
 
 
 class Operator(Named):
@@ -310,6 +319,8 @@ class Supplier(Named):
     key_file: Text | None = None
     """See ``Authority``."""
     key_password_env: Text | None = None
+    certified_by: Certifier = Certifier.OPERATOR
+    """Who issues its certificate."""
     address: IPv4Address | None = None
     """Of its server on the packet network; by default one of those kept for documentation (RFC 5737)."""
     services: Annotated[tuple[Service, ...], Field(alias="service", min_length=1)]

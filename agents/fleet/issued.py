@@ -9,8 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from agents.errors import FleetError
+from agents.errors import FleetError, MessageRejected
 from agents.fleet.addresses import is_ua
+from agents.messages.codec import decode
+from agents.messages.inside import PublicKeys
 from agents.store.reading import read_rows
 from transport.errors import CertificateRejected
 from transport.security.certificates import Certificate, Role, verify
@@ -43,9 +45,10 @@ class Issued:
         # The newest of a subject last, whoever issued it.
         self._all = sorted(found.values(), key=lambda one: (one.not_before, one.serial))
         if not self._all:
-            raise FleetError(
-                f"{self.directory}: there are no certificates here; run 'otafleet up {config.path}' first"
-            )
+            where = f"{self.directory}: there are no certificates here"
+            if not any(authority.certificates for authority in config.authorities):
+                raise FleetError(f"{where}: {config.path} does without")
+            raise FleetError(f"{where}; run 'otafleet up {config.path}' first")
 
     def roles(self) -> list[Certificate]:
         """Return the newest certificate of each role, those above first."""
@@ -130,8 +133,17 @@ def _certificates(databases: Iterable[Path]) -> Iterator[Certificate]:
             continue
         for table, column in _WHERE:
             for row in read_rows(path, table, column):
-                if octets := row[column]:
+                if (octets := row[column]) and not _is_bare(octets):
                     yield _parsed(path, octets)
+
+
+def _is_bare(octets: bytes) -> bool:
+    """Say whether a module is known by bare keys, in a market without certificates."""
+    try:
+        decode(octets, PublicKeys)
+    except MessageRejected:
+        return False
+    return True
 
 
 def _parsed(path: Path, octets: bytes) -> Certificate:

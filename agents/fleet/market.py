@@ -1,25 +1,24 @@
 """Opens the roles of a market: their stores, keys, certificates, connections and desks.
 
 One market is an authority with its personaliser, the operators that go by it, and their suppliers. Each role
-has a database, a connection and randomness of its own. Enrolment (the authority certifies each role's keys)
-is done here, out of band, as a registration office would do it over the counter.
+has a database, a connection and randomness of its own. Enrolment (who vouches for whose keys, see
+``enrolment``) is done here, out of band, as a registration office would do it over the counter.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Final
 
 from agents.announcer import Announcer
-from agents.authority import Authority, Registrar
+from agents.authority import Authority
+from agents.enrolment import Enrolled, enrol
 from agents.exchange import Exchange
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
 from agents.fleet.key_files import role_keys
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
-from agents.identity import Directory
 from agents.link import Link
 from agents.operator import Operator
 from agents.personalizer import Personalizer, WorkOrder
@@ -44,14 +43,12 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
     from structlog.typing import FilteringBoundLogger
 
+    from agents.directory import Directory
     from agents.fleet import config as configs
     from agents.fleet.surroundings import Surroundings
-    from agents.identity import RoleKeys
     from agents.messages.bearers import ServerAddress
     from agents.role import Role
-    from agents.store.group_commit import GroupCommit
     from bus.client import BusClient
-    from transport.security.certificates import Certificate
     from transport.security.suites import Rng
 
 RETRANSMISSIONS: Final = 20
@@ -59,14 +56,6 @@ RETRANSMISSIONS: Final = 20
 NO_LIMIT: Final = -1
 _MESSAGES_AT_ONCE: Final = 4096
 _BUFFERED_OCTETS: Final = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """A role's store and keys."""
-
-    store: GroupCommit
-    keys: RoleKeys
 
 
 class Market:
@@ -90,7 +79,12 @@ class Market:
         names = {operator.name for operator in operators}
         suppliers = [supplier for supplier in config.suppliers if supplier.operator in names]
         root = await self._open_role(
-            authority.name, Certified.AUTHORITY, authority.suite, tables.AUTHORITY, tables.AUTHORITY_KEYS
+            authority.name,
+            Certified.AUTHORITY,
+            authority.suite,
+            tables.AUTHORITY,
+            tables.AUTHORITY_KEYS,
+            issuer=authority.name,
         )
         factory = await self._open_role(
             personalizer_of(authority.name),
@@ -98,20 +92,36 @@ class Market:
             authority.suite,
             tables.PERSONALIZER,
             tables.PERSONALIZER_KEYS,
+            issuer=authority.name,
         )
         opened_operators = [
             await self._open_role(
-                operator.name, Certified.OPERATOR, operator.suite, tables.OPERATOR, tables.OPERATOR_KEYS
+                operator.name,
+                Certified.OPERATOR,
+                operator.suite,
+                tables.OPERATOR,
+                tables.OPERATOR_KEYS,
+                issuer=authority.name,
             )
             for operator in operators
         ]
         opened_suppliers = [
             await self._open_role(
-                supplier.name, Certified.SUPPLIER, supplier.suite, tables.SUPPLIER, tables.SUPPLIER_KEYS
+                supplier.name,
+                Certified.SUPPLIER,
+                supplier.suite,
+                tables.SUPPLIER,
+                tables.SUPPLIER_KEYS,
+                issuer=supplier.operator if supplier.certified_by == "operator" else authority.name,
             )
             for supplier in suppliers
         ]
-        directory = await self._enrol(root, [factory, *opened_operators, *opened_suppliers])
+        directory = await enrol(
+            root,
+            [factory, *opened_operators, *opened_suppliers],
+            clock=self._around.clock,
+            by_certificate=authority.certificates,
+        )
         desk = await self._desk(root, directory)
         await self._listen(await Authority.open(desk, root.store))
         await self._listen(
@@ -143,8 +153,8 @@ class Market:
             )
 
     async def _open_role(
-        self, name: str, role: Certified, suite: str, metadata: MetaData, table: Table
-    ) -> _Opened:
+        self, name: str, role: Certified, suite: str, metadata: MetaData, table: Table, *, issuer: str
+    ) -> Enrolled:
         store = await self._stack.enter_async_context(
             open_store(self._around.launch.database(name), metadata)
         )
@@ -158,19 +168,11 @@ class Market:
             brought=self._around.config.brought_keys(name),
             rng=self._around.rng(f"keys/{name}"),
         )
-        return _Opened(store=store, keys=keys)
-
-    async def _enrol(self, root: _Opened, others: list[_Opened]) -> Directory:
-        now = self._around.clock.now()
-        registrar = Registrar(root.store, root.keys, now=now)
-        await registrar.load()
-        own = await registrar.enrol(root.keys)
-        certificates: list[Certificate] = [await registrar.enrol(other.keys) for other in others]
-        return Directory(own, certificates, now=now)
+        return Enrolled(store=store, keys=keys, issuer=issuer)
 
     async def _desk(
         self,
-        opened: _Opened,
+        opened: Enrolled,
         directory: Directory,
         *,
         number: str | None = None,

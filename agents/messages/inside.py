@@ -11,6 +11,7 @@ from agents.messages.air import (  # noqa: TC001 -- pydantic reads the annotatio
     Executions,
     Forms,
     LogicName,
+    SealingPublic,
     WrappedKey,
 )
 from agents.messages.codec import (
@@ -31,6 +32,15 @@ from agents.messages.codec import (
     Tar,
     message,
 )
+
+
+@message(37)
+class PublicKeys:
+    """A module's public keys: bare, where the market has no certificates."""
+
+    suite: Name
+    signing_public: PublicKey
+    sealing_public: SealingPublic
 
 
 @message(40)
@@ -61,6 +71,7 @@ class ModuleRecord:
     """Authority to operator: a module's certificate and characteristics."""
 
     certificate: Octets
+    """Or its bare PublicKeys, in a market without certificates."""
     memory: Size
     suites: Annotated[list[Name], Field(max_length=16)]
 
@@ -111,7 +122,8 @@ class Agreed:
 class Activate:
     """ACT: operator to supplier: this module holds your resource.
 
-    The module's key comes in the authority's certificate: the operator's word for it is not enough.
+    The module's key comes in the authority's certificate: the operator's word for it is not enough. In a
+    market without certificates there is nothing but that word: bare PublicKeys.
     """
 
     ua: UA

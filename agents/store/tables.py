@@ -45,6 +45,19 @@ def _own_keys(metadata: MetaData) -> Table:
     )
 
 
+def _issued(metadata: MetaData) -> Table:
+    """Return the table of the certificates that a role issued, by serial."""
+    return Table(
+        "certificates",
+        metadata,
+        _key("serial", NUMBER),
+        _column("subject", NAME),
+        _column("role", NAME),
+        _column("octets", OCTETS),
+        _column("issued_at", SECONDS),
+    )
+
+
 # The authority: who is who.
 
 AUTHORITY = MetaData()
@@ -59,20 +72,13 @@ AUTHORITY_MODULES = Table(
     _column("suites", WORDS),
     _column("registered_at", SECONDS),
 )
-CERTIFICATES = Table(
-    "certificates",
-    AUTHORITY,
-    _key("serial", NUMBER),
-    _column("subject", NAME),
-    _column("role", NAME),
-    _column("octets", OCTETS),
-    _column("issued_at", SECONDS),
-)
+CERTIFICATES = _issued(AUTHORITY)
 
 # The operator: what was agreed, who subscribed, what each module was told.
 
 OPERATOR = MetaData()
 OPERATOR_KEYS = _own_keys(OPERATOR)
+OPERATOR_CERTIFICATES = _issued(OPERATOR)
 AGREEMENTS = Table(
     "agreements",
     OPERATOR,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 
 from agents.commands import Commands
+from agents.directory import CertificateDirectory
 from agents.errors import Unanswered
 from agents.handset.security_module.core import Identity
 from agents.handset.security_module.memory import Memory, Record
-from agents.identity import RoleKeys, certify_module
+from agents.identity import RoleKeys, certify, certify_module
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Done
 from agents.messages.orders import Order
@@ -161,7 +162,9 @@ class Office:
         return Desk(
             fleet="office",
             keys=KEYS,
-            directory=nobody,
+            directory=CertificateDirectory(
+                certify(AUTHORITY, issuer=AUTHORITY, serial=1, now=self.clock.now()), clock=self.clock
+            ),
             client=nobody,
             link=cast("Any", self.suppliers),
             console=nobody,

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wasmtime import wat2wasm
 
-from agents.authority import Authority, Registrar
+from agents.authority import Authority
 from agents.console import COMMAND, CONSOLE, RESPONSE, Console
+from agents.enrolment import Enrolled, enrol
 from agents.errors import FleetError
 from agents.exchange import Exchange
 from agents.fleet.addresses import ua_of
@@ -31,7 +32,7 @@ from agents.handset.security_module.module import SecurityModule
 from agents.handset.security_module.profile import LIGHT_SUITES
 from agents.handset.security_module.rights import rights_mask
 from agents.handset.site import Site
-from agents.identity import Directory, RoleKeys
+from agents.identity import RoleKeys
 from agents.link import Link, Question
 from agents.messages.codec import encode
 from agents.messages.inside import Done, Reply
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.announcer import Announcer
+    from agents.directory import Directory
     from agents.messages.bearers import ServerAddress
     from agents.role import Role
     from agents.store.group_commit import GroupCommit
@@ -96,6 +98,15 @@ SUBJECTS: Final[dict[str, tuple[Certified, str, str]]] = {
     "shop": (Certified.SUPPLIER, "x25519", "15550300"),
 }
 """Role, suite and short number of everybody in the market; the two operators share an authority."""
+ISSUERS: Final = {
+    "root": "root",
+    "factory": "root",
+    "mno": "root",
+    "other": "root",
+    "bank": "mno",
+    "shop": "mno",
+}
+"""Who vouches for whom, each behind who vouches for it."""
 AGENTS: Final = {"personalise": "factory", "subscribe": "", "serve": ""}
 """Who is ordered to do what; "" is the handset itself, and the operator does what is not listed."""
 
@@ -277,8 +288,10 @@ class Kit:
         log: FilteringBoundLogger,
         run: int,
         clock: Clock | None = None,
+        by_certificate: bool = True,
     ) -> None:
         self.broker = broker
+        self.by_certificate = by_certificate
         self.fleet = fleet
         self.run = run
         self.log = log
@@ -325,12 +338,18 @@ class Kit:
 
     async def open(self) -> None:
         """Certify everybody, listen to the wire and to events, put up a cell."""
-        registrar = Registrar(
-            await self.store("root", tables.AUTHORITY), self.keys["root"], now=self.clock.now()
+        stores = {
+            "root": await self.store("root", tables.AUTHORITY),
+            "mno": await self.store("mno", tables.OPERATOR),
+        }
+        root, *others = (
+            # Who vouches for nobody needs no store.
+            Enrolled(keys=self.keys[name], store=stores.get(name, stores["root"]), issuer=issuer)
+            for name, issuer in ISSUERS.items()
         )
-        await registrar.load()
-        own, *others = [await registrar.enrol(keys) for keys in self.keys.values()]
-        self.directory_of_roles = Directory(own, others, now=self.clock.now())
+        self.directory_of_roles = await enrol(
+            root, others, clock=self.clock, by_certificate=self.by_certificate
+        )
         tap = await self.client("tap", persistent=False)
         await tap.subscribe([everything(self.fleet)], self._tapped)
         await self.client("console", persistent=False)
@@ -691,10 +710,20 @@ async def open_kit(
     *,
     run: int = 1,
     clock: Clock | None = None,
+    by_certificate: bool = True,
 ) -> AsyncIterator[Kit]:
     """Open the surroundings of launch *run* of *fleet* in *directory*; leaving ends everything at once."""
     async with AsyncExitStack() as stack:
-        kit = Kit(stack, broker=broker, fleet=fleet, directory=directory, log=log, run=run, clock=clock)
+        kit = Kit(
+            stack,
+            broker=broker,
+            fleet=fleet,
+            directory=directory,
+            log=log,
+            run=run,
+            clock=clock,
+            by_certificate=by_certificate,
+        )
         await kit.open()
         async with kit.group:
             try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents import link as link_module
-from agents.authority import Registrar
+from agents.enrolment import Registrar
 from agents.errors import Refusal
 from agents.identity import VALIDITY_S, RoleKeys
 from agents.messages.codec import decode, encode
@@ -19,7 +19,7 @@ from agents.randomness import make_rng
 from agents.store.registry import Registry
 from agents.store.tables import AUTHORITY, AUTHORITY_MODULES
 from tests.agents.role_kit import TRACE, open_kit
-from transport.security.certificates import Role
+from transport.security.certificates import Certificate, Role
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from agents.role import Desk
     from bus.address import BrokerAddress
     from tests.agents.role_kit import Kit
-    from transport.security.certificates import Certificate
     from transport.security.suites import SigningKey
 
 RNG = make_rng(1, "authority")
@@ -70,7 +69,8 @@ async def office(kit: Kit) -> Kit:
 
 def certified(kit: Kit, record: ModuleRecord) -> Certificate:
     """Return the certificate in *record*, checked as an operator does."""
-    return kit.directory_of_roles.module(record.certificate, kit.ua(), now=kit.clock.now())
+    kit.directory_of_roles.module(record.certificate, kit.ua())
+    return Certificate.parse(record.certificate)
 
 
 async def registered(kit: Kit) -> list[str]:

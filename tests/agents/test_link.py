@@ -21,6 +21,7 @@ from bus.errors import MailboxFull
 from bus.frame import Bearer, Frame
 from bus.topics import Inbox
 from tests.agents.role_kit import TRACE
+from transport.errors import CertificateRejected
 from transport.security import sealing
 from transport.security.certificates import Role
 from transport.security.sealing import SealedMessage
@@ -48,7 +49,7 @@ async def asker(kit: Kit, name: str = "mno") -> tuple[Link, WatchedClient]:
 
 def sealed(kit: Kit, octets: bytes, *, sender: str, to: str, context: bytes, serial: bytes) -> bytes:
     """Return *octets* as *sender* seals them to *to*."""
-    recipient = kit.directory_of_roles.certificate(to)
+    recipient = kit.directory_of_roles.party(to)
     return sealing.seal(
         octets,
         context=context,
@@ -290,11 +291,27 @@ async def test_nobody_asks_whom_nobody_certified(kit: Kit) -> None:
         await link.ask("stranger", ASK, Done, trace=TRACE)
 
 
+async def test_nobody_asks_whom_its_operator_revoked(kit: Kit) -> None:
+    """It is sealed for nobody who is none any more; what such a one answers still is no answer."""
+    puppet = await kit.puppet("bank")
+    link, client = await asker(kit)
+    task, question = await _waiting(puppet, link)
+    kit.directory_of_roles.revoke("bank", by="mno")
+    with pytest.raises(CertificateRejected, match="revoked"):
+        await link.ask("bank", ASK, Done, trace=TRACE)
+    reply = sealed(kit, encode(Done()), sender="bank", to="mno", context=REPLY, serial=question.reference)
+    client.inject(inbox(kit, "mno"), framed(reply))
+    assert kit.counters.drops("revoked") == 1
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_an_uncertified_sender_is_not_heard(kit: Kit) -> None:
     """A sound seal by somebody whom the authority never certified is dropped with that reason."""
     _, client = await asker(kit)
     stranger = RoleKeys.make(name="stranger", role=Role.SUPPLIER, suite="x25519", rng=make_rng(9, "x"))
-    mno = kit.directory_of_roles.certificate("mno")
+    mno = kit.directory_of_roles.party("mno")
     octets = sealing.seal(
         encode(ASK),
         context=QUESTION,

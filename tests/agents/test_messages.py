@@ -97,6 +97,7 @@ MESSAGES = [
         dh_base=b"\x02",
         dh_modulus=b"\x17",
     ),
+    inside.PublicKeys(suite="p256", signing_public=KEY, sealing_public=KEY),
     inside.Register(
         ua=UA,
         suite="p256",

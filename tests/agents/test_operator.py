@@ -681,7 +681,7 @@ async def test_the_supplier_is_given_the_resource(desks: Desks) -> None:
     assert isinstance(message, Activate)
     assert (question.sender, message.ua, message.service, message.tar) == ("mno", kit.ua(), "account", FIRST)
     assert (message.rsc_id, message.turn) == (1, 1)
-    certificate = kit.directory_of_roles.module(message.certificate, kit.ua(), now=kit.clock.now())
+    certificate = kit.directory_of_roles.module(message.certificate, kit.ua())
     assert certificate.suite == "x25519"
     assert desks.states() == {"active": 1}
 

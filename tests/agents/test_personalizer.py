@@ -120,9 +120,7 @@ async def test_a_run_that_was_stopped_before_the_register_goes_on(
         assert [command.ins for command in await commands(second, 2)] == [INS_STORE_DATA, INS_GET_DATA]
         operator = await second.puppet("mno")
         record = await operator.desk.link.ask("root", LookUp(ua=second.ua()), ModuleRecord, trace=TRACE)
-        certificate = second.directory_of_roles.module(
-            record.certificate, second.ua(), now=second.clock.now()
-        )
+        certificate = second.directory_of_roles.module(record.certificate, second.ua())
         assert certificate.signing_public == public
 
 

@@ -72,7 +72,7 @@ def as_toml(value: object) -> str:
     """Return a default as a person would write it into a config."""
     if isinstance(value, str):
         return f'`"{value}"`'
-    return f"`{json.dumps(value) if isinstance(value, tuple) else value}`"
+    return f"`{json.dumps(value) if isinstance(value, (tuple, bool)) else value}`"
 
 
 def inner_tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

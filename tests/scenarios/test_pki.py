@@ -123,11 +123,12 @@ def test_a_brought_key_is_not_stored(pki: Pki) -> None:
 
 
 def test_openssl_believes_what_is_exported(pki: Pki) -> None:
-    """OpenSSL's strict validation goes from the authority to operator, supplier and module."""
-    root = pki.export("root")
+    """OpenSSL's strict validation goes from the authority to operator and supplier, and to a module."""
+    root, between = pki.export("root"), {"bank": ("-untrusted", pki.export("mno"))}
     for name in ("mno", "bank", pki.ua):
         exported = pki.export(name)
-        assert openssl("verify", "-x509_strict", "-CAfile", root, exported) == f"{exported}: OK\n".encode()
+        told = openssl("verify", "-x509_strict", "-CAfile", root, *between.get(name, ()), exported)
+        assert told == f"{exported}: OK\n".encode()
     printed = openssl("x509", "-noout", "-text", "-in", pki.export("mno")).decode()
     assert "Subject: CN = mno, OU = operator" in printed
     assert "CA:TRUE, pathlen:0" in printed
@@ -153,8 +154,8 @@ def test_what_is_shown(pki: Pki) -> None:
     assert found == {
         "root": ("authority", "x25519", "root"),
         "mno": ("operator", "x25519", "root"),
-        "bank": ("supplier", "p256", "root"),
-        "shop": ("supplier", "pq-hybrid", "root"),
+        "bank": ("supplier", "p256", "mno"),
+        "shop": ("supplier", "pq-hybrid", "mno"),
         "personaliser.root": ("personaliser", "x25519", "root"),
     }
     _, listed, _ = cli("certificate", "show", pki.config)

@@ -227,18 +227,25 @@ def verify(
     """
     refuse(
         certificate,
+        {"wrong-issuer": certificate.issuer != issuer, "wrong-role": certificate.role != role},
+    )
+    check_validity(certificate, now)
+    try:
+        suite(issuer_suite).verify(issuer_public, certificate.signed_octets, certificate.signature)
+    except SignatureRejected as error:
+        raise CertificateRejected(error.reason, f"certificate {certificate.serial}") from None
+
+
+def check_validity(certificate: Certificate, now: float) -> None:
+    """Raise CertificateRejected ("not-yet-valid", "expired") unless *certificate* is valid *now*."""
+    refuse(
+        certificate,
         {
-            "wrong-issuer": certificate.issuer != issuer,
-            "wrong-role": certificate.role != role,
             # "not", so that a time that is no number is in nobody's validity
             "not-yet-valid": not now >= certificate.not_before,
             "expired": not now <= certificate.not_after,
         },
     )
-    try:
-        suite(issuer_suite).verify(issuer_public, certificate.signed_octets, certificate.signature)
-    except SignatureRejected as error:
-        raise CertificateRejected(error.reason, f"certificate {certificate.serial}") from None
 
 
 def refuse(certificate: Certificate, faults: Mapping[str, bool]) -> None:

@@ -39,6 +39,7 @@ from transport.security.certificates import (
     MAX_CERTIFICATE_OCTETS,
     Certificate,
     Role,
+    check_validity,
     refuse,
     unpack,
     verify,
@@ -161,8 +162,8 @@ def verify_chain(
             "wrong-issuer": issuer not in {None, target.issuer},
         },
     )
+    check_current(chain, now=now, revoked=revoked)
     for certificate in chain:
-        refuse(certificate, {"revoked": (certificate.issuer, certificate.serial) in revoked})
         verify(
             certificate,
             issuer_public=anchor.public,
@@ -173,6 +174,18 @@ def verify_chain(
         )
         anchor = Anchor.of(certificate)
     return target
+
+
+def check_current(
+    chain: Sequence[Certificate], *, now: float, revoked: AbstractSet[tuple[str, int]] = frozenset()
+) -> None:
+    """Check again what may have changed of a chain that was verified before: signatures stay what they are.
+
+    Raises CertificateRejected: "revoked", "not-yet-valid", "expired".
+    """
+    for certificate in chain:
+        refuse(certificate, {"revoked": (certificate.issuer, certificate.serial) in revoked})
+        check_validity(certificate, now)
 
 
 def successor(

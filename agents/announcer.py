@@ -39,17 +39,20 @@ class Announcer:
     cells: Mapping[str, tuple[str, ...]]
     schedule: Schedule
 
-    async def announce(self, groups: Iterable[str], *, trace: TraceContext) -> None:
+    async def announce(
+        self, groups: Iterable[str], *, trace: TraceContext, said: Announce | None = None
+    ) -> None:
         """Tell the modules of *groups*, or of all for none, the time; return after the last repetition.
 
-        Raises Refusal when none of them has a cell of ours.
+        *said* is what to tell them in place of our own time. Raises Refusal when none of them has a cell of
+        ours.
         """
         cells = self._cells_of(groups)
         if not cells:
             raise Refusal("unknown-group")
         now = self.desk.clock.now()
         signed = sign(
-            encode(Announce(time=int(now))),
+            encode(said or Announce(time=int(now))),
             purpose=Purpose.ANNOUNCEMENT,
             target=EVERYBODY,
             # Time never goes back, so neither does this, and it need not be stored.

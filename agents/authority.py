@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.directory import keys_in
@@ -17,6 +18,8 @@ from transport.errors import SignatureRejected
 from transport.security import certificates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agents.link import Question
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
@@ -25,16 +28,19 @@ if TYPE_CHECKING:
 class Authority(Role):
     """PERS and RES, the authority's side: takes registrations, answers operators about their own modules."""
 
-    def __init__(self, desk: Desk, modules: Registry) -> None:
+    def __init__(self, desk: Desk, modules: Registry, allocators: Mapping[str, str]) -> None:
         super().__init__(desk)
         self._modules = modules
+        self._allocators = allocators
 
     @classmethod
-    async def open(cls, desk: Desk, store: GroupCommit) -> Authority:
-        """Take up the register in *store*."""
+    async def open(
+        cls, desk: Desk, store: GroupCommit, *, allocators: Mapping[str, str] = MappingProxyType({})
+    ) -> Authority:
+        """Take up the register in *store*; *allocators* says in whose place each of them stands."""
         modules = Registry(store, AUTHORITY_MODULES)
         await modules.load()
-        return cls(desk, modules)
+        return cls(desk, modules, allocators)
 
     async def _register(self, question: Question, message: Register) -> Done:
         if question.role != certificates.Role.PERSONALISER:
@@ -65,7 +71,7 @@ class Authority(Role):
     async def _look_up(self, question: Question, message: LookUp) -> ModuleRecord:
         row = self._modules.get(message.ua)
         # One answer for both, so that an operator learns nothing about another's subscribers.
-        if question.role != certificates.Role.OPERATOR or row is None or row["operator"] != question.sender:
+        if row is None or row["operator"] != self._asks_for(question):
             raise Refusal("unknown-module")
         await self._modules.settled()
         return ModuleRecord(
@@ -73,6 +79,12 @@ class Authority(Role):
             memory=row["memory"],
             suites=row["suites"].split(),
         )
+
+    def _asks_for(self, question: Question) -> str | None:
+        """Return the operator that the asker is, or stands in the place of; None for anybody else."""
+        if question.role == certificates.Role.ALLOCATOR:
+            return self._allocators.get(question.sender)
+        return question.sender if question.role == certificates.Role.OPERATOR else None
 
     questions: ClassVar = {Register: _register, LookUp: _look_up}
 

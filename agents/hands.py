@@ -14,6 +14,8 @@ from agents.messages.codec import decode, encode
 from agents.messages.signed import Purpose, Signed, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agents.messages.air import OperatorCommand
     from agents.role import Desk
     from bus.frame import TraceContext
@@ -37,6 +39,13 @@ class Hand(Protocol):
 
         Raises Refusal, Unanswered or DeliveryFailed: then nobody knows whether the module has heard it.
         """
+
+
+class Voice(Protocol):
+    """Tells all modules at once (see ``announcer``)."""
+
+    async def announce(self, groups: Iterable[str], *, trace: TraceContext) -> None:
+        """Tell the modules of *groups*, or of all for none, the time. Raises Refusal when none can hear."""
 
 
 class OwnHand:

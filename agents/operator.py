@@ -40,12 +40,11 @@ from transport.security import certificates
 from transport.security.suites import suite_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
-    from agents.announcer import Announcer
     from agents.commands import Answered
     from agents.exchange import FromModule
-    from agents.hands import Hand
+    from agents.hands import Hand, Voice
     from agents.link import Question
     from agents.messages.air import OperatorCommand
     from agents.role import Desk, Ordered
@@ -78,11 +77,13 @@ class Operator(Role):
         store: GroupCommit,
         *,
         authority: str,
-        announcer: Announcer | None = None,
+        announcer: Voice | None = None,
         hand: Hand | None = None,
+        suppliers: Container[str] | None = None,
     ) -> None:
         super().__init__(desk)
         self._announcer = announcer
+        self._suppliers = suppliers
         self._agreements = Registry(store, AGREEMENTS)
         self._subscriptions = Subscriptions(store, desk.clock)
         self._commands = Commands(desk, store, authority=authority, keep=self._keep, hand=hand)
@@ -95,11 +96,15 @@ class Operator(Role):
         store: GroupCommit,
         *,
         authority: str,
-        announcer: Announcer | None = None,
+        announcer: Voice | None = None,
         hand: Hand | None = None,
+        suppliers: Container[str] | None = None,
     ) -> Operator:
-        """Take up what *store* holds; *announcer* is for what all modules are told, *hand* for each alone."""
-        operator = cls(desk, store, authority=authority, announcer=announcer, hand=hand)
+        """Take up what *store* holds; *announcer* is for what all modules are told, *hand* for each alone.
+
+        *suppliers* are those it deals with; without, every one that its authority certified.
+        """
+        operator = cls(desk, store, authority=authority, announcer=announcer, hand=hand, suppliers=suppliers)
         await operator._agreements.load()
         await operator._subscriptions.load()
         await operator._commands.load()
@@ -119,6 +124,8 @@ class Operator(Role):
     async def _agree(self, question: Question, message: Agree) -> Agreed:
         if question.role != certificates.Role.SUPPLIER:
             raise Refusal("not-a-supplier")
+        if self._suppliers is not None and question.sender not in self._suppliers:
+            raise Refusal("supplier-of-another")
         known = self._agreements.get(message.service)
         if known is not None and known["supplier"] != question.sender:
             raise Refusal("service-of-another")

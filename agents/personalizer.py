@@ -48,6 +48,9 @@ class WorkOrder:
     memory: int
     suites: tuple[str, ...]
     """What its crypto module can do."""
+    allocator: str = ""
+    """Whom it shall obey in the operator's place, if anybody."""
+    allocator_number: str = ""
 
 
 class Personalizer(Role):
@@ -92,6 +95,7 @@ class Personalizer(Role):
     def _message(self, ua: str, work: WorkOrder) -> bytes:
         authority = self._directory.party(self._authority)
         operator = self._directory.party(work.operator)
+        commander = self._directory.party(work.allocator) if work.allocator else operator
         return encode(
             Personalise(
                 ua=ua,
@@ -101,8 +105,10 @@ class Personalizer(Role):
                 authority_public=authority.signing_public,
                 operator=operator.name,
                 operator_number=work.operator_number,
-                operator_suite=operator.suite,
-                operator_public=operator.signing_public,
+                operator_suite=commander.suite,
+                operator_public=commander.signing_public,
+                allocator=work.allocator,
+                allocator_number=work.allocator_number,
             )
         )
 

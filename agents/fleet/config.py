@@ -25,6 +25,7 @@ from agents.fleet.config_profile import ProfileTable, profile_table
 from agents.fleet.config_tables import (
     ABOUT_MODULES,
     AirTable,
+    Allocator,
     Authority,
     Backend,
     BrokerTable,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AirTable",
+    "Allocator",
     "Authority",
     "Backend",
     "BrokerTable",
@@ -81,8 +83,9 @@ class FleetConfig(Table):
     fleet: FleetTable
     broker: BrokerTable = BrokerTable()
     air: AirTable = AirTable()
-    authorities: Annotated[tuple[Authority, ...], Field(alias="authority", min_length=1)]
+    authorities: Annotated[tuple[Authority, ...], Field(alias="authority")] = ()
     operators: Annotated[tuple[Operator, ...], Field(alias="operator", min_length=1)]
+    allocators: Annotated[tuple[Allocator, ...], Field(alias="allocator")] = ()
     suppliers: Annotated[tuple[Supplier, ...], Field(alias="supplier")] = ()
     profiles: Annotated[tuple[ProfileTable, ...], Field(alias="profile")] = ()
     handsets: Annotated[tuple[Handsets, ...], Field(min_length=1, max_length=MAX_GROUPS)]
@@ -178,6 +181,7 @@ class FleetConfig(Table):
             "fleet": _digest([self.fleet.name, self.fleet.seed]),
             "authority": _digest([*self._roles(self.authorities)]),
             "operator": _digest([*self._roles(self.operators)]),
+            "allocator": _digest([*self._roles(self.allocators)]),
             "supplier": _digest([self._roles(self.suppliers), applications]),
             "handsets": _digest(
                 [[_plain(table), _plain(profile_table(self, table))] for table in self.handsets]

@@ -16,6 +16,7 @@ from agents.errors import NoProgramme
 from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_domains import check_domains
 from agents.fleet.config_profile import check_profiles, profile_table
+from agents.fleet.houses import check_houses
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.medium import PAGE
@@ -41,6 +42,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_names(config),
         *_check_air(config),
         *_check_references(config),
+        *check_houses(config),
         *_check_applications(config, programmes),
         *_check_parameters(config),
         *check_domains(config),
@@ -146,6 +148,7 @@ def _check_names(config: FleetConfig) -> Iterator[str]:
     tables: Mapping[str, Sequence[Named]] = {
         "authority": config.authorities,
         "operator": config.operators,
+        "allocator": config.allocators,
         "supplier": config.suppliers,
         "handsets": config.handsets,
     }
@@ -159,9 +162,12 @@ def _check_names(config: FleetConfig) -> Iterator[str]:
             yield f"{place}: the fleet needs the name {name!r} itself; choose another"
     yield from _repeated(agents, "the name")
     yield from _repeated(((f"{place}.name", one.name) for place, one in services_of(config)), "the name")
-    operators = [(f"operator[{index}].number", one.number) for index, one in enumerate(config.operators)]
-    suppliers = [(f"supplier[{index}].number", one.number) for index, one in enumerate(config.suppliers)]
-    yield from _repeated(operators + suppliers, "the number")
+    numbers = [
+        *((f"operator[{index}].number", one.number) for index, one in enumerate(config.operators)),
+        *((f"allocator[{index}].number", one.number) for index, one in enumerate(config.allocators)),
+        *((f"supplier[{index}].number", one.number) for index, one in enumerate(config.suppliers)),
+    ]
+    yield from _repeated(numbers, "the number")
     addresses = [
         (f"supplier[{index}].address", str(one.address))
         for index, one in enumerate(config.suppliers)
@@ -176,7 +182,10 @@ def _check_references(config: FleetConfig) -> Iterator[str]:
     authorities = {one.name for one in config.authorities}
     operators = {one.name for one in config.operators}
     for index, operator in enumerate(config.operators):
-        yield from unknown(f"operator[{index}].authority", "authority", operator.authority, authorities)
+        if operator.authority is not None:
+            yield from unknown(f"operator[{index}].authority", "authority", operator.authority, authorities)
+    for index, allocator in enumerate(config.allocators):
+        yield from unknown(f"allocator[{index}].operator", "operator", allocator.operator, operators)
     for index, supplier in enumerate(config.suppliers):
         yield from unknown(f"supplier[{index}].operator", "operator", supplier.operator, operators)
         yield from _check_certifier(config, f"supplier[{index}]", supplier)

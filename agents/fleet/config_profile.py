@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from agents.fleet.config_tables import Handsets, Named, Verb
 from agents.fleet.config_types import ProtectionName, Rights, SuiteName
 from agents.fleet.expectations import Result
+from agents.fleet.houses import authorities_of, authority_of
 from agents.fleet.step_checks import unknown
 from agents.handset.security_module.profile import (
     MAX_BUFFER,
@@ -85,8 +86,10 @@ def check_profiles(config: FleetConfig) -> Iterator[str]:
             yield f"profile[{index}].name: there is another profile {table.name!r}"
         names.add(table.name)
     suites = {each.name: each.suite for each in config.operators}
-    suites |= {each.name: each.suite for each in config.authorities}
-    authorities = {each.name: each.authority for each in config.operators}
+    suites |= {each.name: each.suite for each in authorities_of(config)}
+    suites |= {each.name: each.suite for each in config.allocators}
+    authorities = {each.name: authority_of(each) for each in config.operators}
+    allocators = {each.operator: each.name for each in config.allocators}
     for index, group in enumerate(config.handsets):
         place = f"handsets[{index}]"
         if group.profile is not None:
@@ -94,9 +97,10 @@ def check_profiles(config: FleetConfig) -> Iterator[str]:
         profile = profile_table(config, group).profile()
         owners = {"suite": group.suite, "operator": suites.get(group.operator)}
         owners["authority"] = suites.get(authorities.get(group.operator, ""))
+        owners["allocator"] = suites.get(allocators.get(group.operator, ""))
         for what, suite in owners.items():
             if suite is not None and suite not in profile.suites:
-                key = "operator" if what == "authority" else what
+                key = "suite" if what == "suite" else "operator"
                 yield f"{place}.{key}: its modules cannot use suite {suite!r} of {_WHOSE[what]}"
         yield from _check_services(config, place, group, profile)
 
@@ -129,4 +133,5 @@ _WHOSE: Final[Mapping[str, str]] = {
     "suite": "their own keys",
     "operator": "their operator",
     "authority": "their operator's authority",
+    "allocator": "their operator's allocator",
 }

@@ -241,7 +241,19 @@ class Operator(Named):
     """``[[operator]]``: alone reserves, blocks and releases."""
 
     number: Digits
-    authority: Name
+    authority: Name | None = None
+    """Whose certificates it goes by; without one it is its own authority."""
+    suite: SuiteName
+    key_file: Text | None = None
+    """See ``Authority``."""
+    key_password_env: Text | None = None
+
+
+class Allocator(Named):
+    """``[[allocator]]``: commands modules in an operator's place, with a key of its own."""
+
+    number: Digits
+    operator: Name
     suite: SuiteName
     key_file: Text | None = None
     """See ``Authority``."""

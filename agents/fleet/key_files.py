@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import Authority, Operator, Supplier
+    from agents.fleet.config_tables import Allocator, Authority, Operator, Supplier
     from agents.store.registry import Registry
     from transport.security.certificates import Role
     from transport.security.suites import Rng
 
-Keyed: TypeAlias = "Authority | Operator | Supplier"
+Keyed: TypeAlias = "Authority | Operator | Allocator | Supplier"
 FIELDS: Final = frozenset({"key_file", "key_password_env"})
 """The keys of a table that say where its keys lie; which keys they are is another matter."""
 
@@ -116,6 +116,7 @@ def _keyed(config: FleetConfig) -> Iterator[tuple[str, Keyed]]:
     sections: tuple[tuple[str, tuple[Any, ...]], ...] = (
         ("authority", config.authorities),
         ("operator", config.operators),
+        ("allocator", config.allocators),
         ("supplier", config.suppliers),
     )
     for section, tables in sections:

@@ -1,8 +1,17 @@
 """Opens the roles of a market: their stores, keys, certificates, connections and desks.
 
-One market is an authority with its personaliser, the operators that go by it, and their suppliers. Each role
-has a database, a connection and randomness of its own. Enrolment (who vouches for whose keys, see
-``enrolment``) is done here, out of band, as a registration office would do it over the counter.
+One market is an authority with its personaliser, the operators that go by it, with their allocators if they
+have any, and their suppliers. Each role has a database, a connection and randomness of its own. Enrolment
+(who vouches for whose keys, see ``enrolment``, and who stands in whose place) is done here, out of band, as a
+registration office would do it over the counter.
+
+Who shares a house (see ``houses``) shares nothing else. An operator that is its own authority runs registry
+and factory beside itself, in its suite, and they are roles like anybody's: with keys, a database and a name
+of their own, asked over the inside road. That costs a question for each module, and buys three things. A
+stolen operator's key certifies nobody, and can be replaced under the authority's. Modules and suppliers see
+no difference, so that an authority can move out of the house, or into another's, without a module being
+touched. And no rule has to ask which kind of operator it deals with. What such a house cannot give is a
+second opinion: whoever runs it can name a key of its own as a module's.
 """
 
 from __future__ import annotations
@@ -10,12 +19,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Final
 
+from agents.allocator import Allocator
+from agents.allocators_hand import AllocatorsHand
 from agents.announcer import Announcer
 from agents.authority import Authority
 from agents.enrolment import Enrolled, enrol
 from agents.exchange import Exchange
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
+from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
 from agents.fleet.key_files import role_keys
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
@@ -70,14 +82,15 @@ class Market:
 
     async def open(self) -> None:
         """Open each authority's market; every role listens when this returns."""
-        for authority in self._around.config.authorities:
+        for authority in authorities_of(self._around.config):
             await self._open_under(authority)
 
     async def _open_under(self, authority: configs.Authority) -> None:
         config = self._around.config
-        operators = [operator for operator in config.operators if operator.authority == authority.name]
+        operators = [operator for operator in config.operators if authority_of(operator) == authority.name]
         names = {operator.name for operator in operators}
         suppliers = [supplier for supplier in config.suppliers if supplier.operator in names]
+        allocators = [allocator for allocator in config.allocators if allocator.operator in names]
         root = await self._open_role(
             authority.name,
             Certified.AUTHORITY,
@@ -105,6 +118,17 @@ class Market:
             )
             for operator in operators
         ]
+        opened_allocators = [
+            await self._open_role(
+                each.name,
+                Certified.ALLOCATOR,
+                each.suite,
+                tables.ALLOCATOR,
+                tables.ALLOCATOR_KEYS,
+                issuer=authority.name,
+            )
+            for each in allocators
+        ]
         opened_suppliers = [
             await self._open_role(
                 supplier.name,
@@ -118,12 +142,13 @@ class Market:
         ]
         directory = await enrol(
             root,
-            [factory, *opened_operators, *opened_suppliers],
+            [factory, *opened_operators, *opened_allocators, *opened_suppliers],
             clock=self._around.clock,
             by_certificate=authority.certificates,
         )
         desk = await self._desk(root, directory)
-        await self._listen(await Authority.open(desk, root.store))
+        in_place_of = {each.name: each.operator for each in allocators}
+        await self._listen(await Authority.open(desk, root.store, allocators=in_place_of))
         await self._listen(
             Personalizer(
                 await self._desk(factory, directory),
@@ -132,10 +157,29 @@ class Market:
                 work=self._work(operators),
             )
         )
+        for allocator, opened in zip(allocators, opened_allocators, strict=True):
+            desk = await self._desk(opened, directory, number=allocator.number)
+            await self._listen(
+                await Allocator.open(
+                    desk,
+                    opened.store,
+                    operator=allocator.operator,
+                    authority=authority.name,
+                    announcer=self._announcer(allocator.operator, desk),
+                )
+            )
         for operator, opened in zip(operators, opened_operators, strict=True):
             desk = await self._desk(opened, directory, number=operator.number)
-            announcer = self._announcer(operator.name, desk)
-            role = await Operator.open(desk, opened.store, authority=authority.name, announcer=announcer)
+            in_place = allocator_of(config, operator.name)
+            hand = AllocatorsHand(desk, in_place.name) if in_place else None
+            role = await Operator.open(
+                desk,
+                opened.store,
+                authority=authority.name,
+                announcer=hand or self._announcer(operator.name, desk),
+                hand=hand,
+                suppliers=frozenset(each.name for each in suppliers if each.operator == operator.name),
+            )
             self.operators.append(role)
             await self._listen(role)
         for supplier, opened in zip(suppliers, opened_suppliers, strict=True):
@@ -281,10 +325,10 @@ class Market:
             broadcaster=CellBroadcaster(
                 desk.client,
                 fleet=desk.fleet,
-                source=operator,
+                source=desk.keys.name,
                 clock=broadcast_clock(around),
                 counters=around.counters,
-                rng=around.rng(f"broadcast/{operator}"),
+                rng=around.rng(f"broadcast/{desk.keys.name}"),
                 log=desk.log,
             ),
             cells={
@@ -296,6 +340,7 @@ class Market:
     def _work(self, operators: list[configs.Operator]) -> Mapping[str, WorkOrder]:
         config = self._around.config
         by_name = {operator.name: operator for operator in operators}
+        allocators = {each.operator: each for each in config.allocators}
         return {
             ua: WorkOrder(
                 operator=group.operator,
@@ -303,6 +348,7 @@ class Market:
                 suite=group.suite,
                 memory=group.memory,
                 suites=tuple(profile_table(config, group).profile().suites),
+                **_in_place(allocators.get(group.operator)),
             )
             for group in config.handsets
             if group.operator in by_name
@@ -331,9 +377,9 @@ class Market:
         )
 
 
-def personalizer_of(authority: str) -> str:
-    """Return the name of *authority*'s personaliser: the one role that a config does not name."""
-    return f"personaliser.{authority}"
+def _in_place(allocator: configs.Allocator | None) -> dict[str, str]:
+    """Return what a work order says of who commands in the operator's place."""
+    return {"allocator": allocator.name, "allocator_number": allocator.number} if allocator else {}
 
 
 def _end_of(service: configs.Service) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from agents.console import CONSOLE
 from agents.fleet.config import By, Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
-from agents.fleet.market import personalizer_of
+from agents.fleet.houses import authority_of, personalizer_of
 from agents.fleet.report import StepReport
 from agents.messages.orders import Event
 from agents.subscriptions import Renewal
@@ -304,7 +304,7 @@ class _Agents:
         self._operator = {
             ua: group.operator for group in config.handsets for ua in config.group_addresses(group.name)
         }
-        self._authority = {operator.name: operator.authority for operator in config.operators}
+        self._authority = {operator.name: authority_of(operator) for operator in config.operators}
         self._supplier = {name: offer.supplier.name for name, offer in config.offers.items()}
 
     def of(self, step: Step, ua: str, service: str) -> str:

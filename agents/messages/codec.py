@@ -156,7 +156,9 @@ def is_address(text: str) -> bool:
 # The field types that messages are made of; each bound is a promise to whoever reads the octets.
 UA = Annotated[str, StringConstraints(pattern=r"^[0-9]{18,20}$"), AfterValidator(_luhn_holds)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+MaybeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{3,20}$")]
+MaybeNumber = Annotated[str, StringConstraints(pattern=r"^([0-9]{3,20})?$")]
 Reason = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{0,48}$")]
 DhNumber = Annotated[bytes, Field(max_length=512)]
 SessionForm = Annotated[str, StringConstraints(pattern=r"^[a-z-]{0,24}$")]

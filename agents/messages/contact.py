@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from agents.messages.codec import UA, DhNumber, Name, Number, PublicKey, SessionForm, message
+from agents.messages.codec import (
+    UA,
+    DhNumber,
+    MaybeName,
+    MaybeNumber,
+    Name,
+    Number,
+    PublicKey,
+    SessionForm,
+    message,
+)
 
 
 @message(31)
@@ -28,9 +38,13 @@ class Personalise:
     operator_number: Number
     operator_suite: Name
     operator_public: PublicKey
+    """The key that the module shall obey."""
     session_form: SessionForm = ""
     """The form of the secure connection that the operator's commands travel under; empty: under none."""
     dh_base: DhNumber = b""
     """The Diffie-Hellman base b of that, big-endian; empty when the operator's suite has its own."""
     dh_modulus: DhNumber = b""
     """The Diffie-Hellman modulus M."""
+    allocator: MaybeName = ""
+    """Whose key that is, and who says so: an allocator, or for nobody the operator itself."""
+    allocator_number: MaybeNumber = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -33,6 +33,9 @@ from agents.messages.codec import (
     message,
 )
 
+MAX_GROUPS: Final = 64
+"""How many groups one announcement is for, unless it is for all."""
+
 
 @message(37)
 class PublicKeys:
@@ -61,7 +64,10 @@ class Register:
 
 @message(41)
 class LookUp:
-    """Operator to authority: whose key is this address? Answered to the module's operator alone."""
+    """Operator to authority: whose key is this address? Answered to the module's operator alone.
+
+    And to the allocator in its place.
+    """
 
     ua: UA
 
@@ -181,7 +187,30 @@ class WrappedDomainKey:
     octets: WrappedKey
 
 
-REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged, WrapDomainKey)
-REPLIES = (ModuleRecord, Agreed, WrappedDomainKey, Done, Refused)
-Request = Register | LookUp | Agree | Activate | ResourceChanged | WrapDomainKey
-Reply = ModuleRecord | Agreed | WrappedDomainKey | Done | Refused
+@message(70)
+class Manage:
+    """Operator to its allocator: have this carried out, in this turn, by whom it is for."""
+
+    target: Name
+    """A module's address, or ``all`` for an announcement."""
+    turn: Counter
+    """The counter of the command: each turn is one command's for ever, however often it is asked for."""
+    body: Octets
+    """The command, or the announcement, that the allocator signs as it is."""
+    groups: Annotated[list[Name], Field(max_length=MAX_GROUPS)]
+    """Of an announcement: the groups of subscribers that shall hear it; none = all."""
+
+
+@message(71)
+class Managed:
+    """Allocator to operator: what came back. The module signed it; the allocator need not be believed."""
+
+    answer: Octets
+    failure: Reason
+    """Why there is no answer: nobody knows then what became of the command. Empty where there is one."""
+
+
+REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged, WrapDomainKey, Manage)
+REPLIES = (ModuleRecord, Agreed, WrappedDomainKey, Done, Refused, Managed)
+Request = Register | LookUp | Agree | Activate | ResourceChanged | WrapDomainKey | Manage
+Reply = ModuleRecord | Agreed | WrappedDomainKey | Done | Refused | Managed

@@ -156,6 +156,22 @@ COMMANDS = Table(
     _column("octets", OCTETS),
 )
 
+# An allocator: of each module the last command, and what the module answered; empty = not yet. The turn of
+# the last announcement stands under ``all``, which has no certificate.
+
+ALLOCATOR = MetaData()
+ALLOCATOR_KEYS = _own_keys(ALLOCATOR)
+ALLOCATOR_COMMANDS = Table(
+    "commands",
+    ALLOCATOR,
+    _key("target", NAME),
+    _column("certificate", OCTETS),
+    _column("turn", NUMBER),
+    _column("body", OCTETS),
+    _column("octets", OCTETS),
+    _column("answer", OCTETS),
+)
+
 # A supplier: the resources it was given. ``session`` and ``personal`` are secret.
 
 SUPPLIER = MetaData()

@@ -40,6 +40,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     SUPPLIER = "supplier"
     PERSONALISER = "personaliser"
+    ALLOCATOR = "allocator"
     MODULE = "module"
 
 

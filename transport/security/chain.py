@@ -53,7 +53,9 @@ if TYPE_CHECKING:
 
 MAY_ISSUE: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        Role.AUTHORITY: frozenset({Role.OPERATOR, Role.SUPPLIER, Role.PERSONALISER, Role.MODULE}),
+        Role.AUTHORITY: frozenset(
+            {Role.OPERATOR, Role.SUPPLIER, Role.PERSONALISER, Role.ALLOCATOR, Role.MODULE}
+        ),
         Role.OPERATOR: frozenset({Role.SUPPLIER}),
     }
 )

@@ -26,6 +26,8 @@ from agents.messages.codec import (
     UA,
     Counter,
     DhNumber,
+    MaybeName,
+    MaybeNumber,
     Name,
     Number,
     PublicKey,
@@ -86,10 +88,27 @@ class Identity:
     operator_number: Number
     operator_suite: Name
     operator_public: PublicKey
+    """The key that the module obeys."""
     session_form: SessionForm = ""
     """The form of the secure connection that the operator's commands travel under; empty: under none."""
     dh_base: DhNumber = b""
     dh_modulus: DhNumber = b""
+    allocator: MaybeName = ""
+    """Whose key that is: an allocator in the operator's place, or for nobody the operator itself.
+
+    Subscriptions go to the operator all the same: who commands need not know who may use what.
+    """
+    allocator_number: MaybeNumber = ""
+
+    @property
+    def commander(self) -> str:
+        """Whose commands and announcements the module takes."""
+        return self.allocator or self.operator
+
+    @property
+    def commander_number(self) -> str:
+        """The number that they come from."""
+        return self.allocator_number or self.operator_number
 
 
 @message(201)
@@ -193,10 +212,10 @@ class Core:
     def reassembler(self, sender: str) -> Reassembler:
         """Return where parts of *sender*'s short messages wait for the others; made when the first one comes.
 
-        The operator has room of its own, as much as any sender may have: however many numbers the others
-        write from, they do not crowd out its commands.
+        Whom the module obeys has room of its own, as much as any sender may have: however many numbers the
+        others write from, they do not crowd out its commands.
         """
-        is_operator = self.identity is not None and sender == self.identity.operator_number
+        is_operator = self.identity is not None and sender == self.identity.commander_number
         if is_operator not in self._reassemblers:
             profile = self.profile
             self._reassemblers[is_operator] = Reassembler(

@@ -109,7 +109,7 @@ def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
     except TransitionRefused as refusal:
         raise Unproven(refusal.reason) from None
     identity = core.owner()
-    if signed.signer != identity.operator:
+    if signed.signer != identity.commander:
         raise Unproven("not-our-operator")
     if signed.target != (EVERYBODY if purpose is Purpose.ANNOUNCEMENT else identity.ua):
         raise Unproven("meant-for-another")

@@ -68,6 +68,7 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         if len(public) > profile.key:
             raise Rejected("key-too-long")
     _check_session(message)
+    check_commander(message)
     key = SUITES[message.suite].generate_signing_key(core.rng)
     sealing = SUITES[message.suite].generate_sealing_key(core.rng)
     identity = Identity(
@@ -87,6 +88,8 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         session_form=message.session_form,
         dh_base=message.dh_base,
         dh_modulus=message.dh_modulus,
+        allocator=message.allocator,
+        allocator_number=message.allocator_number,
     )
     with core.memory.transaction() as transaction:
         core.keep_identity(transaction, identity)
@@ -106,6 +109,18 @@ def _check_session(message: Personalise) -> None:
     if message.operator == message.ua:
         raise Rejected("bad-operator")
     suite_for(message.operator_suite, message.dh_base, message.dh_modulus)
+
+
+def check_commander(terms: Personalise | Identity) -> None:
+    """Check what a module is told, or keeps, of an allocator. Raises Rejected.
+
+    It has a name and a number, or there is none. The secure connection that an operator's commands may travel
+    under is the operator's own.
+    """
+    if bool(terms.allocator) != bool(terms.allocator_number):
+        raise Rejected("half-an-allocator")
+    if terms.allocator and (terms.session_form or terms.allocator == terms.ua):
+        raise Rejected("bad-allocator")
 
 
 def get_data(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:

@@ -15,6 +15,7 @@ from agents.handset.security_module import audit, domain, operator_session
 from agents.handset.security_module.allocation import gaps
 from agents.handset.security_module.errors import ImageRejected, ModuleError
 from agents.handset.security_module.life_cycle import AtEnd, ResourceState
+from agents.handset.security_module.personalisation import check_commander
 from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
 from agents.messages.signed import check_key
 from transport.errors import Rejected
@@ -67,6 +68,7 @@ def _check_identity(identity: Identity) -> None:
             (identity.authority_suite, identity.authority_public),
         ):
             check_key(suite, public)
+        check_commander(identity)
         own = SUITES[identity.suite].load_signing_key(identity.private)
         opening = SUITES[identity.suite].load_sealing_key(identity.sealing_private)
     except (Rejected, ValueError):

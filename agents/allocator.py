@@ -143,14 +143,16 @@ class Allocator(Role):
 
     async def _known(self, ua: str, trace: TraceContext) -> Row:
         """Return what is known of a module; ask the authority for its key where that is nothing yet."""
+        link, directory = self.desk.link, self.desk.directory
         row = self._commands.get(ua)
         if row is None:
-            desk = self.desk
-            found = await desk.link.ask(self._authority, LookUp(ua=ua), ModuleRecord, trace=trace)
-            desk.directory.module(found.certificate, ua)
+            found = await link.ask(self._authority, LookUp(ua=ua), ModuleRecord, trace=trace)
+            directory.module(found.certificate, ua)
             await self._commands.put(_blank(ua, found.certificate))
             row = self._commands.get(ua)
             assert row is not None, "it was just put"
+        # As of now: by a certificate that has run out nobody can tell whose answer it is.
+        directory.module(row["certificate"], ua)
         return row
 
     questions: ClassVar = {Manage: _manage}

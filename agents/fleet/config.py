@@ -188,7 +188,7 @@ class FleetConfig(Table):
             ),
         }
 
-    def _roles(self, tables: tuple[Authority | Operator | Supplier, ...]) -> list[Any]:
+    def _roles(self, tables: tuple[Authority | Operator | Allocator | Supplier, ...]) -> list[Any]:
         # Where a key lies may change, and its passphrase too; the key may not.
         return [*(_plain(table, *FIELDS) for table in tables), *public_halves(self._keys, tables)]
 

@@ -45,6 +45,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[air.bip]": tables.BipTable,
     "[[authority]]": tables.Authority,
     "[[operator]]": tables.Operator,
+    "[[allocator]]": tables.Allocator,
     "[[supplier]]": tables.Supplier,
     "[[supplier.service]]": tables.Service,
     "[[profile]]": ProfileTable,

@@ -41,6 +41,9 @@ class AllocatorsHand:
         """Whom the modules obey."""
         return self._name
 
+    async def load(self) -> None:
+        """Read nothing: the allocator keeps what is under way."""
+
     def write(self, ua: str, turn: int, command: OperatorCommand) -> bytes:
         """Return *command* as the allocator shall sign it; module and turn are told it beside."""
         del ua, turn

@@ -85,6 +85,7 @@ class Commands:
         """Read what the store holds."""
         await self.modules.load()
         await self._commands.load()
+        await self._hand.load()
 
     async def module(self, ua: str, trace: TraceContext) -> Row:
         """Return what is known of a module; ask the authority for its key where that is nothing yet."""
@@ -112,6 +113,13 @@ class Commands:
         # As of now: a module whose certificate has run out is none of ours any more.
         self._desk.directory.module(row["certificate"], ua)
         return row
+
+    def certificate(self, ua: str) -> bytes:
+        """Return the certificate of a module that is known: nobody commands one before it is."""
+        module = self.modules.get(ua)
+        assert module is not None, "module() comes first"
+        octets: bytes = module["certificate"]
+        return octets
 
     async def settle(self, ua: str, trace: TraceContext) -> None:
         """Send a command again that was never answered: until it is, nobody knows how things stand."""

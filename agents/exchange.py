@@ -19,8 +19,8 @@ from bus.errors import DeliveryFailed
 from bus.frame import Bearer
 from bus.topics import ShortMessageFrom
 from transport.errors import PacketRejected, Rejected
-from transport.secured_packet import SMS as SMS_DIALECT
 from transport.secured_packet import (
+    BLOCKED_COUNTER,
     CommandPacket,
     CounterMode,
     Integrity,
@@ -31,6 +31,7 @@ from transport.secured_packet import (
     decode_response,
     encode_command,
 )
+from transport.secured_packet import SMS as SMS_DIALECT
 from transport.sms.user_data import IEI_COMMAND_PACKET, IEI_RESPONSE_PACKET
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ if TYPE_CHECKING:
     from transport.secured_packet import Dialect, PacketKeys, ResponsePacket
     from transport.security.keyset import SessionKeys
 
-UNSECURED: Final = SecurityParameters(por=PorDemand.ALWAYS)
-"""For the resource manager, whose commands prove themselves."""
+UNSECURED: Final = SecurityParameters(counter=CounterMode.NO_CHECK, por=PorDemand.ALWAYS)
+"""For the resource manager, whose commands prove themselves: the counter is checked by nobody but us, who
+know by it which packet a response is to."""
 SECURED: Final = SecurityParameters(
     counter=CounterMode.HIGHER,
     ciphering=True,
@@ -61,7 +63,9 @@ SECURED: Final = SecurityParameters(
 """For a resource: the minimum security level it demands, and the response protected alike."""
 _FOLLOWS: Final = frozenset({ResponseStatus.MORE_TIME, ResponseStatus.RESPONSE_BY_SMS_SUBMIT})
 RESPONSE_TIMEOUT_S: Final = 60.0
-_MOST_FOLLOWING: Final = 8
+_MOST_FOLLOWING: Final = 32
+"""Responses to commands to one TAR of a module that wait to be looked at: those to others come there too."""
+_TICKS_PER_S: Final = 100
 _DIALECTS: Final[Mapping[str, Dialect]] = {
     SMS: SMS_DIALECT,
     **{name: bearer.dialect for name, bearer in CHANNEL_BEARERS.items()},
@@ -83,6 +87,7 @@ class _Sent(NamedTuple):
 
     ua: str
     tar: bytes
+    counter: int
     packet: bytes
     spi: SecurityParameters
     keys: PacketKeys | None
@@ -114,7 +119,10 @@ class Exchange:
         self._counters = counters
         self._log = log
         self._deliver: Callable[[FromModule], None] | None = None
-        self._following: dict[tuple[str, bytes], asyncio.Queue[bytes]] = {}
+        # Time never goes back, so a launch does not begin where the one before it was.
+        self._counter = int(clock.now() * _TICKS_PER_S)
+        self._following: dict[tuple[str, bytes], list[asyncio.Queue[bytes]]] = {}
+        """Who waits for a promised response, by module and TAR: under keys one tells no more of itself."""
 
     async def start(self, deliver: Callable[[FromModule], None]) -> None:
         """Listen to the number and to delivery reports; packets go to *deliver*, which must not wait."""
@@ -130,8 +138,12 @@ class Exchange:
         Raises PacketRefused with the status if the module refused the packet, Unanswered if it sent no
         response, DeliveryFailed if the network could not deliver.
         """
-        packet = encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=data, dialect=_DIALECTS[bearer])
-        return (await self._send(_Sent(ua, MANAGER_TAR, packet, UNSECURED, None, bearer), trace)).data
+        self._counter = counter = (self._counter + 1) % BLOCKED_COUNTER
+        packet = encode_command(
+            spi=UNSECURED, tar=MANAGER_TAR, data=data, counter=counter, dialect=_DIALECTS[bearer]
+        )
+        sent = _Sent(ua, MANAGER_TAR, counter, packet, UNSECURED, None, bearer)
+        return (await self._send(sent, trace)).data
 
     async def command(
         self,
@@ -156,10 +168,8 @@ class Exchange:
             keys=keys.to_module,
             dialect=_DIALECTS[bearer],
         )
-        response = await self._send(_Sent(ua, tar, packet, SECURED, keys.from_module, bearer), trace)
-        if response.counter != counter:
-            raise PacketRefused("response-of-another-command")
-        return response.data
+        sent = _Sent(ua, tar, counter, packet, SECURED, keys.from_module, bearer)
+        return (await self._send(sent, trace)).data
 
     def has_link(self, ua: str, bearer: str) -> bool:
         """Whether module *ua* has a channel open to us over *bearer*."""
@@ -180,8 +190,9 @@ class Exchange:
         else:
             response = await self._by_channel(sent, trace)
         if response.status is not ResponseStatus.POR_OK:
-            reason = response.status.name.lower().replace("_", "-")
-            raise PacketRefused(reason, proven=response.proven)
+            raise PacketRefused(response.status.reason, proven=response.proven)
+        if response.counter != sent.counter:
+            raise PacketRefused("response-of-another-command", proven=response.proven)
         return response
 
     async def _by_channel(self, sent: _Sent, trace: TraceContext) -> ResponsePacket:
@@ -193,20 +204,21 @@ class Exchange:
     async def _by_short_message(self, sent: _Sent, trace: TraceContext) -> ResponsePacket:
         following: asyncio.Queue[bytes] = asyncio.Queue(_MOST_FOLLOWING)
         name = (sent.ua, sent.tar)
-        self._following[name] = following
+        self._following.setdefault(name, []).append(following)
         try:
             receipt = await self._sender.send(sent.packet, to_ua=sent.ua, trace=trace)
             if receipt.response is None:
                 raise Unanswered(sent.ua)
             response = decode_response(receipt.response, spi=sent.spi, keys=sent.keys)
             if response.status in _FOLLOWS:
-                response = await self._promised(following, sent, response.counter)
+                response = await self._promised(following, sent)
         finally:
-            if self._following.get(name) is following:
+            self._following[name].remove(following)
+            if not self._following[name]:
                 del self._following[name]
         return response
 
-    async def _promised(self, following: asyncio.Queue[bytes], sent: _Sent, counter: int) -> ResponsePacket:
+    async def _promised(self, following: asyncio.Queue[bytes], sent: _Sent) -> ResponsePacket:
         """Return the response that was promised; what comes under its name and does not hold is not it."""
         try:
             async with self._clock.timeout(RESPONSE_TIMEOUT_S):
@@ -216,7 +228,7 @@ class Exchange:
                     except PacketRejected as rejection:
                         self._counters.dropped(rejection.reason)
                         continue
-                    if response.counter == counter and (response.proven or sent.keys is None):
+                    if response.counter == sent.counter and (response.proven or sent.keys is None):
                         return response
         except TimeoutError:
             raise Unanswered(sent.ua) from None
@@ -245,9 +257,9 @@ class Exchange:
         payload = received.user_data.payload
         if IEI_RESPONSE_PACKET in elements:
             # RPL 2, RHL 1, then the TAR: which command this response was promised to.
-            following = self._following.get((received.ua, payload[3:6]))
-            if following is not None and not following.full():
-                following.put_nowait(payload)
+            for following in self._following.get((received.ua, payload[3:6]), ()):
+                if not following.full():
+                    following.put_nowait(payload)
             return
         if IEI_COMMAND_PACKET not in elements:
             raise PacketRejected(ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "not-a-packet")

@@ -28,6 +28,9 @@ class Hand(Protocol):
     def name(self) -> str:
         """Whom the modules obey: to this name they answer."""
 
+    async def load(self) -> None:
+        """Read what the hand has stored."""
+
     def write(self, ua: str, turn: int, command: OperatorCommand) -> bytes:
         """Return *command* for module *ua* and one *turn*, as octets to store and to deliver."""
 
@@ -58,6 +61,9 @@ class OwnHand:
     def name(self) -> str:
         """Whom the modules obey."""
         return self._desk.keys.name
+
+    async def load(self) -> None:
+        """Read nothing: whatever is under way is kept by who has it written."""
 
     def write(self, ua: str, turn: int, command: OperatorCommand) -> bytes:
         """Return *command*, signed for the module and the turn."""

@@ -19,6 +19,7 @@ from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, 
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
 from agents.messages.signed import Purpose, Signed, check_key
+from agents.operator_sessions import KeysetHand
 from agents.reservations import reservation, with_domain_key
 from agents.role import Role, Turns
 from agents.store.registry import Registry
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from agents.hands import Hand, Voice
     from agents.link import Question
     from agents.messages.air import OperatorCommand
+    from agents.operator_sessions import SessionTerms
     from agents.role import Desk, Ordered
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
@@ -80,12 +82,15 @@ class Operator(Role):
         announcer: Voice | None = None,
         hand: Hand | None = None,
         suppliers: Container[str] | None = None,
+        session: SessionTerms | None = None,
     ) -> None:
         super().__init__(desk)
         self._announcer = announcer
         self._suppliers = suppliers
         self._agreements = Registry(store, AGREEMENTS)
         self._subscriptions = Subscriptions(store, desk.clock)
+        if session is not None:
+            hand = KeysetHand(desk, store, session, certificate_of=lambda ua: self._commands.certificate(ua))
         self._commands = Commands(desk, store, authority=authority, keep=self._keep, hand=hand)
         self._turns = Turns()
 
@@ -99,12 +104,22 @@ class Operator(Role):
         announcer: Voice | None = None,
         hand: Hand | None = None,
         suppliers: Container[str] | None = None,
+        session: SessionTerms | None = None,
     ) -> Operator:
         """Take up what *store* holds; *announcer* is for what all modules are told, *hand* for each alone.
 
-        *suppliers* are those it deals with; without, every one that its authority certified.
+        *suppliers* are those it deals with; without, every one that its authority certified. With *session*
+        commands travel under a keyset, by a hand of their own.
         """
-        operator = cls(desk, store, authority=authority, announcer=announcer, hand=hand, suppliers=suppliers)
+        operator = cls(
+            desk,
+            store,
+            authority=authority,
+            announcer=announcer,
+            hand=hand,
+            suppliers=suppliers,
+            session=session,
+        )
         await operator._agreements.load()
         await operator._subscriptions.load()
         await operator._commands.load()

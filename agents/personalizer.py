@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agents.directory import Directory
+    from agents.operator_sessions import SessionTerms
     from agents.role import Desk, Ordered
     from bus.frame import TraceContext
 
@@ -51,6 +52,8 @@ class WorkOrder:
     allocator: str = ""
     """Whom it shall obey in the operator's place, if anybody."""
     allocator_number: str = ""
+    session: SessionTerms | None = None
+    """What the operator's commands travel under; None: under no keyset."""
 
 
 class Personalizer(Role):
@@ -109,6 +112,9 @@ class Personalizer(Role):
                 operator_public=commander.signing_public,
                 allocator=work.allocator,
                 allocator_number=work.allocator_number,
+                session_form=work.session.form if work.session else "",
+                dh_base=work.session.dh_base if work.session else b"",
+                dh_modulus=work.session.dh_modulus if work.session else b"",
             )
         )
 

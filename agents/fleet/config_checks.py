@@ -219,6 +219,11 @@ def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]
 
 def _check_parameters(config: FleetConfig) -> Iterator[str]:
     """Yield a problem for Diffie-Hellman parameters that are unsafe, or of no use to their suite."""
+    for index, operator in enumerate(config.operators):
+        try:
+            suite_for(operator.suite, bytes.fromhex(operator.dh_base), bytes.fromhex(operator.dh_modulus))
+        except ParametersRejected as rejection:
+            yield f"operator[{index}].dh_modulus: {rejection}"
     for index, supplier in enumerate(config.suppliers):
         for number, service in enumerate(supplier.services):
             try:

@@ -157,6 +157,7 @@ _WORDS: Final[Mapping[str, Callable[[ErrorDetails], str]]] = {
     "string_pattern_mismatch": _pattern,
     "string_too_short": _too_few,
     "string_too_long": lambda fault: f"must not be longer than {fault['ctx']['max_length']} characters",
+    "bool_type": _must_be("true or false"),
     "int_type": _must_be("a whole number"),
     "float_type": _must_be("a number"),
     "finite_number": _must_be("a finite number"),

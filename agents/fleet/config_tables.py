@@ -36,6 +36,7 @@ from agents.fleet.config_types import (
     ProtectionName,
     Rate,
     Rights,
+    SessionFormName,
     Share,
     Span,
     Speed,
@@ -247,6 +248,22 @@ class Operator(Named):
     key_file: Text | None = None
     """See ``Authority``."""
     key_password_env: Text | None = None
+    operator_session: Annotated[bool, Field(strict=True)] = False
+    """Whether commands to modules travel under a keyset, which operator and module agree on."""
+    session_form: SessionFormName | None = None
+    """The form of that secure connection; by default agree-then-sign."""
+    dh_base: DhNumber = ""
+    """Its Diffie-Hellman base b, for a suite that has one, in hexadecimal; empty: RFC 7919's."""
+    dh_modulus: DhNumber = ""
+
+    @model_validator(mode="after")
+    def _has_a_session_for_its_keys(self) -> Self:
+        for key in ("session_form", "dh_base", "dh_modulus"):
+            if getattr(self, key) and not self.operator_session:
+                raise ValueError(f"{key}: is of no use without 'operator_session = true'")
+        if bool(self.dh_base) != bool(self.dh_modulus):
+            raise ValueError("dh_base: b and M (dh_modulus) come together or not at all")
+        return self
 
 
 class Allocator(Named):

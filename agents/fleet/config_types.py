@@ -13,7 +13,7 @@ from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS, BIP_TCP
 from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES
-from transport.security.terms import FORM_NUMBERS, MAX_DH_OCTETS
+from transport.security.terms import AGREEMENT_FORMS, FORM_NUMBERS, MAX_DH_OCTETS
 
 MAX_RESERVED: Final = 4 << 20
 MAX_SECONDS: Final = 31_536_000.0
@@ -66,6 +66,12 @@ def _form(name: str) -> str:
     return name
 
 
+def _session_form(name: str) -> str:
+    if name not in AGREEMENT_FORMS:
+        raise ValueError(f"unknown form {name!r} (known: {', '.join(sorted(AGREEMENT_FORMS))})")
+    return name
+
+
 def _dh_number(text: str) -> str:
     try:
         octets = bytes.fromhex(text)
@@ -85,6 +91,7 @@ SuiteName = Annotated[str, Field(strict=True), AfterValidator(_suite)]
 BearerName = Annotated[str, Field(strict=True), AfterValidator(_bearer)]
 ProtectionName = Annotated[str, Field(strict=True), AfterValidator(_protection)]
 FormName = Annotated[str, Field(strict=True), AfterValidator(_form)]
+SessionFormName = Annotated[str, Field(strict=True), AfterValidator(_session_form)]
 DhNumber = Annotated[str, Field(strict=True), AfterValidator(_dh_number)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Delay = Annotated[float, Field(strict=True, ge=0, le=3600)]

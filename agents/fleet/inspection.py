@@ -13,6 +13,7 @@ from agents.handset.security_module.core import Turns
 from agents.handset.security_module.definitions import Definition, DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.memory import Memory, Record
+from agents.handset.security_module.operator_session import kept
 from agents.messages.codec import decode
 from transport.errors import Rejected
 
@@ -66,6 +67,7 @@ def read_module(ua: str, image: bytes) -> tuple[Memory, DefinitionTable]:
         table = DefinitionTable(memory)
         table.verify()
         signed_time(memory)
+        has_operator_session(memory)
     except ImageRejected as error:
         raise FleetError(f"the memory of module {ua} is corrupt: {error}") from None
     return memory, table
@@ -78,6 +80,7 @@ def to_json(ua: str, image: bytes) -> dict[str, Any]:
         "ua": ua,
         "personalised": is_personalised(memory),
         "signed_time": signed_time(memory) or None,
+        "operator_session": has_operator_session(memory),
         "memory": {
             "size": memory.size,
             "zone_start": memory.zone_start,
@@ -127,6 +130,11 @@ def _definition_json(definition: Definition) -> dict[str, Any]:
 def is_personalised(memory: Memory) -> bool:
     """Return whether the module has an identity."""
     return memory.get_record(Record.IDENTITY) is not None
+
+
+def has_operator_session(memory: Memory) -> bool:
+    """Return whether there is a session with the operator, for its commands to travel under."""
+    return kept(memory) is not None
 
 
 def signed_time(memory: Memory) -> int:

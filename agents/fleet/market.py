@@ -28,11 +28,13 @@ from agents.exchange import Exchange
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
+from agents.fleet.inbox import inbox
 from agents.fleet.key_files import role_keys
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
 from agents.link import Link
 from agents.operator import Operator
+from agents.operator_sessions import SessionTerms
 from agents.personalizer import Personalizer, WorkOrder
 from agents.role import Desk
 from agents.store import tables
@@ -45,8 +47,8 @@ from bus.bearers.sms import SmsSender, SmsSettings
 from bus.bearers.sms_receiver import SmsReceiver
 from transport.cat_tp import CatTpSettings
 from transport.cell_broadcast import Schedule
-from transport.concatenation import Reassembler
 from transport.security.certificates import Role as Certified
+from transport.security.terms import AGREE_THEN_SIGN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +68,6 @@ if TYPE_CHECKING:
 RETRANSMISSIONS: Final = 20
 """How often a server sends a CAT_TP PDU again; what waits for a response is less patient."""
 NO_LIMIT: Final = -1
-_MESSAGES_AT_ONCE: Final = 4096
-_BUFFERED_OCTETS: Final = 4 * 1024 * 1024
 
 
 class Market:
@@ -179,6 +179,7 @@ class Market:
                 announcer=hand or self._announcer(operator.name, desk),
                 hand=hand,
                 suppliers=frozenset(each.name for each in suppliers if each.operator == operator.name),
+                session=session_of(operator),
             )
             self.operators.append(role)
             await self._listen(role)
@@ -275,13 +276,12 @@ class Market:
             log=log,
         )
         self._stack.push_async_callback(sender.close)
-        reassembler = Reassembler(max_messages=_MESSAGES_AT_ONCE, max_octets=_BUFFERED_OCTETS)
         return Exchange(
             client,
             fleet=around.config.fleet.name,
             number=number,
             sender=sender,
-            receiver=SmsReceiver(reassembler, counters=around.counters, log=log),
+            receiver=SmsReceiver(inbox(), counters=around.counters, log=log),
             clock=around.clock,
             counters=around.counters,
             log=log,
@@ -349,6 +349,7 @@ class Market:
                 memory=group.memory,
                 suites=tuple(profile_table(config, group).profile().suites),
                 **_in_place(allocators.get(group.operator)),
+                session=session_of(by_name[group.operator]),
             )
             for group in config.handsets
             if group.operator in by_name
@@ -380,6 +381,17 @@ class Market:
 def _in_place(allocator: configs.Allocator | None) -> dict[str, str]:
     """Return what a work order says of who commands in the operator's place."""
     return {"allocator": allocator.name, "allocator_number": allocator.number} if allocator else {}
+
+
+def session_of(operator: configs.Operator) -> SessionTerms | None:
+    """Return what *operator* and its modules make their sessions with; None when commands need none."""
+    if not operator.operator_session:
+        return None
+    return SessionTerms(
+        form=operator.session_form or AGREE_THEN_SIGN,
+        dh_base=bytes.fromhex(operator.dh_base),
+        dh_modulus=bytes.fromhex(operator.dh_modulus),
+    )
 
 
 def _end_of(service: configs.Service) -> int:

@@ -16,7 +16,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from agents.fleet.inspection import is_personalised, read_module, signed_time
+from agents.fleet.inspection import (
+    has_operator_session,
+    is_personalised,
+    read_module,
+    signed_time,
+)
 from agents.handset.security_module.allocation import Area, AreaKind, fragmentation
 
 if TYPE_CHECKING:
@@ -59,6 +64,8 @@ def render_module(ua: str, image: bytes, console: Console) -> None:
     console.print()
     console.print(_areas_table(areas, symbols))
     console.print(Text(f"\n{_room(areas)}"))
+    if has_operator_session(memory):
+        console.print(Text("There is a session with the operator, for its commands to travel under"))
     if time := signed_time(memory):
         console.print(Text(f"The operator last told it the time {_time(time)}"))
     if not definitions:

@@ -156,6 +156,17 @@ COMMANDS = Table(
     _column("octets", OCTETS),
 )
 
+# Where commands travel under a keyset: the session with each module, its last packet's counter, and the last
+# turn of Connect. ``session`` is secret.
+OPERATOR_SESSIONS = Table(
+    "sessions",
+    OPERATOR,
+    _key("ua", UA),
+    _maybe("session", OCTETS),
+    _column("counter", NUMBER),
+    _column("connects", NUMBER),
+)
+
 # An allocator: of each module the last command, and what the module answered; empty = not yet. The turn of
 # the last announcement stands under ``all``, which has no certificate.
 

@@ -97,7 +97,9 @@ async def air(kit: Kit) -> Air:
 def response_to(packet: bytes, data: bytes) -> bytes:
     """Return a module's response, in the TCP dialect."""
     command = decode_command(packet, dialect=TCP_DIALECT)
-    response = ResponsePacket(tar=command.tar, counter=0, status=ResponseStatus.POR_OK, data=data)
+    response = ResponsePacket(
+        tar=command.tar, counter=command.counter, status=ResponseStatus.POR_OK, data=data
+    )
     return encode_response(response, spi=command.spi, keys=None, dialect=TCP_DIALECT)
 
 

@@ -647,7 +647,7 @@ async def test_the_answer_to_an_earlier_command_is_not_believed(desks: Desks) ->
     kit.clients["cell"].alter = replay
     await kit.take("subscribe", "reserve")
     event = await kit.order("block", "account")
-    assert (event.result, event.reason) == ("failed", "answer-of-another")
+    assert (event.result, event.reason) == ("failed", "response-of-another-command")
     assert desks.states() == {"reserved": 1}
     await kit.take("block")
     assert [signed.counter for _, signed in desks.commands()] == [1, 2, 2]

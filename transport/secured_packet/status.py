@@ -44,6 +44,11 @@ class ResponseStatus(IntEnum):
         return status
 
     @property
+    def reason(self) -> str:
+        """The name, as reasons are spelt."""
+        return self.name.lower().replace("_", "-")
+
+    @property
     def is_error(self) -> bool:
         """Whether the command was refused; a response that is still to come is no error."""
         return self not in _NO_ERROR

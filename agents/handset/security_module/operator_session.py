@@ -77,7 +77,7 @@ def check(memory: Memory, identity: Identity | None) -> None:
     form = identity.session_form if identity else ""
     if identity is not None:
         is_whole = bool(identity.dh_base) == bool(identity.dh_modulus)
-        is_known = form in AGREEMENT_FORMS and identity.operator != identity.ua
+        is_known = form in AGREEMENT_FORMS and identity.commander != identity.ua
         if not is_whole or not (is_known if form else not identity.dh_base):
             raise ImageRejected("bad-identity", "terms of an operator's session")
     if session and (not form or SessionKeys.load(session.keys).protection != DEFAULT_PROTECTION):
@@ -151,7 +151,7 @@ def _side(core: Core) -> Side:
         suite=identity.operator_suite,
         form=identity.session_form,
         initiator=identity.ua.encode(),
-        responder=identity.operator.encode(),
+        responder=identity.commander.encode(),
         tar=MANAGER_TAR,
         initiator_suite=identity.suite,
         responder_suite=identity.operator_suite,

@@ -106,7 +106,7 @@ def _check_session(message: Personalise) -> None:
         return
     if message.session_form not in AGREEMENT_FORMS:
         raise Rejected("bad-session-form")
-    if message.operator == message.ua:
+    if message.ua in (message.operator, message.allocator):
         raise Rejected("bad-operator")
     suite_for(message.operator_suite, message.dh_base, message.dh_modulus)
 

@@ -37,6 +37,7 @@ MAX_FUEL: Final = 1_000_000_000
 MAX_CHANNELS: Final = 7
 """Of a terminal (TS 102 223 clause 8.7)."""
 MAX_SESSIONS: Final = 255
+MAX_CALLS: Final = 16
 
 
 @message(202)
@@ -51,7 +52,7 @@ class Profile:
     """The host functions that it has at all, as a bit map."""
     sessions: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = MAX_SESSIONS
     """How many resources may have a session at once."""
-    calls: Annotated[int, Field(ge=1, le=16)] = 2
+    calls: Annotated[int, Field(ge=1, le=MAX_CALLS)] = 2
     """How many handshakes it keeps open; the oldest gives way."""
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 4
     """How many links it keeps; the oldest gives way. Each has a timer of the terminal's."""

@@ -17,6 +17,7 @@ from agents.messages.air import Answer, Audit, Audited, OperatorCommand, Release
 from agents.messages.codec import decode
 from agents.messages.inside import LookUp, ModuleRecord
 from agents.messages.signed import Purpose, Signed
+from agents.operator_sessions import KeysetHand
 from agents.store.registry import Registry
 from agents.store.tables import COMMANDS, OPERATOR_MODULES
 from transport.errors import SignatureRejected
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agents.hands import Hand
+    from agents.operator_sessions import SessionTerms
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
@@ -68,18 +70,20 @@ class Commands:
         authority: str,
         keep: Callable[[Answered], Awaitable[None]],
         hand: Hand | None = None,
+        session: SessionTerms | None = None,
     ) -> None:
         """Take the authority that knows the modules, and what *keep*s an answer in the same transaction.
 
-        *hand* signs and delivers; without, the desk's own does.
+        *hand* signs and delivers; without, the desk's own does, with *session* under a keyset.
         """
         self._desk = desk
         self._authority = authority
         self._keep = keep
-        self._hand = hand or OwnHand(desk)
         self._commands = Registry(store, COMMANDS)
         self.modules = Registry(store, OPERATOR_MODULES)
         """Every module that the operator had to do with."""
+        own = OwnHand(desk) if session is None else KeysetHand(desk, store, session, modules=self.modules)
+        self._hand = hand or own
 
     async def load(self) -> None:
         """Read what the store holds."""
@@ -113,13 +117,6 @@ class Commands:
         # As of now: a module whose certificate has run out is none of ours any more.
         self._desk.directory.module(row["certificate"], ua)
         return row
-
-    def certificate(self, ua: str) -> bytes:
-        """Return the certificate of a module that is known: nobody commands one before it is."""
-        module = self.modules.get(ua)
-        assert module is not None, "module() comes first"
-        octets: bytes = module["certificate"]
-        return octets
 
     async def settle(self, ua: str, trace: TraceContext) -> None:
         """Send a command again that was never answered: until it is, nobody knows how things stand."""

@@ -19,7 +19,6 @@ from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, 
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
 from agents.messages.signed import Purpose, Signed, check_key
-from agents.operator_sessions import KeysetHand
 from agents.reservations import reservation, with_domain_key
 from agents.role import Role, Turns
 from agents.store.registry import Registry
@@ -89,9 +88,9 @@ class Operator(Role):
         self._suppliers = suppliers
         self._agreements = Registry(store, AGREEMENTS)
         self._subscriptions = Subscriptions(store, desk.clock)
-        if session is not None:
-            hand = KeysetHand(desk, store, session, certificate_of=lambda ua: self._commands.certificate(ua))
-        self._commands = Commands(desk, store, authority=authority, keep=self._keep, hand=hand)
+        self._commands = Commands(
+            desk, store, authority=authority, keep=self._keep, hand=hand, session=session
+        )
         self._turns = Turns()
 
     @classmethod
@@ -109,7 +108,7 @@ class Operator(Role):
         """Take up what *store* holds; *announcer* is for what all modules are told, *hand* for each alone.
 
         *suppliers* are those it deals with; without, every one that its authority certified. With *session*
-        commands travel under a keyset, by a hand of their own.
+        commands travel under a keyset.
         """
         operator = cls(
             desk,

@@ -27,7 +27,7 @@ from transport.security.keyset import SessionKeys
 from transport.security.terms import AGREE_THEN_SIGN, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from agents.exchange import Exchange
     from agents.role import Desk
@@ -62,14 +62,12 @@ class SessionTerms:
 class KeysetHand(OwnHand):
     """The hand of an operator whose commands travel under a keyset."""
 
-    def __init__(
-        self, desk: Desk, store: GroupCommit, terms: SessionTerms, *, certificate_of: Callable[[str], bytes]
-    ) -> None:
-        """Take the *terms* of all sessions, and who knows the certificate of a module."""
+    def __init__(self, desk: Desk, store: GroupCommit, terms: SessionTerms, *, modules: Registry) -> None:
+        """Take the *terms* of all sessions, and the *modules* that the operator knows."""
         super().__init__(desk)
         self._desk = desk
         self._terms = terms
-        self._certificate_of = certificate_of
+        self._modules = modules
         self._sessions = Registry(store, OPERATOR_SESSIONS)
 
     async def load(self) -> None:
@@ -99,7 +97,9 @@ class KeysetHand(OwnHand):
 
     async def _connect(self, ua: str, trace: TraceContext) -> None:
         """Make a session with module *ua*. Raises Rejected if it does not hold, and what an exchange does."""
-        certificate = Certificate.parse(self._certificate_of(ua))
+        module = self._modules.get(ua)
+        assert module is not None, "nobody commands a module before it is known"
+        certificate = Certificate.parse(module["certificate"])
         side = self._side(ua, certificate)
         said = side.receive(await self._opening(ua, certificate, trace))
         # Once or twice, as the form has it: what we say is answered with the module's next message.

@@ -50,7 +50,7 @@ def allocator_of(config: FleetConfig, operator: str) -> Allocator | None:
 
 
 def check_houses(config: FleetConfig) -> Iterator[str]:
-    """Yield a problem for a house that cannot be: two allocators in one, what none can do, or too long a name."""
+    """Yield a problem for a house that cannot be: two allocators, what none can do, or too long a name."""
     for index, operator in enumerate(config.operators):
         if operator.authority is None and len(operator.name) > _LONGEST:
             yield (

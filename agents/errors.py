@@ -5,6 +5,7 @@ broker that does not serve is the bus floor's ``BusError``. What is left is told
 
     Rejected                     (transport) octets from a peer that do not hold
     ├── MessageRejected          a typed message between roles
+    │   └── NoSession            a question under a session that is not, or no longer, here
     └── DriverRejected           what a card reader's driver sent
 
     AgentError
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 class MessageRejected(Rejected):
     """Raised when octets are not the message between roles that they should be."""
+
+
+class NoSession(MessageRejected):
+    """Raised for a question under a session that we do not have; ``notice`` is what tells its asker so."""
+
+    def __init__(self, *, notice: bytes) -> None:
+        super().__init__("no-session")
+        self.notice = notice
 
 
 class DriverRejected(Rejected):

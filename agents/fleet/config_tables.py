@@ -30,6 +30,7 @@ from agents.fleet.config_types import (
     Executions,
     FleetName,
     FormName,
+    LinkName,
     Memory,
     Name,
     Octets,
@@ -46,6 +47,7 @@ from agents.fleet.config_types import (
 from agents.fleet.expectations import Expect  # noqa: TC001 -- pydantic reads the annotations when it runs
 from agents.handset.security_module.life_cycle import AtEnd
 from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS
+from agents.link_ways import SEALED
 from agents.messages.bearers import SMS
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.terms import AGREE_THEN_SIGN
@@ -236,6 +238,8 @@ class Authority(Named):
     """The environment variable that holds the file's passphrase."""
     certificates: Annotated[bool, Field(strict=True)] = True
     """Whether it vouches by certificates; else roles and modules are known by bare public keys."""
+    link: LinkName = SEALED
+    """How it and its factory speak: see ``Operator.link``."""
 
 
 class Operator(Named):
@@ -248,6 +252,9 @@ class Operator(Named):
     key_file: Text | None = None
     """See ``Authority``."""
     key_password_env: Text | None = None
+    link: LinkName = SEALED
+    """How it speaks with its authority, its allocator and its suppliers, and they with it: ``sealed``, or in
+    sessions that are made in one of the forms."""
     operator_session: Annotated[bool, Field(strict=True)] = False
     """Whether commands to modules travel under a keyset, which operator and module agree on."""
     session_form: SessionFormName | None = None

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, StringConstraints
 from agents.fleet.addresses import MAX_HANDSETS
 from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE
 from agents.handset.security_module.rights import RIGHTS
+from agents.link_ways import LINKS
 from agents.messages.bearers import BEARERS, BIP_TCP
 from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES
@@ -72,6 +73,12 @@ def _session_form(name: str) -> str:
     return name
 
 
+def _link(name: str) -> str:
+    if name not in LINKS:
+        raise ValueError(f"unknown link {name!r} (known: {', '.join(LINKS)})")
+    return name
+
+
 def _dh_number(text: str) -> str:
     try:
         octets = bytes.fromhex(text)
@@ -92,6 +99,7 @@ BearerName = Annotated[str, Field(strict=True), AfterValidator(_bearer)]
 ProtectionName = Annotated[str, Field(strict=True), AfterValidator(_protection)]
 FormName = Annotated[str, Field(strict=True), AfterValidator(_form)]
 SessionFormName = Annotated[str, Field(strict=True), AfterValidator(_session_form)]
+LinkName = Annotated[str, Field(strict=True), AfterValidator(_link)]
 DhNumber = Annotated[str, Field(strict=True), AfterValidator(_dh_number)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Delay = Annotated[float, Field(strict=True, ge=0, le=3600)]

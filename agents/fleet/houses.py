@@ -32,7 +32,7 @@ def authorities_of(config: FleetConfig) -> list[Authority]:
     """Return every authority: those of the file, and one of its own for each operator that has none."""
     # Not validated: no name of the file's has a dot, so that these can be nobody's else.
     own = [
-        Authority.model_construct(name=authority_of(operator), suite=operator.suite)
+        Authority.model_construct(name=authority_of(operator), suite=operator.suite, link=operator.link)
         for operator in config.operators
         if operator.authority is None
     ]

@@ -30,6 +30,7 @@ from agents.fleet.config_profile import profile_table
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
 from agents.fleet.inbox import inbox
 from agents.fleet.key_files import role_keys
+from agents.fleet.links import link_forms
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
 from agents.link import Link
@@ -77,6 +78,7 @@ class Market:
         self._around = around
         self._stack = stack
         self._servers = server_addresses(around.config)
+        self._forms = link_forms(around.config)
         self.roles: dict[str, Role] = {}
         self.operators: list[Operator] = []
 
@@ -236,6 +238,8 @@ class Market:
             rng=rng,
             counters=around.counters,
             log=log,
+            group=around.group,
+            forms=self._forms,
         )
         exchange = self._exchange(client, number, server, rng, log) if number else None
         return Desk(

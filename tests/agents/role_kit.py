@@ -34,6 +34,7 @@ from agents.handset.security_module.rights import rights_mask
 from agents.handset.site import Site
 from agents.identity import RoleKeys
 from agents.link import Link, Question
+from agents.link_ways import LinkForms
 from agents.messages.codec import encode
 from agents.messages.inside import Done, Reply
 from agents.messages.orders import Event, Order
@@ -326,6 +327,8 @@ class Kit:
         """Whose server is there, and how patient it is."""
         self.bip: dict[str, BipServer] = {}
         self.sms = SmsSettings(report_timeout_s=PATIENCE_S, attempts=1)
+        self.forms = LinkForms()
+        """How each pair of roles speaks."""
         self.announcer: Callable[[Desk], Announcer | None] = lambda _desk: None
         """What an operator broadcasts with."""
         self._references = References(self.clock, self.rng("references"))
@@ -419,6 +422,8 @@ class Kit:
             rng=self.rng(f"link/{name}/{client.identifier}"),
             counters=self.counters,
             log=self.log,
+            group=self.group,
+            forms=self.forms,
         )
 
     async def desk(self, name: str) -> Desk:

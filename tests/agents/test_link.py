@@ -12,7 +12,7 @@ from agents import link as link_module
 from agents.errors import MessageRejected, Refusal, Unanswered
 from agents.fleet.addresses import ua_of
 from agents.identity import RoleKeys
-from agents.link import QUESTION, REPLY, Link
+from agents.link_sealed import QUESTION, REPLY
 from agents.messages.codec import encode
 from agents.messages.inside import Agreed, Done, LookUp, ModuleRecord, Refused
 from agents.messages.orders import Order
@@ -27,7 +27,7 @@ from transport.security.certificates import Role
 from transport.security.sealing import SealedMessage
 
 if TYPE_CHECKING:
-    from agents.link import Question
+    from agents.link import Link, Question
     from agents.messages.inside import Reply
     from tests.agents.role_kit import Kit, Puppet, WatchedClient
 

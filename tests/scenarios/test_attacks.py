@@ -12,7 +12,7 @@ import pytest
 from agents.console import Console
 from agents.exchange import UNSECURED
 from agents.freshness import References
-from agents.link import QUESTION
+from agents.link_sealed import QUESTION
 from agents.messages.air import MANAGER_TAR, Subscribe
 from agents.messages.codec import encode
 from agents.messages.inside import LookUp, ResourceChanged

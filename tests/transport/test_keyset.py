@@ -40,7 +40,7 @@ def test_cmac_vectors(vector: dict[str, str]) -> None:
     """The checksum that a session's KID computes is the published AES-CMAC, in all sizes of key."""
     key = bytes.fromhex(vector["key"])
     blank = bytes(len(key))
-    keys = SessionKeys.of(1, [blank, key, blank, blank], f"aes-{8 * len(key)}").to_module
+    keys = SessionKeys(index=1, keys=(blank, key, blank, blank), protection=f"aes-{8 * len(key)}").to_module
     assert keys.mac(bytes.fromhex(vector["message"])).hex() == vector["mac"]
 
 

@@ -1,7 +1,7 @@
 """The algorithms that KIc and KID name, and a keyset that has them ready.
 
 Each table is keyed by the low nibble of its octet (TS 102 225 §5.1.2 and §5.1.3). An algorithm is a factory:
-a key in, an object out that has scheduled the key, because scheduling costs as much as a packet does. Another
+a key in, an object out that schedules the key once, for scheduling costs as much as a packet does. Another
 algorithm is a class of the same shape and a row of the table; nothing else changes. DES in all its forms is
 legacy: keys for it come to be only where a service says that it allows them.
 """
@@ -12,6 +12,7 @@ from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from transport.secured_packet.ciphers import Cbc, Ecb, PacketCipher, aes_cmac, cbc_mac, triple_des
@@ -49,15 +50,15 @@ class Algorithm(Generic[_Keyed]):
     cc_lengths: tuple[int, ...] = ()
 
 
-def _des_cbc(key_size: int) -> Algorithm[PacketCipher]:
+def _des(key_size: int, mode: type[Cbc | Ecb]) -> Algorithm[PacketCipher]:
     sizes = frozenset({key_size})
-    return Algorithm(key_sizes=sizes, keyed=lambda key: Cbc(triple_des(key)), legacy=True)
+    return Algorithm(key_sizes=sizes, keyed=lambda key: mode(TripleDES, triple_des(key)), legacy=True)
 
 
 def _des_mac(key_size: int) -> Algorithm[MacFunction]:
     return Algorithm(
         key_sizes=frozenset({key_size}),
-        keyed=lambda key: cbc_mac(triple_des(key)),
+        keyed=lambda key: cbc_mac(TripleDES, triple_des(key)),
         legacy=True,
         cc_lengths=CC_LENGTHS[:1],
     )
@@ -65,11 +66,13 @@ def _des_mac(key_size: int) -> Algorithm[MacFunction]:
 
 CIPHERS: Final[Mapping[int, Algorithm[PacketCipher]]] = MappingProxyType(
     {
-        DES_CBC: _des_cbc(8),
-        AES_CBC: Algorithm(key_sizes=_AES_KEY_SIZES, keyed=lambda key: Cbc(AES(key))),
-        TRIPLE_DES_2_CBC: _des_cbc(16),
-        TRIPLE_DES_3_CBC: _des_cbc(24),
-        DES_ECB: Algorithm(key_sizes=frozenset({8}), keyed=lambda key: Ecb(triple_des(key)), legacy=True),
+        DES_CBC: _des(8, Cbc),
+        AES_CBC: Algorithm(key_sizes=_AES_KEY_SIZES, keyed=lambda key: Cbc(AES, key)),
+        TRIPLE_DES_2_CBC: _des(16, Cbc),
+        TRIPLE_DES_3_CBC: _des(24, Cbc),
+        DES_ECB: Algorithm(
+            key_sizes=frozenset({8}), keyed=lambda key: Ecb(TripleDES, triple_des(key)), legacy=True
+        ),
     }
 )
 MACS: Final[Mapping[int, Algorithm[MacFunction]]] = MappingProxyType(

@@ -1,15 +1,15 @@
 """Ciphers and cryptographic checksums with their key inside: what a row of ``algorithms`` makes of a key.
 
 Scheduling a key and making a context for one message cost as much as the packet does, so an object here keeps
-whatever depends on its key alone, and what a call leaves behind never bears on the next call's result. The
-initial vector is zero ("the initial chaining value for CBC modes shall be zero", TS 102 225 §5.1.2).
+whatever depends on its key alone, and what a call leaves behind never bears on the next call's result. It
+makes what it keeps in its first call: many keys are derived, stored and let go without one. The initial
+vector is zero ("the initial chaining value for CBC modes shall be zero", TS 102 225 §5.1.2).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.cmac import CMAC
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    BlockAlgorithm = AES | TripleDES
+    from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+
+    BlockAlgorithm = type[AES | TripleDES]
 
 _LONGEST_KEY: Final = 24  # of triple DES
 
@@ -40,12 +42,13 @@ class PacketCipher(Protocol):
         ...
 
 
-def triple_des(key: bytes) -> TripleDES:
-    """Return single DES (8 octets), triple DES with two keys (16: K1 K2 K1) or three (24), as its key says.
+def triple_des(key: bytes) -> bytes:
+    """Return the key with which ``TripleDES`` is what *key* says by its length.
 
-    Each is EDE triple DES under 24 octets; with K1 = K2 = K3 that is DES. Parity bits are ignored.
+    That is single DES (8 octets), triple DES with two keys (16: K1 K2 K1) or three (24). Each is EDE triple
+    DES under 24 octets; with K1 = K2 = K3 that is DES. Parity bits are ignored.
     """
-    return TripleDES((key * 3)[:_LONGEST_KEY])
+    return (key * 3)[:_LONGEST_KEY]
 
 
 class Ecb:
@@ -53,9 +56,9 @@ class Ecb:
 
     __slots__ = ("_cipher", "block")
 
-    def __init__(self, algorithm: BlockAlgorithm) -> None:
+    def __init__(self, algorithm: BlockAlgorithm, key: bytes) -> None:
         self.block = algorithm.block_size // 8
-        self._cipher = Cipher(algorithm, ECB())  # noqa: S305 -- a legacy algorithm of the standard
+        self._cipher = Cipher(algorithm(key), ECB())  # noqa: S305 -- a legacy algorithm of the standard
 
     def encrypt(self, octets: bytes) -> bytes:
         """Encipher *octets*, a whole number of blocks."""
@@ -74,12 +77,13 @@ class Cbc:
     of its list while it is used: two calls at once never share one.
     """
 
-    __slots__ = ("_cipher", "_decryptors", "_encryptors", "_zeros", "block")
+    __slots__ = ("_algorithm", "_decryptors", "_encryptors", "_key", "_scheduled", "_zeros", "block")
 
-    def __init__(self, algorithm: BlockAlgorithm) -> None:
+    def __init__(self, algorithm: BlockAlgorithm, key: bytes) -> None:
         self.block = algorithm.block_size // 8
+        self._algorithm, self._key = algorithm, key
         self._zeros = bytes(self.block)
-        self._cipher = Cipher(algorithm, CBC(self._zeros))
+        self._scheduled: Cipher[CBC] | None = None
         self._encryptors: list[tuple[CipherContext, int]] = []
         self._decryptors: list[CipherContext] = []
 
@@ -88,7 +92,7 @@ class Cbc:
         try:
             context, chained = self._encryptors.pop()
         except IndexError:
-            context, chained = self._cipher.encryptor(), 0
+            context, chained = self._cipher().encryptor(), 0
         # adding to the first block what the context is about to add makes that zero, the initial vector
         block = self.block
         first = int.from_bytes(octets[:block], "big") ^ chained
@@ -101,19 +105,24 @@ class Cbc:
         try:
             context = self._decryptors.pop()
         except IndexError:
-            context = self._cipher.decryptor()
+            context = self._cipher().decryptor()
         # what is added to a block is the enciphered one before it: a block of zeros, the initial vector
         deciphered = context.update(self._zeros + octets)
         self._decryptors.append(context)
         return deciphered[self.block :]
 
+    def _cipher(self) -> Cipher[CBC]:
+        if self._scheduled is None:
+            self._scheduled = Cipher(self._algorithm(self._key), CBC(self._zeros))
+        return self._scheduled
 
-def cbc_mac(algorithm: BlockAlgorithm) -> Callable[[bytes], bytes]:
+
+def cbc_mac(algorithm: BlockAlgorithm, key: bytes) -> Callable[[bytes], bytes]:
     """Return the function that makes the last block of CBC of a message that is not empty.
 
     That is ISO/IEC 9797-1 algorithm 1 with padding 1: zeros, where needed.
     """
-    cbc = Cbc(algorithm)
+    cbc = Cbc(algorithm, key)
     block = cbc.block
 
     def checksum(message: bytes) -> bytes:
@@ -124,9 +133,12 @@ def cbc_mac(algorithm: BlockAlgorithm) -> Callable[[bytes], bytes]:
 
 def aes_cmac(key: bytes) -> Callable[[bytes], bytes]:
     """Return the function that makes the sixteen octets of AES-CMAC (NIST SP 800-38B) of a message."""
-    keyed = CMAC(AES(key))
+    keyed: CMAC | None = None
 
     def checksum(message: bytes) -> bytes:
+        nonlocal keyed
+        if keyed is None:
+            keyed = CMAC(AES(key))
         # a copy of the keyed state costs a third of keying anew
         mac = keyed.copy()
         mac.update(message)

@@ -72,6 +72,7 @@ class DomainKey:
     suite: str = ""
     public: bytes = b""
     secret: bytes = field(default=b"", repr=False)
+    _signing_key: SigningKey | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.generation <= MAX_GENERATION:
@@ -81,10 +82,14 @@ class DomainKey:
 
     @property
     def signing_key(self) -> SigningKey:
-        """What a module signs with; ValueError for a key that cannot sign."""
+        """What a module signs with, loaded once; ValueError for a key that cannot sign."""
         if self.kind is not Kind.PAIR:
             raise ValueError(f"a domain key that is {_IN_WORDS[self.kind]} does not sign")
-        return suite(self.suite).load_signing_key(self.secret)
+        if self._signing_key is None:
+            # it follows from the fields: to whoever reads them nothing changes
+            object.__setattr__(self, "_signing_key", suite(self.suite).load_signing_key(self.secret))
+        assert self._signing_key is not None
+        return self._signing_key
 
     @property
     def identity(self) -> bytes:
@@ -99,6 +104,15 @@ class DomainKey:
         if self.kind is not Kind.SYMMETRIC:
             raise ValueError(f"nothing is derived from a domain key that is {_IN_WORDS[self.kind]}")
         return expand(self.secret, framed("otafleet/1 domain key", purpose.encode("ascii")), length)
+
+    @classmethod
+    def of_pair(cls, key: SigningKey, *, generation: int = 1) -> DomainKey:
+        """Return the asymmetric domain key that signs with *key*."""
+        made = cls(
+            kind=Kind.PAIR, generation=generation, suite=key.suite, public=key.public, secret=key.private
+        )
+        object.__setattr__(made, "_signing_key", key)
+        return made
 
     def public_half(self) -> DomainKey:
         """Return what a supplier needs of an asymmetric key: he cannot pose as a module with it."""
@@ -126,8 +140,7 @@ class DomainKey:
             raise ValueError("a stored asymmetric domain key names its suite")
         if kind is Kind.PUBLIC_HALF:
             return cls(kind=kind, generation=generation, suite=made.name, public=body[1:])
-        public = made.load_signing_key(body[1:]).public
-        return cls(kind=kind, generation=generation, suite=made.name, public=public, secret=body[1:])
+        return cls.of_pair(made.load_signing_key(body[1:]), generation=generation)
 
 
 _IN_WORDS: Final = {
@@ -161,10 +174,7 @@ def generate_symmetric(rng: Rng, *, generation: int = 1) -> DomainKey:
 
 def generate_asymmetric(suite_name: str, rng: Rng, *, generation: int = 1) -> DomainKey:
     """Return a new asymmetric domain key, made in *suite_name* of *rng*'s octets alone."""
-    key = suite(suite_name).generate_signing_key(rng)
-    return DomainKey(
-        kind=Kind.PAIR, generation=generation, suite=suite_name, public=key.public, secret=key.private
-    )
+    return DomainKey.of_pair(suite(suite_name).generate_signing_key(rng), generation=generation)
 
 
 def wrap(

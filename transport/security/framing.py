@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -24,12 +23,13 @@ def framed(label: str, *fields: bytes) -> bytes:
 
     Raises ValueError for a field longer than 65535 octets.
     """
-    parts = [_labelled(label)]
+    octets = _labelled(label)
     for field in fields:
-        if len(field) > MAX_FIELD:
-            raise ValueError(f"a field of {len(field)} octets is longer than {MAX_FIELD}")
-        parts += (len(field).to_bytes(2, "big"), field)
-    return b"".join(parts)
+        length = len(field)
+        if length > MAX_FIELD:
+            raise ValueError(f"a field of {length} octets is longer than {MAX_FIELD}")
+        octets += length.to_bytes(2, "big") + field  # few and short, as they are: to join a list takes longer
+    return octets
 
 
 @lru_cache(maxsize=256)
@@ -40,10 +40,11 @@ def _labelled(label: str) -> bytes:
 
 def cut(octets: bytes, lengths: Sequence[int]) -> tuple[bytes, ...] | None:
     """Cut *octets* into pieces of *lengths*, or return None when they do not add up exactly."""
-    if len(octets) != sum(lengths):
-        return None
-    ends = accumulate(lengths)
-    return tuple(octets[end - length : end] for end, length in zip(ends, lengths, strict=True))
+    pieces, at = [], 0
+    for length in lengths:
+        pieces.append(octets[at : at + length])
+        at += length
+    return tuple(pieces) if at == len(octets) else None
 
 
 def check_name(what: str, name: object) -> None:

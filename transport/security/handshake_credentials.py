@@ -71,15 +71,16 @@ def check_credentials(terms: Terms, role: str, credentials: Credentials) -> None
 
     Each side's keys, to sign and to open with, are of the one suite that the terms give it.
     """
-    has = {name: getattr(credentials, name) for name in NEEDS[terms.form][role]}
-    if not all(has.values()):
-        lacking = [name.replace("_", " ") for name, value in has.items() if not value]
+    needs = NEEDS[terms.form][role]
+    lacking = [name.replace("_", " ") for name in needs if not getattr(credentials, name)]
+    if lacking:
         raise ValueError(f"form {terms.form} lacks of its {role}: {', '.join(lacking)}")
     own_suite = terms.signing_suite(role)
     for name in ("signing_key", "sealing_key"):
-        if name in has and has[name].suite != own_suite:
-            what = f"a {name.replace('_', ' ')} of suite {has[name].suite}"
+        if name in needs and (made := getattr(credentials, name).suite) != own_suite:
+            what = f"a {name.replace('_', ' ')} of suite {made}"
             raise ValueError(f"{what} in a handshake whose {role} has keys of {own_suite}")
-    if "domain_key" in has and has["domain_key"].kind not in (kinds := _KINDS[terms.form, role]):
+    key = credentials.domain_key if "domain_key" in needs else None
+    if key is not None and key.kind not in (kinds := _KINDS[terms.form, role]):
         names = " or ".join(sorted(kind.name.lower().replace("_", " ") for kind in kinds))
         raise ValueError(f"form {terms.form} wants of its {role} a domain key that is: {names}")

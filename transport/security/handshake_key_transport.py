@@ -105,7 +105,7 @@ class KeyTransport(Method):
         return suite(self.terms.signing_suite(INITIATOR)).sealed_length(CONTRIBUTION_OCTETS)
 
     def _info(self, role: str, head: bytes) -> bytes:
-        return self._labelled(f"{role} contributes", self.terms.encode(), *self._parties, head)
+        return self._labelled(f"{role} contributes", *self._bound, head)
 
     def _seal(self, head: bytes) -> tuple[bytes, bytes]:
         """Return a new contribution sealed to the peer, and in clear."""

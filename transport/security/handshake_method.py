@@ -51,7 +51,7 @@ class Method(ABC):
         self._peer_suite = suite(peer_suite)
         if self._signing_key is not None and self._signing_key.public == self._peer_public:
             raise ValueError("both sides have the same signing key")
-        self._parties = self._keys_of(INITIATOR), self._keys_of(RESPONDER)
+        self._bound = terms.encode(), self._keys_of(INITIATOR), self._keys_of(RESPONDER)
 
     # Whose keys
 
@@ -77,7 +77,7 @@ class Method(ABC):
 
     def first_transcript(self, offer: bytes, answer: bytes) -> bytes:
         """Return T1: the terms, who is who, the first message and the second up to what proves it."""
-        return self.hash("transcript 1", self.terms.encode(), *self._parties, offer, answer)
+        return self.hash("transcript 1", *self._bound, offer, answer)
 
     def sign(self, purpose: str, transcript: bytes) -> bytes:
         """Return our signature of *transcript* for *purpose*; empty in a role that does not sign."""

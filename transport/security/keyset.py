@@ -8,6 +8,7 @@ transcript are. Counters start at zero with the keys: a keyset is never continue
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 CONFIRMATION_KEY_OCTETS: Final = 32
 _SALT: Final = b"otafleet/1 session"
-_PACKET_KEYS: Final = 4
+_SHA256: Final = SHA256()
+_WAYS: Final = tuple(f"otafleet/1 {key} {way} module" for way in ("to", "from") for key in ("KIc", "KID"))
+_PACKET_KEYS: Final = len(_WAYS)
+_MAX_INDEX: Final = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +72,51 @@ DEFAULT_PROTECTION: Final = "aes-128"
 _NAMES: Final[Mapping[int, str]] = MappingProxyType({row.number: name for name, row in PROTECTIONS.items()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is made on first use is kept beside its fields
 class SessionKeys:
     """KS as two keysets of one index: a packet reflected to its sender never verifies.
 
-    ``to_module`` is for command packets to the module, ``from_module`` for what comes back from it;
-    ``protection`` is a name in PROTECTIONS.
+    ``keys`` are KIc and KID to the module, KIc and KID from it; ``protection`` is a name in PROTECTIONS. The
+    keysets come of it when they are first asked for: a module stores its keys,
+    and the first packet finds them there.
     """
 
-    to_module: PacketKeys = field(repr=False)
-    from_module: PacketKeys = field(repr=False)
+    index: int
+    keys: tuple[bytes, ...] = field(repr=False)
     protection: str = DEFAULT_PROTECTION
+
+    def __post_init__(self) -> None:
+        size = PROTECTIONS[self.protection].key_octets
+        if not 1 <= self.index <= _MAX_INDEX:
+            raise ValueError(f"a keyset has an index of 1..{_MAX_INDEX}, not {self.index}")
+        if tuple(map(len, self.keys)) != (size,) * _PACKET_KEYS:
+            raise ValueError(f"session keys of {self.protection} are {_PACKET_KEYS} of {size} octets")
+
+    @cached_property
+    def to_module(self) -> PacketKeys:
+        """What command packets to the module are under."""
+        return self._way(*self.keys[:2])
+
+    @cached_property
+    def from_module(self) -> PacketKeys:
+        """What comes back from it is under."""
+        return self._way(*self.keys[2:])
+
+    def _way(self, cipher_key: bytes, mac_key: bytes) -> PacketKeys:
+        row = PROTECTIONS[self.protection]
+        return PacketKeys(
+            index=self.index,
+            cipher_key=cipher_key,
+            mac_key=mac_key,
+            cc_length=row.cc_length,
+            cipher_algorithm=row.cipher,
+            mac_algorithm=row.mac,
+            allow_legacy=row.legacy,
+        )
 
     def dump(self) -> bytes:
         """Return octets that ``load`` takes: secret, for a store as safe as keys must be."""
-        ways = (self.to_module, self.from_module)
-        head = bytes([self.to_module.index, PROTECTIONS[self.protection].number])
-        return head + b"".join(way.cipher_key + way.mac_key for way in ways)
+        return bytes([self.index, PROTECTIONS[self.protection].number]) + b"".join(self.keys)
 
     @classmethod
     def load(cls, octets: bytes) -> SessionKeys:
@@ -93,28 +125,8 @@ class SessionKeys:
         if name is None:
             raise ValueError("stored session keys name their protection")
         size = PROTECTIONS[name].key_octets
-        keys = [octets[at : at + size] for at in range(2, len(octets), size)]
-        if len(octets) != 2 + _PACKET_KEYS * size:
-            raise ValueError(f"stored session keys of {name} are {2 + _PACKET_KEYS * size} octets")
-        return cls.of(octets[0], keys, name)
-
-    @classmethod
-    def of(cls, index: int, keys: list[bytes], protection: str = DEFAULT_PROTECTION) -> SessionKeys:
-        """Return keyset *index* of four keys: KIc and KID to the module, KIc and KID from it."""
-        row = PROTECTIONS[protection]
-        to_module, from_module = (
-            PacketKeys(
-                index=index,
-                cipher_key=cipher_key,
-                mac_key=mac_key,
-                cc_length=row.cc_length,
-                cipher_algorithm=row.cipher,
-                mac_algorithm=row.mac,
-                allow_legacy=row.legacy,
-            )
-            for cipher_key, mac_key in (keys[:2], keys[2:])
-        )
-        return cls(to_module=to_module, from_module=from_module, protection=protection)
+        keys = tuple(octets[at : at + size] for at in range(2, len(octets), size))
+        return cls(index=octets[0], keys=keys, protection=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +140,12 @@ class KeySchedule:
 
 def extract(salt: bytes, secret: bytes) -> bytes:
     """Return the 32 octets of HKDF-Extract (RFC 5869 §2.2)."""
-    return HKDF.extract(SHA256(), salt, secret)
+    return HKDF.extract(_SHA256, salt, secret)
 
 
 def expand(key: bytes, info: bytes, length: int) -> bytes:
     """Return *length* octets of HKDF-Expand (RFC 5869 §2.3)."""
-    return HKDFExpand(SHA256(), length, info).derive(key)
+    return HKDFExpand(_SHA256, length, info).derive(key)
 
 
 def derive_keys(
@@ -143,12 +155,13 @@ def derive_keys(
     root = extract(_SALT, secret)
 
     def key(label: str, length: int) -> bytes:
-        return expand(root, framed(f"otafleet/1 {label}", transcript_hash), length)
+        return expand(root, framed(label, transcript_hash), length)
 
-    ways = ("KIc to module", "KID to module", "KIc from module", "KID from module")
     size = PROTECTIONS[protection].key_octets
     return KeySchedule(
-        session=SessionKeys.of(index, [key(way, size) for way in ways], protection),
-        initiator_confirms=key("initiator confirms", CONFIRMATION_KEY_OCTETS),
-        responder_confirms=key("responder confirms", CONFIRMATION_KEY_OCTETS),
+        session=SessionKeys(
+            index=index, keys=tuple(key(label, size) for label in _WAYS), protection=protection
+        ),
+        initiator_confirms=key("otafleet/1 initiator confirms", CONFIRMATION_KEY_OCTETS),
+        responder_confirms=key("otafleet/1 responder confirms", CONFIRMATION_KEY_OCTETS),
     )

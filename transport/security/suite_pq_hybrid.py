@@ -22,8 +22,9 @@ section 6.3), no refusal: it is the confirmation that fails.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha3_256, sha512, shake_256
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hpke
@@ -36,8 +37,13 @@ from transport.errors import HandshakeRejected, SignatureRejected
 from transport.security.suite_base import AgreementKey, HpkeSuite, Rng, SealingKey, SigningKey, draw
 from transport.security.suite_x25519 import ed25519_verifier
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 _SEED: Final = 32  # of ML-DSA, of Ed25519, and of X-Wing as a whole
 _X25519: Final = 32
+_ED25519_PUBLIC: Final = 32
+_REMEMBERED: Final = 256
 _MLDSA_PUBLIC: Final = 1952
 _MLDSA_SIGNATURE: Final = 3309
 _MLKEM_SEED: Final = 64
@@ -88,12 +94,29 @@ def _xwing_public(octets: bytes) -> tuple[MLKEM768PublicKey, X25519PublicKey]:
     )
 
 
+# A role meets the same long-term keys over and over; parsed they are larger than those of other suites.
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _verifiers(public: bytes) -> tuple[MLDSA65PublicKey, Ed25519PublicKey]:
+    """Return both keys that verify; SignatureRejected("bad-public-key") when *public* is none."""
+    if len(public) != _MLDSA_PUBLIC + _ED25519_PUBLIC:
+        raise SignatureRejected("bad-public-key")
+    ed25519 = ed25519_verifier(public[_MLDSA_PUBLIC:])
+    return MLDSA65PublicKey.from_public_bytes(public[:_MLDSA_PUBLIC]), ed25519
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _receiver(public: bytes) -> hpke.MLKEM768X25519PublicKey:
+    return hpke.MLKEM768X25519PublicKey(*_xwing_public(public))
+
+
 class PqHybridSuite(HpkeSuite):
     """Long messages that a recording of today will not be opened from by tomorrow's quantum computer."""
 
     name: ClassVar[str] = "pq-hybrid"
     wire_id: ClassVar[int] = 5
-    signing_public_length: ClassVar[int] = _MLDSA_PUBLIC + 32
+    signing_public_length: ClassVar[int] = _MLDSA_PUBLIC + _ED25519_PUBLIC
     signing_private_length: ClassVar[int] = 2 * _SEED
     sealing_public_length: ClassVar[int] = _MLKEM_PUBLIC + _X25519
     signature_length: ClassVar[int] = _MLDSA_SIGNATURE + 64
@@ -122,10 +145,7 @@ class PqHybridSuite(HpkeSuite):
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         """See ``Suite.verify``. Ed25519 has the last word on what is a key: any octets are one of ML-DSA."""
-        if len(public) != self.signing_public_length:
-            raise SignatureRejected("bad-public-key")
-        ed25519 = ed25519_verifier(public[_MLDSA_PUBLIC:])
-        mldsa = MLDSA65PublicKey.from_public_bytes(public[:_MLDSA_PUBLIC])
+        mldsa, ed25519 = _verifiers(public)
         both = _representative(message)
         try:
             ed25519.verify(signature[_MLDSA_SIGNATURE:], both)
@@ -172,4 +192,4 @@ class PqHybridSuite(HpkeSuite):
 
     def sealing_public_key(self, octets: bytes) -> hpke.MLKEM768X25519PublicKey:
         """See ``HpkeSuite.sealing_public_key``."""
-        return hpke.MLKEM768X25519PublicKey(*_xwing_public(octets))
+        return _receiver(octets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -21,12 +22,18 @@ _ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
 
 
+@lru_cache(maxsize=4096)
 def ed25519_verifier(public: bytes) -> Ed25519PublicKey:
-    """Return the key that verifies; SignatureRejected("bad-public-key") when there is none."""
+    """Return the key that verifies, kept among the latest; SignatureRejected("bad-public-key") for none."""
     y = int.from_bytes(public, "little") & _Y_MASK
     if len(public) != 32 or y >= _P or y in _SMALL_ORDER:
         raise SignatureRejected("bad-public-key")
     return Ed25519PublicKey.from_public_bytes(public)
+
+
+@lru_cache(maxsize=4096)
+def _receiver(public: bytes) -> X25519PublicKey:
+    return X25519PublicKey.from_public_bytes(public)
 
 
 class X25519Suite(HpkeSuite):
@@ -85,4 +92,4 @@ class X25519Suite(HpkeSuite):
 
     def sealing_public_key(self, octets: bytes) -> X25519PublicKey:
         """See ``HpkeSuite.sealing_public_key``."""
-        return X25519PublicKey.from_public_bytes(octets)
+        return _receiver(octets)

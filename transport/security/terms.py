@@ -109,16 +109,24 @@ class Terms:
         In a domain form the initiator's own keys play no part, and the domain key says itself what it is: a
         supplier need not know in which suite each module's key was made.
         """
-        if role == INITIATOR and self.form in DOMAIN_FORMS:
-            return self.suite
-        return {INITIATOR: self.initiator_suite, RESPONDER: self.responder_suite}[role] or self.suite
+        if role == RESPONDER:
+            return self.responder_suite or self.suite
+        return self.suite if self.form in DOMAIN_FORMS else self.initiator_suite or self.suite
 
     def encode(self) -> bytes:
         """Return the octets that stand for these terms in a transcript: other terms, other octets."""
-        suites = (self.suite, self.signing_suite(INITIATOR), self.signing_suite(RESPONDER))
-        names = [name.encode("ascii") for name in (self.form, *suites)]
-        index, protection = bytes([self.key_index]), self.protection.encode("ascii")
-        who = (self.initiator, self.responder, self.tar)
         # What most terms have not stands there in full or not at all: lists of other lengths, other octets.
         more = (self.dh_base, self.dh_modulus, self.logic_name)
-        return framed("otafleet/1 terms", *names, *who, index, protection, *(more if any(more) else ()))
+        return framed(
+            "otafleet/1 terms",
+            self.form.encode("ascii"),
+            self.suite.encode("ascii"),
+            self.signing_suite(INITIATOR).encode("ascii"),
+            self.signing_suite(RESPONDER).encode("ascii"),
+            self.initiator,
+            self.responder,
+            self.tar,
+            bytes((self.key_index,)),
+            self.protection.encode("ascii"),
+            *(more if any(more) else ()),
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from transport.security.domain_key import DomainKey, Kind
 from transport.security.handshake import Credentials, responder
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from transport.security.handshake import Side
     from transport.security.suites import Rng
 
+_REMEMBERED: Final = 64
+
 
 def answering(offer: Offer, keys: RoleKeys, resource: Row, service: Row, rng: Rng) -> Side:
     """Return our side of a new connection, in the form that the reservation of *resource* put first.
@@ -22,9 +25,6 @@ def answering(offer: Offer, keys: RoleKeys, resource: Row, service: Row, rng: Rn
     *service* has the domain key of a global service. Of a pair the supplier needs the public half alone, also
     where it made the pair itself.
     """
-    domain_key = DomainKey.load(service["domain_key"]) if service["domain_key"] else None
-    if domain_key is not None and domain_key.kind is Kind.PAIR:
-        domain_key = domain_key.public_half()
     terms = Terms(
         protection=offer.protection,
         suite=keys.suite,
@@ -43,6 +43,13 @@ def answering(offer: Offer, keys: RoleKeys, resource: Row, service: Row, rng: Rn
         sealing_key=keys.sealing,
         peer_signing_public=resource["module_public"],
         peer_sealing_public=resource["module_sealing"],
-        domain_key=domain_key,
+        domain_key=_held(service["domain_key"]) if service["domain_key"] else None,
     )
     return responder(terms, credentials, rng)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _held(octets: bytes) -> DomainKey:
+    """Return what a supplier uses of a domain key; to load a pair of RSA takes as long as all else."""
+    key = DomainKey.load(octets)
+    return key.public_half() if key.kind is Kind.PAIR else key

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from transport.security.domain_key import generate_asymmetric, generate_symmetric
-from transport.security.handshake import Credentials, initiator, responder
+from transport.security.handshake import Credentials, State, initiator, responder
 from transport.security.suites import suite
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS, DOMAIN_SYMMETRIC, Terms
 
@@ -108,5 +108,5 @@ def shake(pair: Pair) -> list[bytes]:
     sides = (answering, opening)
     while (answer := sides[(len(messages) - 1) % 2].receive(messages[-1])) is not None:
         messages.append(answer)
-    assert opening.keys == answering.keys
+    assert opening.state is answering.state is State.ESTABLISHED
     return messages

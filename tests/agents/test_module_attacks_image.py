@@ -231,7 +231,7 @@ IDENTITIES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-NO_KEYS: Final = SessionKeys.of(1, [bytes([each]) * 16 for each in range(4)])
+NO_KEYS: Final = SessionKeys(index=1, keys=tuple(bytes([each]) * 16 for each in range(4)))
 SESSION: Final = OperatorSession(keys=NO_KEYS.dump())
 HAS_FORM: Final = replace(IDENTITY, session_form="agree-then-sign")
 

@@ -157,7 +157,7 @@ def test_a_module_without_the_terms_takes_no_keyset() -> None:
     market.session_form = AGREE_THEN_SIGN
     assert market.bare(market.connection()) is ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
     assert market.card.reasons == ["no-operator-session"]
-    keys = SessionKeys.of(1, [bytes([each]) * 16 for each in range(4)])
+    keys = SessionKeys(index=1, keys=tuple(bytes([each]) * 16 for each in range(4)))
     packet = encode_command(spi=SECURED, tar=MANAGER_TAR, data=b"", counter=1, keys=keys.to_module)
     octets = market.card.download(packet)
     assert octets[-1] == ResponseStatus.UNIDENTIFIED_SECURITY_ERROR

@@ -15,6 +15,7 @@ from transport.errors import SealRejected
 from transport.security.domain_key import (
     DomainKey,
     Kind,
+    dump_octets,
     generate_asymmetric,
     generate_symmetric,
     unwrap,
@@ -94,6 +95,21 @@ def test_a_pair_signs() -> None:
     for kind in ALL_SUITES:
         key = domain_key(DOMAIN_ASYMMETRIC, kind)
         suite(kind).verify(key.public_half().public, b"message", key.signing_key.sign(b"message"))
+
+
+def test_a_pair_is_loaded_once() -> None:
+    """Made, loaded or put together by hand, a pair hands out one signing key however often it is asked."""
+    made = domain_key(DOMAIN_ASYMMETRIC, "p256")
+    for key in (made, DomainKey.load(made.dump()), replace(made)):
+        assert key.signing_key is key.signing_key
+        assert key == made
+
+
+@pytest.mark.parametrize("kinds", [(), *((kind,) for kind in ALL_SUITES), tuple(ALL_SUITES)], ids=str)
+def test_room_for_any_domain_key(kinds: tuple[str, ...]) -> None:
+    """The room kept for a domain key is that of the longest there can be, and not an octet more."""
+    keys = [SHARED, *(domain_key(DOMAIN_ASYMMETRIC, kind) for kind in kinds)]
+    assert dump_octets(kinds) == max(len(key.dump()) for key in keys)
 
 
 def test_keys_that_cannot_be() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -42,6 +45,18 @@ def test_cmac_vectors(vector: dict[str, str]) -> None:
     blank = bytes(len(key))
     keys = SessionKeys(index=1, keys=(blank, key, blank, blank), protection=f"aes-{8 * len(key)}").to_module
     assert keys.mac(bytes.fromhex(vector["message"])).hex() == vector["mac"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"index": 0}, {"index": 16}, {"keys": (bytes(16),) * 3}, {"keys": (bytes(16),) * 3 + (bytes(15),)}],
+    ids=["index-0", "index-16", "three-keys", "short-key"],
+)
+def test_session_keys_that_cannot_be(fault: dict[str, Any]) -> None:
+    """An index beyond 1 to 15 and keys of another number or length raise ValueError, and quote no key."""
+    with pytest.raises(ValueError, match=r"keyset|session keys") as caught:
+        replace(SessionKeys(index=1, keys=(bytes(16),) * 4), **fault)
+    assert "\\x00" not in str(caught.value)
 
 
 def test_all_keys_of_a_session_differ() -> None:

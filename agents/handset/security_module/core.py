@@ -42,6 +42,7 @@ from agents.messages.signed import sign
 from transport.cell_broadcast import MessageFilter, PageAssembler
 from transport.concatenation import Reassembler
 from transport.errors import Rejected
+from transport.security.domain_key import DomainKey
 from transport.security.suites import SUITES
 from transport.sms.user_data import IEI_COMMAND_PACKET
 from transport.toolkit import CommandType, ProactiveCommand
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from agents.messages.signed import Purpose
     from transport.apdu import ResponseApdu
     from transport.security.handshake import Side
-    from transport.security.suites import Rng, SigningKey
+    from transport.security.suites import Rng, SealingKey, SigningKey
 
 T = TypeVar("T")
 
@@ -151,9 +152,11 @@ class Core:
     """One module's state. ``identity`` is None until it is personalised."""
 
     __slots__ = (
+        "_domain_keys",
         "_latest",
         "_pages",
         "_reassemblers",
+        "_sealing_key",
         "_signing_key",
         "blocks",
         "calls",
@@ -207,6 +210,8 @@ class Core:
         self._latest = 0.0
         self._pages: PageAssembler | None = None
         self._reassemblers: dict[bool, Reassembler] = {}
+        self._domain_keys: dict[bytes, DomainKey] = {}
+        self._sealing_key: SealingKey | None = None
         self._signing_key: SigningKey | None = None
 
     def reassembler(self, sender: str) -> Reassembler:
@@ -238,7 +243,7 @@ class Core:
     def sign(self, body: bytes, *, purpose: Purpose, target: str, counter: int) -> bytes:
         """Return *body* signed with KPrUS, as octets to send. Only once ``identity`` is there."""
         ua = self.owner().ua
-        signed = sign(body, purpose=purpose, target=target, counter=counter, signer=ua, key=self._key())
+        signed = sign(body, purpose=purpose, target=target, counter=counter, signer=ua, key=self.signing_key)
         return encode(signed)
 
     def sign_for_application(self, tar: bytes, octets: bytes) -> bytes:
@@ -247,13 +252,29 @@ class Core:
         No message of ours begins as what is signed here does, and no other resource's application can have
         the same signed: see ``application_statement``.
         """
-        return self._key().sign(application_statement(self.owner().ua, tar, octets))
+        return self.signing_key.sign(application_statement(self.owner().ua, tar, octets))
 
-    def _key(self) -> SigningKey:
+    @property
+    def signing_key(self) -> SigningKey:
+        """KPrUS, loaded once. Only once ``identity`` is there."""
         if self._signing_key is None:
             identity = self.owner()
             self._signing_key = SUITES[identity.suite].load_signing_key(identity.private)
         return self._signing_key
+
+    @property
+    def sealing_key(self) -> SealingKey:
+        """What opens what is sealed to the module, loaded once. Only once ``identity`` is there."""
+        if self._sealing_key is None:
+            identity = self.owner()
+            self._sealing_key = SUITES[identity.suite].load_sealing_key(identity.sealing_private)
+        return self._sealing_key
+
+    def domain_key(self, octets: bytes) -> DomainKey:
+        """Return the domain key that *octets* are; the latest is kept, for to load a pair takes its time."""
+        if octets not in self._domain_keys:
+            self._domain_keys = {octets: DomainKey.load(octets)}
+        return self._domain_keys[octets]
 
     @property
     def state(self) -> ModuleState:

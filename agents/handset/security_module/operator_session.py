@@ -29,7 +29,6 @@ from transport.errors import Rejected
 from transport.secured_packet import ResponseStatus
 from transport.security.handshake import Credentials, initiator
 from transport.security.keyset import DEFAULT_PROTECTION, SessionKeys
-from transport.security.suites import SUITES
 from transport.security.terms import AGREEMENT_FORMS, Terms
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def receive(core: Core, incoming: Incoming, execute: Callable[[bytes], bytes]) -
 
 def _side(core: Core) -> Side:
     """Return the module's side of a connection, on the terms that it was personalised with."""
-    identity, own = core.owner(), SUITES[core.owner().suite]
+    identity = core.owner()
     terms = Terms(
         suite=identity.operator_suite,
         form=identity.session_form,
@@ -158,7 +157,5 @@ def _side(core: Core) -> Side:
         dh_base=identity.dh_base,
         dh_modulus=identity.dh_modulus,
     )
-    credentials = Credentials(
-        signing_key=own.load_signing_key(identity.private), peer_signing_public=identity.operator_public
-    )
+    credentials = Credentials(signing_key=core.signing_key, peer_signing_public=identity.operator_public)
     return initiator(terms, credentials, core.rng)

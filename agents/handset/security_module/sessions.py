@@ -21,10 +21,8 @@ from agents.handset.security_module.outgoing import refuse
 from agents.messages.air import Call, Prove
 from agents.messages.codec import encode
 from transport.secured_packet import ResponseStatus
-from transport.security.domain_key import DomainKey
 from transport.security.handshake import Credentials, initiator
-from transport.security.suites import SUITES
-from transport.security.terms import Terms
+from transport.security.terms import KEY_TRANSPORT, Terms
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
@@ -55,13 +53,12 @@ def call(core: Core, definition: Definition) -> bytes:
         dh_modulus=definition.dh_modulus,
         logic_name=definition.logic_name.encode(),
     )
-    own = SUITES[identity.suite]
     credentials = Credentials(
-        signing_key=own.load_signing_key(identity.private),
-        sealing_key=own.load_sealing_key(identity.sealing_private),
+        signing_key=core.signing_key,
+        sealing_key=core.sealing_key if terms.form == KEY_TRANSPORT else None,
         peer_signing_public=definition.supplier_public,
         peer_sealing_public=definition.supplier_sealing,
-        domain_key=DomainKey.load(definition.domain_key) if definition.domain_key else None,
+        domain_key=core.domain_key(definition.domain_key) if definition.domain_key else None,
     )
     side = initiator(terms, credentials, core.rng)
     return encode(Call(tar=definition.tar, opening=connections.begin(core, definition.tar, side)))

@@ -14,7 +14,7 @@ from agents.messages.air import MANAGER_TAR, Announce
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import encode
 from agents.messages.signed import EVERYBODY, Purpose, sign
-from transport.cell_broadcast import GeographicScope
+from transport.cell_broadcast import MAX_CONTENT, GeographicScope
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Announcer:
         """Tell the modules of *groups*, or of all for none, the time; return after the last repetition.
 
         *said* is what to tell them in place of our own time. Raises Refusal when none of them has a cell of
-        ours.
+        ours, or our signature is too long for a broadcast.
         """
         cells = self._cells_of(groups)
         if not cells:
@@ -61,6 +61,8 @@ class Announcer:
             key=self.desk.keys.signing,
         )
         packet = encode_command(spi=_UNANSWERED, tar=MANAGER_TAR, data=encode(signed), dialect=CELL_BROADCAST)
+        if len(packet) > MAX_CONTENT:
+            raise Refusal("too-long-to-broadcast")
         receipt = await self.broadcaster.broadcast(
             packet,
             message_identifier=ANNOUNCEMENTS,

@@ -15,6 +15,7 @@ from agents.applications.wording import refused, too_long
 from agents.errors import NoProgramme
 from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_domains import check_domains
+from agents.fleet.config_lengths import check_lengths
 from agents.fleet.config_profile import check_profiles, profile_table
 from agents.fleet.houses import check_houses
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
@@ -50,8 +51,8 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *check_profiles(config),
         *check_steps(config),
     ]
-    # What a step can come to is only known of a config that is otherwise right.
-    return problems or [*check_expectations(config)]
+    # What a step can come to is only known of a config that is otherwise right, and so are lengths.
+    return problems or [*check_expectations(config), *check_lengths(config)]
 
 
 def read_programmes(config: FleetConfig) -> tuple[dict[str, Programme], list[str]]:

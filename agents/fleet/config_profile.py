@@ -108,7 +108,7 @@ def check_profiles(config: FleetConfig) -> Iterator[str]:
 def _check_services(config: FleetConfig, place: str, group: Handsets, profile: Profile) -> Iterator[str]:
     """Yield a problem for each service that is to be reserved and that *profile* lacks the means for."""
     rights = rights_names(profile.rights)
-    for name in _expected(config, group):
+    for name in expected_services(config, group):
         offer, service = config.offers[name], config.offers[name].service
         lacking = {
             f"the suite {offer.supplier.suite!r}": offer.supplier.suite not in profile.suites,
@@ -119,7 +119,7 @@ def _check_services(config: FleetConfig, place: str, group: Handsets, profile: P
                 yield f"{place}.services: {name} needs {what}, which its modules lack"
 
 
-def _expected(config: FleetConfig, group: Handsets) -> list[str]:
+def expected_services(config: FleetConfig, group: Handsets) -> list[str]:
     """Return the services that a step reserves in *group*'s modules without expecting refusals."""
     names: dict[str, None] = {}
     for step in config.steps:

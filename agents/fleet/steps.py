@@ -167,14 +167,18 @@ class Runner:
             started = self._around.clock.now()
             groups = " ".join(step.handsets or ()).encode()
             target = _Target(agent=operator, do=step.do.value, ua="", service="", argument=groups)
-            await self._ask(target, audience)
+            event = await self._ask(target, audience)
+            unheard = (Result.FAILED, "not-heard")
+            if event is not None and event.result == Result.REFUSED:
+                unheard = (Result.REFUSED, event.reason)
             for ua in sorted(listening):
                 at = audience.heard.get(ua)
+                result, reason = unheard if at is None else (Result.OK, "")
                 outcome = Outcome(
                     ua=ua,
                     service="",
-                    result=Result.FAILED if at is None else Result.OK,
-                    reason="not-heard" if at is None else "",
+                    result=result,
+                    reason=reason,
                     latency_s=(self._around.clock.now() if at is None else at) - started,
                 )
                 await self._ledger.keep(index + 1, outcome, started=started)
@@ -256,8 +260,10 @@ class Runner:
                 )
                 done, _ = await asyncio.wait([future], timeout=self._patience_s())
                 if done:
-                    await self._hear_out(audience)
-                    return future.result()
+                    event = future.result()
+                    if event.result == Result.OK:
+                        await self._hear_out(audience)
+                    return event
         finally:
             for trace_id in traces:
                 del self._waiting[trace_id]

@@ -1,0 +1,113 @@
+"""Whether what a config's suites and forms come to finds room: in a module's buffer and queue, and on air.
+
+Only what a message has for certain is counted, its keys, signatures and shares, so that nothing is refused
+that would have gone. As in ``config_checks``, a problem is ``key: what is wrong``; the config is otherwise
+right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agents.fleet.config_profile import expected_services, profile_table
+from agents.fleet.config_tables import Verb
+from agents.fleet.expectations import Result
+from transport.cell_broadcast import MAX_CONTENT
+from transport.security.suites import SUITES, suite_for
+from transport.security.terms import KEY_TRANSPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agents.fleet.config import FleetConfig, Offer
+    from agents.fleet.config_tables import Handsets
+    from agents.handset.security_module.profile import Profile
+
+_PART_OCTETS: Final = 134
+"""Of a concatenated short message (TS 23.040 §9.2.3.24.1), but for the first, which has less."""
+
+
+def check_lengths(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for each message that a step sends and that finds no room where it goes."""
+    for index, group in enumerate(config.handsets):
+        profile = profile_table(config, group).profile()
+        place = f"handsets[{index}]"
+        if _succeeds(config, group, Verb.PERSONALISE):
+            yield from _check_owners(config, place, group, profile)
+        if _succeeds(config, group, Verb.SUBSCRIBE):
+            yield from _check_queue(place, group, profile)
+        for name in expected_services(config, group) if _succeeds(config, group, Verb.RESERVE) else ():
+            yield from _check_service(config, place, group, profile, config.offers[name])
+    yield from _check_broadcasts(config)
+
+
+def _succeeds(config: FleetConfig, group: Handsets, do: Verb) -> bool:
+    """Say whether a step does *do* with *group*'s modules, and expects neither refusals nor failures."""
+    return any(
+        step.do is do
+        and (step.handsets is None or group.name in step.handsets)
+        and not (
+            step.expect
+            and any(step.expect.wants(bad, group.count) for bad in (Result.REFUSED, Result.FAILED))
+        )
+        for step in config.steps
+    )
+
+
+def _operator_suite(config: FleetConfig, group: Handsets) -> str:
+    return next(each.suite for each in config.operators if each.name == group.operator)
+
+
+def _check_owners(config: FleetConfig, place: str, group: Handsets, profile: Profile) -> Iterator[str]:
+    length = SUITES[_operator_suite(config, group)].signing_public_length
+    if length > profile.key:
+        yield f"{place}.operator: has a key of {length} octets, and its modules take {profile.key} (key)"
+
+
+def _check_queue(place: str, group: Handsets, profile: Profile) -> Iterator[str]:
+    parts = -(-SUITES[group.suite].signature_length // _PART_OCTETS)
+    if parts > profile.proactive:
+        yield (
+            f"{place}.suite: what its modules sign in {group.suite!r} takes {parts} short messages at least,"
+            f" and {profile.proactive} may wait for the handset (proactive)"
+        )
+
+
+def _check_service(
+    config: FleetConfig, place: str, group: Handsets, profile: Profile, offer: Offer
+) -> Iterator[str]:
+    service, supplier = offer.service, SUITES[offer.supplier.suite]
+    place = f"{place}.services: {service.name}"
+    if supplier.signing_public_length > profile.key:
+        length = supplier.signing_public_length
+        yield f"{place} has a supplier's key of {length} octets, and its modules take {profile.key} (key)"
+    agreement = suite_for(supplier.name, bytes.fromhex(service.dh_base), bytes.fromhex(service.dh_modulus))
+    seals = KEY_TRANSPORT in service.forms
+    reservation = SUITES[_operator_suite(config, group)].signature_length + supplier.signing_public_length
+    reservation += supplier.sealing_public_length * seals + len(service.dh_base + service.dh_modulus) // 2
+    share = supplier.sealed_length(0) if service.forms[0] == KEY_TRANSPORT else agreement.answer_length
+    for what, length in (
+        ("reservation", reservation),
+        ("secure connection", supplier.signature_length + share),
+    ):
+        if length > profile.packet:
+            yield (
+                f"{place} needs packets of more than {length} octets for its {what},"
+                f" and its modules take {profile.packet} (buffer)"
+            )
+
+
+def _check_broadcasts(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for each step that broadcasts more than a cell broadcast holds."""
+    for index, step in enumerate(config.steps):
+        if step.do is not Verb.ANNOUNCE or (step.expect and step.expect.wants(Result.REFUSED, 1)):
+            continue
+        for group in config.handsets:
+            suite = _operator_suite(config, group)
+            length = SUITES[suite].signature_length
+            if (step.handsets is None or group.name in step.handsets) and length > MAX_CONTENT:
+                yield (
+                    f"step[{index}].do: operator {group.operator!r} signs in {suite!r} with {length} octets,"
+                    f" and a cell broadcast has {MAX_CONTENT}"
+                )
+                break

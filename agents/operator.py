@@ -16,9 +16,10 @@ from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
 from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, Subscribe, Unblock
+from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
-from agents.messages.signed import Purpose, Signed, check_key
+from agents.messages.signed import Purpose, Signed
 from agents.reservations import reservation, with_domain_key
 from agents.role import Role, Turns
 from agents.store.registry import Registry
@@ -37,7 +38,6 @@ from agents.subscriptions import (
     end_of,
 )
 from transport.security import certificates
-from transport.security.suites import suite_for
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -143,8 +143,8 @@ class Operator(Role):
         known = self._agreements.get(message.service)
         if known is not None and known["supplier"] != question.sender:
             raise Refusal("service-of-another")
-        check_key(message.suite, message.public)
-        suite_for(message.suite, message.dh_base, message.dh_modulus)
+        check_names(message)
+        check_keys(message, public=message.public, sealing=message.sealing)
         domain_key = domains.agreed_key(message, self._agreements.rows(), self.desk.rng)
         tar = known["tar"] if known else (FIRST_TAR + len(self._agreements)).to_bytes(3, "big")
         await self._agreements.put(

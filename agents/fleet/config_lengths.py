@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from agents.fleet.config_profile import expected_services, profile_table
 from agents.fleet.config_tables import Verb
 from agents.fleet.expectations import Result
+from agents.fleet.houses import allocator_of
 from transport.cell_broadcast import MAX_CONTENT
 from transport.security.suites import SUITES, suite_for
 from transport.security.terms import KEY_TRANSPORT
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agents.fleet.config import FleetConfig, Offer
-    from agents.fleet.config_tables import Handsets
+    from agents.fleet.config_tables import Allocator, Handsets, Operator
     from agents.handset.security_module.profile import Profile
 
 _PART_OCTETS: Final = 134
@@ -54,12 +55,14 @@ def _succeeds(config: FleetConfig, group: Handsets, do: Verb) -> bool:
     )
 
 
-def _operator_suite(config: FleetConfig, group: Handsets) -> str:
-    return next(each.suite for each in config.operators if each.name == group.operator)
+def _commander(config: FleetConfig, group: Handsets) -> Operator | Allocator:
+    """Return whose signature the group's modules obey."""
+    operator = next(each for each in config.operators if each.name == group.operator)
+    return allocator_of(config, operator.name) or operator
 
 
 def _check_owners(config: FleetConfig, place: str, group: Handsets, profile: Profile) -> Iterator[str]:
-    length = SUITES[_operator_suite(config, group)].signing_public_length
+    length = SUITES[_commander(config, group).suite].signing_public_length
     if length > profile.key:
         yield f"{place}.operator: has a key of {length} octets, and its modules take {profile.key} (key)"
 
@@ -83,7 +86,7 @@ def _check_service(
         yield f"{place} has a supplier's key of {length} octets, and its modules take {profile.key} (key)"
     agreement = suite_for(supplier.name, bytes.fromhex(service.dh_base), bytes.fromhex(service.dh_modulus))
     seals = KEY_TRANSPORT in service.forms
-    reservation = SUITES[_operator_suite(config, group)].signature_length + supplier.signing_public_length
+    reservation = SUITES[_commander(config, group).suite].signature_length + supplier.signing_public_length
     reservation += supplier.sealing_public_length * seals + len(service.dh_base + service.dh_modulus) // 2
     share = supplier.sealed_length(0) if service.forms[0] == KEY_TRANSPORT else agreement.answer_length
     for what, length in (
@@ -103,11 +106,11 @@ def _check_broadcasts(config: FleetConfig) -> Iterator[str]:
         if step.do is not Verb.ANNOUNCE or (step.expect and step.expect.wants(Result.REFUSED, 1)):
             continue
         for group in config.handsets:
-            suite = _operator_suite(config, group)
-            length = SUITES[suite].signature_length
+            commander = _commander(config, group)
+            length = SUITES[commander.suite].signature_length
             if (step.handsets is None or group.name in step.handsets) and length > MAX_CONTENT:
                 yield (
-                    f"step[{index}].do: operator {group.operator!r} signs in {suite!r} with {length} octets,"
+                    f"step[{index}].do: {commander.name!r} signs in {commander.suite!r} with {length} octets,"
                     f" and a cell broadcast has {MAX_CONTENT}"
                 )
                 break

@@ -41,13 +41,11 @@ from agents.messages.air import (
     Reserve,
     Unblock,
 )
-from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
+from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, encode
-from agents.messages.signed import EVERYBODY, Purpose, Signed, check_key
+from agents.messages.signed import EVERYBODY, Purpose, Signed
 from transport.errors import Rejected
-from transport.security.keyset import PROTECTIONS
-from transport.security.suites import SUITES, suite_for
-from transport.security.terms import FORM_NUMBERS, KEY_TRANSPORT
+from transport.security.terms import KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -154,26 +152,15 @@ def _answer(core: Core, signed: Signed, answer: Answer | Audited) -> bytes:
 
 
 def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
-    for known, name, reason in (
-        (SUITES, command.suite, "unknown-suite"),
-        *((FORM_NUMBERS, form, "unknown-form") for form in command.forms),
-        (PROTECTIONS, command.protection, "unknown-protection"),
-        (_AT_ENDS, command.at_end, "unknown-end"),
-        *((BEARERS, bearer, "unknown-bearer") for bearer in command.bearers),
-    ):
-        if name not in known:
-            raise TransitionRefused(reason)
-    if len(command.server) not in (0, SERVER_OCTETS):
-        raise TransitionRefused("bad-server")
-    if any(bearer != SMS for bearer in command.bearers) and not command.server:
-        raise TransitionRefused("no-server")
+    check_names(command)
+    if command.at_end not in _AT_ENDS:
+        raise TransitionRefused("unknown-end")
     try:
         rights = rights_names(command.rights)
     except ValueError:
         raise TransitionRefused("unknown-right") from None
     _check_profile(core, command)
-    _check_supplier_key(core, command.suite, command.supplier_public)
-    _check_forms(command)
+    _check_keys(core, command)
     if command.tar == MANAGER_TAR:
         raise TransitionRefused("reserved-tar")
     if core.definitions.by_tar(command.tar) or core.definitions.by_service(command.service):
@@ -226,23 +213,13 @@ def _check_profile(core: Core, command: Reserve) -> None:
             raise TransitionRefused(reason)
 
 
-def _check_forms(command: Reserve) -> None:
-    """Raise TransitionRefused, or Rejected, unless each form has what it needs: keys, and a safe group.
-
-    A group that nobody has used yet costs some seconds of judging, and is remembered.
-    """
-    suite_for(command.suite, command.dh_base, command.dh_modulus)
-    if KEY_TRANSPORT in command.forms:
-        if len(command.supplier_sealing) != SUITES[command.suite].sealing_public_length:
-            raise TransitionRefused("bad-sealing-key")
-    elif command.supplier_sealing:
-        raise TransitionRefused("needless-sealing-key")
-
-
-def _check_supplier_key(core: Core, suite: str, public: bytes) -> None:
-    check_key(suite, public)
-    if public == core.owner().public:
+def _check_keys(core: Core, command: Reserve) -> None:
+    """Raise TransitionRefused, or Rejected, for keys and parameters that the forms cannot be used with."""
+    check_keys(command, public=command.supplier_public, sealing=command.supplier_sealing)
+    if command.supplier_public == core.owner().public:
         raise TransitionRefused("bad-public-key")
+    if command.supplier_sealing and KEY_TRANSPORT not in command.forms:
+        raise TransitionRefused("needless-sealing-key")
 
 
 def _block(core: Core, transaction: Transaction, command: Block) -> Answer:

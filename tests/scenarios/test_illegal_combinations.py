@@ -44,7 +44,7 @@ STEPS: Final = (
 
 
 def test_it_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
-    """A suite that a module lacks is not reserved, a signature that no page holds not broadcast; else all is."""
+    """A suite that a module lacks is not reserved, a signature too long for a broadcast not broadcast."""
     path = write_single(tmp_path)
     text = path.read_text(encoding="utf-8")
     assert OPERATOR in text

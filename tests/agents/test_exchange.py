@@ -171,6 +171,66 @@ async def test_a_command_to_the_manager_travels_in_clear_and_brings_its_answer(k
     assert (packet.tar, packet.data, packet.spi) == (MANAGER_TAR, b"reserve", UNSECURED)
 
 
+async def test_each_packet_to_the_manager_has_a_counter_that_nobody_checks(kit: Kit) -> None:
+    """SPI1 b5b4 = 01 (TS 102 225 5.1.1): there for us, to know by which packet a response is to."""
+    air = await open_air(kit)
+    for _ in range(3):
+        await air.manage()
+    first, second, third = (packet.counter for packet in air.module.packets)
+    assert 0 < first < second < third
+    assert {packet.spi.octets[0] for packet in air.module.packets} == {0x08}
+
+
+async def test_a_later_launch_counts_on(kit: Kit) -> None:
+    """An exchange that is opened anew uses no counter of the one before it."""
+    air = await open_air(kit)
+    await air.manage()
+    again = Air(kit.exchange(await kit.client("bank"), NUMBER), air.module)
+    await again.exchange.start(again.taken.put_nowait)
+    await again.manage()
+    first, second = (packet.counter for packet in air.module.packets)
+    assert first <= second
+
+
+async def test_a_late_response_of_the_manager_is_not_the_next_ones(kit: Kit) -> None:
+    """What was promised to one command and comes with the next one's promise answers neither of the two."""
+    air = await open_air(kit)
+    air.module.answer = promise
+
+    def follows(packet: CommandPacket) -> list[bytes]:
+        late = packet._replace(counter=packet.counter - 1)
+        return [follow(late, b"late"), follow(packet, b"in time")]
+
+    air.module.follows = follows
+    assert await air.manage() == b"in time"
+
+
+async def test_a_report_with_another_commands_response_is_refused(kit: Kit) -> None:
+    """Of the resource manager too: in clear, but with its counter."""
+    air = await open_air(kit)
+    air.module.answer = lambda packet: ok(packet._replace(counter=packet.counter - 1))
+    with pytest.raises(PacketRefused, match="response-of-another-command") as caught:
+        await air.manage()
+    assert not caught.value.proven
+
+
+async def test_several_commands_at_once_each_get_what_was_promised_to_them(kit: Kit) -> None:
+    """To one TAR of one module, as with several handshakes at once: whichever response comes first."""
+    air = await open_air(kit)
+    air.module.answer = promise
+    waiting: list[CommandPacket] = []
+
+    def follows(packet: CommandPacket) -> list[bytes]:
+        waiting.append(packet)
+        if len(waiting) < 4:
+            return []
+        return [follow(each, b"to " + each.data) for each in reversed(waiting)]
+
+    air.module.follows = follows
+    data = [bytes([65 + each]) for each in range(4)]
+    assert await asyncio.gather(*map(air.manage, data)) == [b"to " + each for each in data]
+
+
 async def test_a_command_to_a_resource_is_protected_both_ways(kit: Kit) -> None:
     """Checksum, ciphering and counter out; checksum and ciphering back; nothing readable on the wire."""
     air = await open_air(kit, KEYS)

@@ -23,6 +23,7 @@ from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.medium import PAGE, Medium
 from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import INS_TERMINAL_PROFILE, SecurityModule
+from agents.handset.security_module.operator_session import kept
 from agents.messages.air import (
     MANAGER_TAR,
     Announce,
@@ -40,7 +41,8 @@ from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
 from agents.messages.signed import EVERYBODY, Purpose, Signed
-from tests.agents.module_kit import NOW, SERVICE, TAR, Market, Supplier, manage, probe
+from tests.agents.module_kit import NOW, SERVICE, TAR, Market, Replied, Supplier, manage, probe
+from tests.agents.operator_session_kit import KeysetMarket
 from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
 from transport import apdu
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
@@ -123,6 +125,16 @@ def _pages(image: bytes) -> dict[int, bytes]:
 
 
 # --- what is done ---
+
+
+def _with_keyset() -> KeysetMarket:
+    market = KeysetMarket()
+    market.personalise()
+    return market
+
+
+def _under_keyset() -> KeysetMarket:
+    return _with_keyset().open()
 
 
 def _shop() -> Supplier:
@@ -235,6 +247,11 @@ def _connect(market: Market) -> None:
     market.connect()
 
 
+def _open(market: Market) -> None:
+    assert isinstance(market, KeysetMarket)
+    market.open()
+
+
 def _load(market: Market) -> None:
     market.load()
 
@@ -293,6 +310,22 @@ def _personalise_again(market: Market, _film: Film, done: int) -> None:
     else:
         market.personalise()
     assert market.reserve().connect().load().supplier.invoke(market.card).output == b"\x01\0"
+
+
+def _open_again(market: Market, _film: Film, _done: int) -> None:
+    """Sign another Connect: there is a session, under which a resource is reserved."""
+    _open(market)
+    _reserve(market)
+
+
+def _under_keyset_again(market: Market, film: Film, _done: int) -> None:
+    """Send the same command in a new packet: it is done once, and answered as it was or would have been."""
+    assert isinstance(market, KeysetMarket)
+    signed = market.operator.signed(market.supplier.reserve(), counter=1)
+    response = market.exchange(market.packet(signed))
+    answer = market.answer(Replied(status=response.status, data=response.data), counter=1)
+    assert answer.reason == ""
+    assert _resources(market.card.image) == _resources(film.ends[-1])
 
 
 def _connect_again(market: Market, _film: Film, _done: int) -> None:
@@ -369,6 +402,13 @@ STORIES: dict[str, Story] = {
     "restore": Story(before=_suspended, act=_restore, transactions=1),
     "call and prove": Story(before=_reserved, act=_connect, transactions=1, again=_connect_again),
     "call and prove anew": Story(before=_served, act=_connect, transactions=1, again=_connect_again),
+    "connect with the operator": Story(before=_with_keyset, act=_open, transactions=2, again=_open_again),
+    "connect with the operator anew": Story(
+        before=_under_keyset, act=_open, transactions=2, again=_open_again
+    ),
+    "a command under the keyset": Story(
+        before=_under_keyset, act=_reserve, transactions=2, again=_under_keyset_again
+    ),
     "load": Story(before=_connected, act=_load, transactions=2, again=_same_again(_load)),
     "update": Story(before=_served, act=_update, transactions=2, again=_same_again(_update)),
     "load data": Story(before=_served, act=_load_data, transactions=1, again=_same_again(_load_data)),
@@ -424,8 +464,12 @@ def _check_sound(image: bytes, supplier_public: bytes) -> None:
 def _check_never_back(name: str, before: bytes, after: bytes) -> None:
     """Expect that no counter goes back, and that nobody but the operator gives executions."""
     earlier, later = _turns(before), _turns(after)
-    for counter in ("command", "request", "announcement", "signed"):
+    for counter in ("command", "request", "announcement", "signed", "connection"):
         assert getattr(earlier, counter) <= getattr(later, counter)
+    one, other = (kept(Memory.boot(image)) for image in (before, after))
+    if one is not None:
+        assert other is not None
+        assert one.received_counter <= other.received_counter or one.keys != other.keys
     known = {each.tar: each for each in DefinitionTable(Memory.boot(after)).all()}
     for was in DefinitionTable(Memory.boot(before)).all():
         now = known.get(was.tar)

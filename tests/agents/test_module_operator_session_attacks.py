@@ -53,7 +53,7 @@ FORMS: Final = (AGREE_THEN_SIGN, SIGN_THEN_AGREE)
 REFUSED: Final = ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
 STRANGER: Final = SUITES["x25519"].generate_signing_key(random.Random("stranger").randbytes)
 SPEECHLESS: Final = replace(SECURED, por=PorDemand.NONE, por_integrity=Integrity.NONE, por_ciphering=False)
-STRANGE_KEYS: Final = SessionKeys.of(1, [bytes([each]) * 16 for each in range(4)])
+STRANGE_KEYS: Final = SessionKeys(index=1, keys=tuple(bytes([each]) * 16 for each in range(4)))
 
 
 @pytest.fixture(name="market", params=FORMS)
@@ -339,7 +339,8 @@ def test_keys_of_another_session(market: KeysetMarket) -> None:
     before = _record(market)
     assert market.keys is not None
     assert market.supplier.keys is not None
-    reflected = SessionKeys(to_module=market.keys.from_module, from_module=market.keys.to_module)
+    ways = market.keys.keys
+    reflected = SessionKeys(index=market.keys.index, keys=ways[2:] + ways[:2])
     for keys in (STRANGE_KEYS, reflected, market.supplier.keys):
         assert market.card.download(_under(market, keys))[-1] != ResponseStatus.POR_OK
         assert market.card.reasons[-1] == "checksum"

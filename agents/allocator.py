@@ -31,7 +31,7 @@ from agents.commands import answer_in
 from agents.errors import Refusal, Unanswered
 from agents.hands import OwnHand
 from agents.messages.air import Announce, Audit, Block, Compact, Release, Renew, Reserve, Unblock
-from agents.messages.codec import decode, is_address
+from agents.messages.codec import decode, encode, is_address
 from agents.messages.inside import LookUp, Manage, Managed, ModuleRecord
 from agents.messages.signed import EVERYBODY
 from agents.role import Role, Turns
@@ -103,7 +103,7 @@ class Allocator(Role):
         if not is_address(message.target):
             raise Refusal("unknown-module")
         row = await self._known(message.target, trace)
-        _check_turn(message, row)
+        _check_turn(message.turn, message.body, row)
         if message.turn != row["turn"]:
             if row["turn"] and not row["answer"]:
                 # Nobody knows yet what became of that one: it has to be settled first.
@@ -133,12 +133,14 @@ class Allocator(Role):
         if self._announcer is None:
             raise Refusal("no-broadcast")
         row = self._commands.get(EVERYBODY) or _blank(EVERYBODY, b"")
-        _check_turn(message, row)
+        # Whole: to whom it was said belongs to what was said.
+        whole = encode(message)
+        _check_turn(message.turn, whole, row)
         if message.turn != row["turn"]:
             said = decode(message.body, Announce)
             await self._announcer.announce(message.groups, trace=trace, said=said)
             # Kept behind the broadcast: stopped in between, it is broadcast again, which harms nobody.
-            await self._commands.put({**row, "turn": message.turn, "body": message.body})
+            await self._commands.put({**row, "turn": message.turn, "body": whole})
         return Managed(answer=b"", failure="")
 
     async def _known(self, ua: str, trace: TraceContext) -> Row:
@@ -158,11 +160,11 @@ class Allocator(Role):
     questions: ClassVar = {Manage: _manage}
 
 
-def _check_turn(message: Manage, row: Mapping[str, Any]) -> None:
+def _check_turn(turn: int, body: bytes, row: Mapping[str, Any]) -> None:
     """Raise Refusal if what is asked does not come in its turn, by what is known of its target."""
-    if message.turn < row["turn"] or not message.turn:
+    if turn < row["turn"] or not turn:
         raise Refusal("replayed")
-    if message.turn == row["turn"] and message.body != row["body"]:
+    if turn == row["turn"] and body != row["body"]:
         raise Refusal("turn-of-another-command")
 
 

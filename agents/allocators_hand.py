@@ -8,6 +8,7 @@ signed for the allocator, and held against the key that the operator has from th
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from agents.announcer import TICKS_PER_S
@@ -35,6 +36,8 @@ class AllocatorsHand:
     def __init__(self, desk: Desk, name: str) -> None:
         self._desk = desk
         self._name = name
+        self._announcing = asyncio.Lock()
+        self._announced = 0
 
     @property
     def name(self) -> str:
@@ -60,13 +63,19 @@ class AllocatorsHand:
 
     async def announce(self, groups: Iterable[str], *, trace: TraceContext) -> None:
         """Have the allocator tell the modules of *groups*, or of all for none, the time."""
-        now = self._desk.clock.now()
-        body = encode(Announce(time=int(now)))
         chosen = list(dict.fromkeys(groups))
-        for start in range(0, len(chosen) or 1, MAX_GROUPS):
-            some = chosen[start : start + MAX_GROUPS]
-            turn = int(now * TICKS_PER_S) + start
-            await self._ask(Manage(target=EVERYBODY, turn=turn, body=body, groups=some), trace)
+        async with self._announcing:
+            for start in range(0, len(chosen) or 1, MAX_GROUPS):
+                now = self._desk.clock.now()
+                # Time never goes back, so that this need not be stored; but it may stand still.
+                self._announced = max(self._announced + 1, int(now * TICKS_PER_S))
+                question = Manage(
+                    target=EVERYBODY,
+                    turn=self._announced,
+                    body=encode(Announce(time=int(now))),
+                    groups=chosen[start : start + MAX_GROUPS],
+                )
+                await self._ask(question, trace)
 
     async def _ask(self, question: Manage, trace: TraceContext) -> bytes:
         for _ in range(ASKS - 1):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.commands import Answered
+    from agents.hands import Hand
     from agents.store.group_commit import GroupCommit
     from bus.frame import TraceContext
 
@@ -93,10 +94,18 @@ class Office:
         self.market = Market()
         self.market.operator.key = KEYS.signing
         self.market.card.now = self.clock.now()
-        self.market.personalise()
+        self.personalise()
         self.air = Air(self.market)
         self.suppliers = Suppliers()
         self.kept: list[Answered] = []
+
+    def personalise(self) -> None:
+        """PERS: the module becomes the operator's."""
+        self.market.personalise()
+
+    def hand(self, desk: Desk) -> Hand | None:  # noqa: ARG002 -- for who has another
+        """Return by whose hand commands go to the module; None: by the operator's own."""
+        return None
 
     async def keep(self, answered: Answered) -> None:
         """Take note of an answer that is kept."""
@@ -106,7 +115,8 @@ class Office:
     async def commands(self) -> AsyncIterator[Commands]:
         """Open what the operator knows of its modules and commands; the module is known."""
         async with self._store() as store:
-            commands = Commands(self.desk(), store, authority="root", keep=self.keep)
+            desk = self.desk()
+            commands = Commands(desk, store, authority="root", keep=self.keep, hand=self.hand(desk))
             await commands.load()
             if not commands.modules.get(UA):
                 await commands.modules.put(self.module())
@@ -120,7 +130,8 @@ class Office:
         async with self._store() as store:
             await Registry(store, AGREEMENTS).put(self._agreement(lifetime, executions))
             await Subscriptions(store, self.clock).change(UA, SERVICE, state=SUBSCRIBED)
-            yield await Operator.open(self.desk(), store, authority="root")
+            desk = self.desk()
+            yield await Operator.open(desk, store, authority="root", hand=self.hand(desk))
 
     def _agreement(self, lifetime: int, executions: int) -> dict[str, Any]:
         asked = self.market.supplier.reserve()
@@ -155,13 +166,13 @@ class Office:
         async with open_store(self.directory / "mno.db", OPERATOR) as store:
             yield store
 
-    def desk(self) -> Desk:
+    def desk(self, keys: RoleKeys = KEYS) -> Desk:
         """Return the desk: who works at it has nobody but the module and the suppliers."""
         log = structlog.get_logger()
         nobody: Any = None
         return Desk(
             fleet="office",
-            keys=KEYS,
+            keys=keys,
             directory=CertificateDirectory(
                 certify(AUTHORITY, issuer=AUTHORITY, serial=1, now=self.clock.now()), clock=self.clock
             ),

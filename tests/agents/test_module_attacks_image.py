@@ -227,6 +227,9 @@ IDENTITIES: Final[dict[str, dict[str, Any]]] = {
     "a form of session that does not agree": {"session_form": "key-transport"},
     "parameters of no session": {"dh_base": b"\2", "dh_modulus": b"\7"},
     "half of the parameters": {"session_form": "agree-then-sign", "dh_base": b"\2"},
+    "an allocator without a number": {"allocator": "host"},
+    "a number of no allocator": {"allocator_number": "15550110"},
+    "an allocator who is the module": {"allocator": IDENTITY.ua, "allocator_number": "15550110"},
     "an operator who is the module": {"session_form": "agree-then-sign", "operator": IDENTITY.ua},
 }
 

@@ -63,7 +63,7 @@ def check_houses(config: FleetConfig) -> Iterator[str]:
         place = f"allocator[{index}].operator"
         if allocator.operator in first:
             taken = first[allocator.operator]
-            yield f"{place}: {allocator.operator!r} has another allocator, by {taken}, and can have one"
+            yield f"{place}: {allocator.operator!r} has an allocator already, by {taken}; it can have one"
         first.setdefault(allocator.operator, place)
         if allocator.operator in has_session:
             yield f"{place}: {allocator.operator!r} has 'operator_session', which an allocator cannot make"

@@ -95,15 +95,21 @@ SUBJECTS: Final[dict[str, tuple[Certified, str, str]]] = {
     "factory": (Certified.PERSONALISER, "x25519", ""),
     "mno": (Certified.OPERATOR, "x25519", "15550100"),
     "other": (Certified.OPERATOR, "p256", "15550101"),
+    "host": (Certified.ALLOCATOR, "p256", "15550110"),
     "bank": (Certified.SUPPLIER, "p256", "15550200"),
     "shop": (Certified.SUPPLIER, "x25519", "15550300"),
 }
 """Role, suite and short number of everybody in the market; the two operators share an authority."""
+ALLOCATORS: Final = {"host": "mno"}
+"""In whose place each allocator stands, for the authority; the modules obey the operator itself."""
+SUPPLIERS: Final = {"mno": frozenset({"bank", "shop"}), "other": frozenset[str]()}
+"""Whom each operator deals with."""
 ISSUERS: Final = {
     "root": "root",
     "factory": "root",
     "mno": "root",
     "other": "root",
+    "host": "root",
     "bank": "mno",
     "shop": "mno",
 }
@@ -502,12 +508,18 @@ class Kit:
     async def _open_role(self, name: str) -> Role:
         desk, role = await self.desk(name), SUBJECTS[name][0]
         if role is Certified.AUTHORITY:
-            return await Authority.open(desk, await self.store(name, tables.AUTHORITY))
+            return await Authority.open(desk, await self.store(name, tables.AUTHORITY), allocators=ALLOCATORS)
         if role is Certified.PERSONALISER:
             return Personalizer(desk, authority="root", directory=self.directory_of_roles, work=self.work)
         if role is Certified.OPERATOR:
             operators = await self.store(name, tables.OPERATOR)
-            return await Operator.open(desk, operators, authority="root", announcer=self.announcer(desk))
+            return await Operator.open(
+                desk,
+                operators,
+                authority="root",
+                announcer=self.announcer(desk),
+                suppliers=SUPPLIERS[name],
+            )
         store = await self.store(name, tables.SUPPLIER)
         number = SUBJECTS[name][2]
         address = self.servers.get(name)

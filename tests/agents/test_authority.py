@@ -189,6 +189,26 @@ async def test_only_its_own_operator_learns_of_a_module(office: Kit, name: str) 
             await desk.link.ask("root", LookUp(ua=ua), ModuleRecord, trace=TRACE)
 
 
+async def test_an_allocator_learns_of_its_operators_modules(office: Kit) -> None:
+    """In whose place it stands is the authority's own knowledge: of another's modules it hears nothing."""
+    factory, host = await ask_as(office, "factory"), await ask_as(office, "host")
+    await factory.link.ask("root", register(office.ua()), Done, trace=TRACE)
+    await factory.link.ask("root", register(office.ua(2), operator="other"), Done, trace=TRACE)
+    record = await host.link.ask("root", LookUp(ua=office.ua()), ModuleRecord, trace=TRACE)
+    office.directory_of_roles.module(record.certificate, office.ua())
+    for index in (2, 3):
+        with pytest.raises(Refusal, match="unknown-module"):
+            await host.link.ask("root", LookUp(ua=office.ua(index)), ModuleRecord, trace=TRACE)
+
+
+async def test_an_allocator_that_is_called_like_the_operator_learns_nothing(office: Kit) -> None:
+    """It learns what the operator may whose place it takes, and nothing in its own name."""
+    factory, host = await ask_as(office, "factory"), await ask_as(office, "host")
+    await factory.link.ask("root", register(office.ua(), operator="host"), Done, trace=TRACE)
+    with pytest.raises(Refusal, match="unknown-module"):
+        await host.link.ask("root", LookUp(ua=office.ua()), ModuleRecord, trace=TRACE)
+
+
 async def test_a_role_that_is_called_like_the_operator_learns_nothing(office: Kit) -> None:
     """The name in the register counts together with the role: a supplier registered as operator is none."""
     factory, bank = await ask_as(office, "factory"), await ask_as(office, "bank")

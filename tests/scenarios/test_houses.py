@@ -18,7 +18,7 @@ from agents.fleet.houses import allocator_of, authorities_of, authority_of, pers
 from agents.freshness import References
 from agents.handset.security_module.core import Identity
 from agents.handset.security_module.memory import Record
-from agents.link import QUESTION, REPLY
+from agents.link_sealed import QUESTION, REPLY
 from agents.messages.air import Announce, Compact
 from agents.messages.codec import decode, encode
 from agents.messages.inside import REPLIES, REQUESTS, LookUp, Manage

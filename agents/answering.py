@@ -11,8 +11,8 @@ from transport.security.terms import Terms
 
 if TYPE_CHECKING:
     from agents.identity import RoleKeys
+    from agents.offers import Offer
     from agents.store.registry import Row
-    from agents.supplier import Offer
     from transport.security.handshake import Side
     from transport.security.suites import Rng
 

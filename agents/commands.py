@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from agents.audits import Reading
 from agents.directory import keys_in
 from agents.errors import MessageRejected, Refusal
 from agents.hands import OwnHand
@@ -143,6 +144,15 @@ class Commands:
         if answered.reason:
             raise Refusal(answered.reason)
         return answered
+
+    async def read_definitions(self, ua: str, trace: TraceContext) -> Reading:
+        """Have module *ua* say what its DEF holds, page by page, as in ``carry_out``; return it whole."""
+        reading = Reading()
+        while not reading.is_complete:
+            answered = await self.carry_out("audit", ua, "", Audit(after=reading.after), trace)
+            assert isinstance(answered.answer, Audited), "what is not refused is answered with one"
+            reading.take(answered.answer, answered.turn)
+        return reading
 
     async def _send(self, row: Row, trace: TraceContext) -> Answered:
         """Send a stored command, check the module's signed answer, and keep what became of it."""

@@ -11,16 +11,18 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from agents import domains
-from agents.audits import MISMATCH, Reading, compare
+from agents.agreements import agreement_row
+from agents.audits import MISMATCH, compare
 from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
-from agents.messages.air import Audit, Audited, Block, Compact, Release, Renew, Subscribe, Unblock
+from agents.messages.air import Block, Compact, Release, Renew, Subscribe, Unblock
 from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, is_address
-from agents.messages.inside import Activate, Agree, Agreed, Done, ResourceChanged
+from agents.messages.inside import Activate, Agree, Agreed, Done
 from agents.messages.signed import Purpose, Signed
 from agents.reservations import reservation, with_domain_key
+from agents.revocations import Revocations
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import AGREEMENTS
@@ -28,19 +30,19 @@ from agents.subscriptions import (
     ACTIVE,
     REFUSED,
     RELEASED,
-    RESERVED,
-    STRAY,
     SUBSCRIBED,
     TOLD,
     Renewal,
     Subscriptions,
     after_answer,
     end_of,
+    news_of,
 )
+from agents.supplier_keys import KnownKeys
 from transport.security import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable
 
     from agents.commands import Answered
     from agents.exchange import FromModule
@@ -56,10 +58,6 @@ if TYPE_CHECKING:
 FIRST_TAR: Final = 0xA00001
 """The first agreed service's TAR; the next ones follow. From memory of TS 101 220 annex D: 000001 to AFFFFF
 are the card issuer's to allocate, and our operator is the issuer."""
-
-_TO_SUPPLIERS: Final[Mapping[str, str]] = {RESERVED: ACTIVE, STRAY: RELEASED}
-"""What a state of ours is to a supplier: one that it has yet to be given is active to it, once it is, and
-what nobody reserved is not its own."""
 
 
 class Zone(NamedTuple):
@@ -87,6 +85,8 @@ class Operator(Role):
         self._announcer = announcer
         self._suppliers = suppliers
         self._agreements = Registry(store, AGREEMENTS)
+        self._supplier_keys = KnownKeys(desk.link, store, self._agreements)
+        self._revocations = Revocations(desk, store)
         self._subscriptions = Subscriptions(store, desk.clock)
         self._commands = Commands(
             desk, store, authority=authority, keep=self._keep, hand=hand, session=session
@@ -120,6 +120,8 @@ class Operator(Role):
             session=session,
         )
         await operator._agreements.load()
+        await operator._supplier_keys.load()
+        await operator._revocations.load()
         await operator._subscriptions.load()
         await operator._commands.load()
         return operator
@@ -147,32 +149,12 @@ class Operator(Role):
         check_keys(message, public=message.public, sealing=message.sealing)
         domain_key = domains.agreed_key(message, self._agreements.rows(), self.desk.rng)
         tar = known["tar"] if known else (FIRST_TAR + len(self._agreements)).to_bytes(3, "big")
-        await self._agreements.put(
-            {
-                "service": message.service,
-                "supplier": question.sender,
-                "number": message.number,
-                "suite": message.suite,
-                "forms": " ".join(message.forms),
-                "public_key": message.public,
-                "sealing_key": message.sealing,
-                "dh_base": message.dh_base,
-                "dh_modulus": message.dh_modulus,
-                "tar": tar,
-                "code_size": message.code_size,
-                "data_size": message.data_size,
-                "rights": message.rights,
-                "expires_at": message.expires_at,
-                "lifetime": message.lifetime,
-                "executions": message.executions,
-                "at_end": message.at_end,
-                "bearers": " ".join(message.bearers),
-                "server": message.server,
-                "protection": message.protection,
-                "logic_name": message.logic_name,
-                "domain_key": domain_key.dump() if domain_key else b"",
-                "agreed_at": self.desk.clock.now(),
-            }
+        row = agreement_row(
+            message, question.sender, tar=tar, domain_key=domain_key, now=self.desk.clock.now()
+        )
+        # Handed over in the same step of the loop, they share a transaction.
+        await asyncio.gather(
+            self._agreements.put(row), self._supplier_keys.learn(message.service, message.public)
         )
         self.log.info("service.agreed", service=message.service, supplier=question.sender)
         told = domains.for_supplier(domain_key).dump() if domain_key else b""
@@ -201,7 +183,7 @@ class Operator(Role):
         window = heard(signed.counter, module["request_counter"], module["request_window"])
         if window is None:
             raise Unheard("replayed")
-        self._agreement(service)
+        self._agreement(service, "subscribe")
         latest = max(signed.counter, module["request_counter"])
         changes = [self._commands.modules.put(module.but(request_counter=latest, request_window=window))]
         known = self._subscriptions.get(packet.ua, service)
@@ -215,7 +197,7 @@ class Operator(Role):
 
     async def _reserve(self, ordered: Ordered) -> bytes:
         ua, service, trace = ordered.order.ua, ordered.order.service, ordered.trace
-        agreement, module = self._agreement(service), await self._commands.module(ua, trace)
+        agreement, module = self._agreement(service, "reserve"), await self._commands.module(ua, trace)
         command = reservation(agreement, module, self.desk.clock.now())
         if not self._subscriptions.is_done("reserve", ua, service):
             command = await with_domain_key(command, agreement, module, self.desk.link, trace)
@@ -225,19 +207,17 @@ class Operator(Role):
         return await self._revise(ordered, Block(tar=self._agreement(ordered.order.service)["tar"]))
 
     async def _unblock(self, ordered: Ordered) -> bytes:
-        agreement = self._agreement(ordered.order.service)
-        return await self._revise(
-            ordered, Unblock(tar=agreement["tar"], supplier_public=agreement["public_key"])
-        )
+        agreement, public = self._key_of(ordered)
+        return await self._revise(ordered, Unblock(tar=agreement["tar"], supplier_public=public))
 
     async def _renew(self, ordered: Ordered) -> bytes:
         """Give a resource other limits from now on: the order's, and as agreed where it names none."""
-        agreement = self._agreement(ordered.order.service)
+        agreement, public = self._key_of(ordered)
         renewal = Renewal.parse(ordered.order.argument)
         now = self.desk.clock.now()
         command = Renew(
             tar=agreement["tar"],
-            supplier_public=agreement["public_key"],
+            supplier_public=public,
             expires_at=int(now) + renewal.for_s if renewal.for_s else end_of(agreement, now),
             executions=renewal.executions or agreement["executions"],
         )
@@ -246,12 +226,42 @@ class Operator(Role):
     async def _release(self, ordered: Ordered) -> bytes:
         return await self._revise(ordered, Release(tar=self._agreement(ordered.order.service)["tar"]))
 
+    async def _revoke(self, ordered: Ordered) -> bytes:
+        """Deal with a supplier no more, and release its resource."""
+        supplier, agreement = ordered.order.argument.decode(), self._agreements.get(ordered.order.service)
+        if agreement is not None and agreement["supplier"] != supplier:
+            raise Refusal("service-of-another")
+        await self._revocations.revoke(supplier)
+        return await self._release(ordered) if agreement else b""
+
+    async def _roll(self, ordered: Ordered) -> bytes:
+        """Have the module go by its supplier's next key; the order's argument is the roll-over's number."""
+        do, ua, service, trace = ordered.order.do, ordered.order.ua, ordered.order.service, ordered.trace
+        agreement = self._agreement(service, do)
+        async with self._turns.of(ua):
+            await self._commands.settle(ua, trace)
+            self._subscriptions.is_done(do, ua, service)
+            subscription = self._subscriptions.require(ua, service)
+            roll = int(ordered.order.argument)
+            command = await self._supplier_keys.succeed(agreement, subscription, roll, trace)
+            if command is not None:
+                await self._commands.carry_out(do, ua, service, command, trace)
+            await self._tell_supplier(ua, service, trace)
+        return b""
+
+    def _key_of(self, ordered: Ordered) -> tuple[Row, bytes]:
+        """Return the agreement that an order is about, and by which key the module knows its supplier."""
+        agreement = self._agreement(ordered.order.service, ordered.order.do)
+        subscription = self._subscriptions.get(ordered.order.ua, ordered.order.service)
+        return agreement, self._supplier_keys.of(agreement, subscription)
+
     async def _revise(self, ordered: Ordered, command: OperatorCommand) -> bytes:
         """Have the module carry out *command*, then let the supplier know what became of its resource."""
         do, ua, service = ordered.order.do, ordered.order.ua, ordered.order.service
         async with self._turns.of(ua):
             await self._commands.settle(ua, ordered.trace)
             if not self._subscriptions.is_done(do, ua, service):
+                self._agreement(service, do)
                 await self._commands.carry_out(do, ua, service, command, ordered.trace)
             if do in TOLD:
                 await self._tell_supplier(ua, service, ordered.trace)
@@ -274,10 +284,9 @@ class Operator(Role):
         await self._subscriptions.change(ua, service, **changes)
 
     async def _tell_supplier(self, ua: str, service: str, trace: TraceContext) -> None:
-        row = self._subscriptions.require(ua, service)
-        state = _TO_SUPPLIERS.get(row["state"], row["state"])
-        changed = ResourceChanged(ua=ua, service=service, state=state, turn=row["turn"])
-        await self.desk.link.ask(self._agreement(service)["supplier"], changed, Done, trace=trace)
+        row, supplier = self._subscriptions.require(ua, service), self._agreement(service)["supplier"]
+        if not self._revocations.has(supplier):
+            await self.desk.link.ask(supplier, news_of(row), Done, trace=trace)
         await self._subscriptions.change(ua, service, told=row["turn"])
 
     # COMPACT, AUDIT ----------------------------------------------------------------------------------------
@@ -299,12 +308,7 @@ class Operator(Role):
         ua, trace = ordered.order.ua, ordered.trace
         async with self._turns.of(ua):
             await self._commands.settle(ua, trace)
-            reading = Reading()
-            while not reading.is_complete:
-                command = Audit(after=reading.after)
-                answered = await self._commands.carry_out("audit", ua, "", command, trace)
-                assert isinstance(answered.answer, Audited), "what is not refused is answered with one"
-                reading.take(answered.answer, answered.turn)
+            reading = await self._commands.read_definitions(ua, trace)
             known = self._subscriptions.of(ua, (row["service"] for row in self._agreements.rows()))
             module = await self._commands.module(ua, trace)
             findings = compare(
@@ -343,7 +347,7 @@ class Operator(Role):
 
     async def _activate(self, ordered: Ordered) -> bytes:
         ua, service = ordered.order.ua, ordered.order.service
-        agreement = self._agreement(service)
+        agreement = self._agreement(service, "activate")
         async with self._turns.of(ua):
             module = await self._commands.module(ua, ordered.trace)
             await self._commands.settle(ua, ordered.trace)
@@ -357,6 +361,7 @@ class Operator(Role):
                 rsc_id=subscription["rsc_id"],
                 tar=agreement["tar"],
                 turn=subscription["reserved_turn"],
+                supplier_digest=subscription["supplier_digest"],
             )
             await self.desk.link.ask(agreement["supplier"], activate, Done, trace=ordered.trace)
             await self._subscriptions.change(
@@ -373,10 +378,13 @@ class Operator(Role):
 
     # -------------------------------------------------------------------------------------------------------
 
-    def _agreement(self, service: str) -> Row:
+    def _agreement(self, service: str, do: str = "") -> Row:
+        """Return an agreement. Raises Refusal where there is none, or none for the order *do* any more."""
         row = self._agreements.get(service)
         if row is None:
             raise Refusal("unknown-service")
+        if do:
+            self._revocations.check(do, row["supplier"])
         return row
 
     questions: ClassVar = {Agree: _agree}
@@ -389,5 +397,7 @@ class Operator(Role):
         "release": _release,
         "compact": _compact,
         "audit": _audit,
+        "revoke-supplier": _revoke,
+        "roll-supplier-key": _roll,
         "announce": _announce,
     }

@@ -11,11 +11,12 @@ may be another one by now.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from agents.errors import Refusal
-from agents.messages.air import Renew, Reserve, Unblock
+from agents.messages.air import ChangeSupplierKey, Renew, Reserve, Unblock
+from agents.messages.inside import ResourceChanged
+from agents.messages.succession import key_digest
 from agents.store.registry import Registry
 from agents.store.tables import SUBSCRIPTIONS
 
@@ -41,6 +42,10 @@ SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED, RELEASED, REFUSED, ST
 HELD: Final = frozenset({RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED})
 """The states in which the module holds a resource for the subscription. In ``stray`` it holds one that is
 nobody's: an audit found it, and the books knew of none."""
+NONE: Final = "none"
+"""What stands for the state where there is no subscription."""
+SAME: Final = ""
+"""What stands for the state that a subscription has, where an order leads nowhere else."""
 
 # What an order needs and makes of a subscription. An order that finds its end already reached is done: the
 # one that reached it may have been stopped before it could say so.
@@ -52,6 +57,8 @@ BEFORE: Final[Mapping[str, frozenset[str]]] = {
     # Not of a blocked one: if its date has passed meanwhile, the module would have it of use again.
     "renew": frozenset({RESERVED, ACTIVE, EXPIRED, EXHAUSTED}),
     "release": HELD | {STRAY},
+    "revoke-supplier": HELD | {STRAY},
+    "roll-supplier-key": HELD,
 }
 AFTER: Final[Mapping[str, str]] = {
     "reserve": RESERVED,
@@ -60,6 +67,8 @@ AFTER: Final[Mapping[str, str]] = {
     "unblock": ACTIVE,
     "renew": ACTIVE,
     "release": RELEASED,
+    "revoke-supplier": RELEASED,
+    "roll-supplier-key": SAME,
 }
 BEYOND: Final[Mapping[str, frozenset[str]]] = {
     # Who has one that has ended needs to hear so: what helps is to renew or to release it.
@@ -71,10 +80,18 @@ BEYOND: Final[Mapping[str, frozenset[str]]] = {
     # A renewal counts from when it is ordered: ordered twice it is done twice, which comes to the same.
     "renew": frozenset(),
     "release": frozenset({RELEASED}),
+    # What a supplier never had, or was not given, need not be taken from it.
+    "revoke-supplier": frozenset({RELEASED, SUBSCRIBED, REFUSED, NONE}),
+    # Which key is the next one, the supplier says; a resource that has it is told nothing.
+    "roll-supplier-key": frozenset(),
 }
 """Where a subscription already stands when the order has been carried out before."""
-TOLD: Final = frozenset({"block", "unblock", "renew", "release"})
+TOLD: Final = frozenset({"block", "unblock", "renew", "release", "roll-supplier-key"})
 """The orders that the supplier is told of, once the module has carried them out."""
+
+_TO_SUPPLIERS: Final[Mapping[str, str]] = {RESERVED: ACTIVE, STRAY: RELEASED}
+"""What a state of ours is to a supplier: one that it has yet to be given is active to it, once it is, and
+what nobody reserved is not its own."""
 
 _MOST_SECONDS: Final = 1 << 32
 _MOST_EXECUTIONS: Final = (1 << 31) - 1
@@ -128,6 +145,17 @@ def end_of(agreement: Row, now: float) -> int:
     return expires_at or (int(now) + lifetime if lifetime else 0)
 
 
+def news_of(subscription: Row) -> ResourceChanged:
+    """Return what the supplier is told of its resource."""
+    return ResourceChanged(
+        ua=subscription["ua"],
+        service=subscription["service"],
+        state=_TO_SUPPLIERS.get(subscription["state"], subscription["state"]),
+        turn=subscription["turn"],
+        supplier_digest=subscription["supplier_digest"],
+    )
+
+
 class Subscriptions:
     """All subscriptions of one operator."""
 
@@ -165,7 +193,7 @@ class Subscriptions:
     def is_done(self, do: str, ua: str, service: str) -> bool:
         """Say whether the order *do* finds its end already reached. Raises Refusal where it may not be."""
         subscription = self._rows.get(ua, service)
-        return is_beyond(do, subscription["state"] if subscription else "none")
+        return is_beyond(do, subscription["state"] if subscription else NONE)
 
     async def change(self, ua: str, service: str, **changes: Any) -> None:
         """Change what is known of a subscription, and keep the rest; return when that is durable."""
@@ -194,11 +222,13 @@ def after_answer(
     if reason:
         # Things stay as they were, but for a subscription that never got its resource.
         return {"reason": reason} | ({"state": REFUSED} if do == "reserve" else {})
-    changes = {"reason": "", "state": AFTER[do], "turn": turn}
+    changes = {"reason": "", "turn": turn} | ({"state": AFTER[do]} if AFTER[do] != SAME else {})
     if isinstance(command, Reserve):
         changes |= {"rsc_id": rsc_id, "reserved_turn": turn, "told": 0, "activated": 0, **_terms(command)}
     elif isinstance(command, (Unblock, Renew)) and not activated:
         changes |= {"state": RESERVED}
+    elif isinstance(command, ChangeSupplierKey):
+        changes |= {"supplier_digest": key_digest(command.supplier_public)}
     if isinstance(command, Renew):
         changes |= {"expires_at": command.expires_at, "executions": command.executions}
     return changes
@@ -210,7 +240,7 @@ def _terms(command: Reserve) -> dict[str, Any]:
         "code_size": command.code_size,
         "data_size": command.data_size,
         "rights": command.rights,
-        "supplier_digest": hashlib.sha256(command.supplier_public).digest(),
+        "supplier_digest": key_digest(command.supplier_public),
         "expires_at": command.expires_at,
         "executions": command.executions,
         "at_end": command.at_end,

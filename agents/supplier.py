@@ -9,7 +9,6 @@ twice. Packets go over the bearers that the service names, in their order: when 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agents import domains
@@ -17,33 +16,34 @@ from agents.answering import answering
 from agents.backends import BACKENDS
 from agents.errors import Refusal, Unanswered
 from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove
-from agents.messages.bearers import CHANNEL_BEARERS, SMS
+from agents.messages.bearers import CHANNEL_BEARERS
 from agents.messages.codec import decode, encode
 from agents.messages.inside import (
     Activate,
-    Agree,
     Agreed,
     Done,
+    NextSupplierKey,
     ResourceChanged,
+    SupplierKey,
     WrapDomainKey,
     WrappedDomainKey,
 )
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
+from agents.supplier_keys import KeyRing, endorsed
 from agents.usage import ACTIVE, BARS, LOADED, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
 from transport.security.domain_key import DomainKey
-from transport.security.keyset import DEFAULT_PROTECTION
-from transport.security.terms import AGREE_THEN_SIGN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agents.exchange import FromModule
     from agents.link import Question
+    from agents.offers import Offer
     from agents.role import Desk, Ordered
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
@@ -52,40 +52,8 @@ if TYPE_CHECKING:
 PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
 
-DEACTIVATE: Final = "deactivate"
-"""The end of a resource that can be renewed."""
 CALL_AGAIN_S: Final = 600.0
 """How long a module may take to call again when its channel was lost: it opens another, more than once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A service that this supplier offers: its programme and the resource it needs."""
-
-    service: str
-    code: bytes = field(repr=False)
-    backend: str
-    code_size: int
-    data_size: int
-    rights: int
-    expires_at: int
-    executions: int
-    lifetime: int = 0
-    """Seconds from the reservation to the end, where no date is named; 0 = it does not end so."""
-    at_end: str = DEACTIVATE
-    """What expiry and exhaustion do to the resource: deactivate or delete it."""
-    bearers: tuple[str, ...] = (SMS,)
-    protection: str = DEFAULT_PROTECTION
-    forms: tuple[str, ...] = (AGREE_THEN_SIGN,)
-    """The forms of secure connection that its resources may be used with, the first choice first."""
-    dh_base: bytes = b""
-    """The Diffie-Hellman base b, big-endian, of a suite that has one; empty for the suite's own."""
-    dh_modulus: bytes = b""
-    logic_name: str = ""
-    """Of a global service: the name that all modules know it by."""
-    custody: str = ""
-    """Of a global service: who makes its domain key (``domains``)."""
-    version: int = 1
 
 
 class _Superseded(Exception):  # noqa: N818 -- a condition, not an error
@@ -112,6 +80,7 @@ class Supplier(Role):
         self._offers = {offer.service: offer for offer in offers}
         self._resources = Registry(store, RESOURCES)
         self._services = Registry(store, SERVICES)
+        self._ring = KeyRing(desk, store)
         self._calls: dict[tuple[str, bytes], Call] = {}
         """The last call of each resource that is not done with."""
         self._again: dict[tuple[str, bytes], asyncio.Event] = {}
@@ -136,34 +105,15 @@ class Supplier(Role):
         supplier = cls(desk, store, operator=operator, number=number, offers=offers, server=server)
         await supplier._resources.load()
         await supplier._services.load()
+        await supplier._ring.load()
         return supplier
 
     # AGREE -------------------------------------------------------------------------------------------------
 
     async def _agree(self, ordered: Ordered) -> bytes:
         offer = self._offer(ordered.order.service)
-        agree = Agree(
-            service=offer.service,
-            number=self._number,
-            suite=self.desk.keys.suite,
-            forms=list(offer.forms),
-            public=self.desk.keys.signing.public,
-            sealing=self.desk.keys.sealing.public,
-            code_size=offer.code_size,
-            data_size=offer.data_size,
-            rights=offer.rights,
-            expires_at=offer.expires_at,
-            lifetime=offer.lifetime,
-            executions=offer.executions,
-            at_end=offer.at_end,
-            bearers=list(offer.bearers),
-            server=self._server,
-            protection=offer.protection,
-            dh_base=offer.dh_base,
-            dh_modulus=offer.dh_modulus,
-            logic_name=offer.logic_name,
-            custody=offer.custody,
-        )
+        keys = self._ring.newest(offer.service)
+        agree = offer.terms(keys, number=self._number, server=self._server)
         agreed = await self.desk.link.ask(self._operator, agree, Agreed, trace=ordered.trace)
         known = self._services.get(offer.service)
         domain_key = agreed.domain_key
@@ -194,7 +144,8 @@ class Supplier(Role):
             await self._resources.settled()
             return Done()
         module = self.desk.directory.module(message.certificate, message.ua)
-        if module.signing_public == self.desk.keys.signing.public:
+        keys = self._ring.known_as(offer.service, message.supplier_digest)
+        if module.signing_public == keys.signing.public:
             raise Refusal("bad-public-key")
         await self._resources.put(
             {
@@ -205,6 +156,7 @@ class Supplier(Role):
                 "module_suite": module.suite,
                 "module_public": module.signing_public,
                 "module_sealing": module.sealing_public,
+                "supplier_digest": message.supplier_digest,
                 "state": ACTIVE,
                 "reserved_turn": message.turn,
                 "turn": message.turn,
@@ -224,10 +176,12 @@ class Supplier(Role):
         if row is None or message.turn <= row["turn"]:
             await self._resources.settled()
             return Done()
-        changes: dict[str, Any] = {"turn": message.turn}
-        # What takes a resource out of use takes its session too; what was loaded is only lost by a release.
-        # One that was in use all the time, and has been renewed, still has its session.
-        if message.state != ACTIVE or row["barred"]:
+        changes: dict[str, Any] = {"turn": message.turn, "supplier_digest": message.supplier_digest}
+        # What takes a resource out of use takes its session too, and so does another key of ours; what was
+        # loaded is only lost by a release. One that was in use all the time, and has been renewed, still has
+        # its session.
+        is_same_key = message.supplier_digest == row["supplier_digest"]
+        if message.state != ACTIVE or row["barred"] or not is_same_key:
             changes |= {"session": None, "counter": 0}
         if message.state == RELEASED:
             changes |= {"state": RELEASED, "barred": ""}
@@ -235,9 +189,22 @@ class Supplier(Role):
             changes |= {"barred": BARS[message.state]}
         else:
             raise Refusal("unknown-state")
+        if message.state != RELEASED:
+            self._ring.known_as(message.service, message.supplier_digest)
         await self._resources.put(row.but(**changes))
         self.log.info("resource.changed", ua=message.ua, service=message.service, state=message.state)
         return Done()
+
+    async def _next_key(self, question: Question, message: NextSupplierKey) -> SupplierKey:
+        """Say by which key a service's modules shall know us, and endorse it with the one that they have."""
+        self._check_operator(question)
+        offer, service = self._offer(message.service), self._services.get(message.service)
+        if service is None:
+            raise Refusal("unknown-service")
+        former = self._ring.known_as(offer.service, message.former)
+        in_use = (row["supplier_digest"] for row in self._resources.rows() if row["state"] != RELEASED)
+        new = await self._ring.next(offer.service, message.roll, in_use)
+        return endorsed(former, new, tar=service["tar"], forms=offer.forms)
 
     def _find(self, ua: str, service: str) -> Row | None:
         """Return the resource of *service* in module *ua*, if it was ever activated."""
@@ -296,7 +263,8 @@ class Supplier(Role):
             return
         service = self._services.get(row["service"])
         assert service is not None, "it was found by its TAR"
-        side = answering(self._offer(row["service"]), self.desk.keys, row, service, self.desk.rng)
+        keys = self._ring.known_as(row["service"], row["supplier_digest"])
+        side = answering(self._offer(row["service"]), keys, row, service, self.desk.rng)
         said = side.receive(call.opening)
         # Once or twice, as the form has it: what we say is answered with the module's next message.
         while said is not None:
@@ -391,5 +359,6 @@ class Supplier(Role):
         Activate: _activate,
         ResourceChanged: _resource_changed,
         WrapDomainKey: _wrap_domain_key,
+        NextSupplierKey: _next_key,
     }
     orders: ClassVar = {"agree": _agree, "invoke": _invoke}

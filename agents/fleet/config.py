@@ -162,12 +162,13 @@ class FleetConfig(Table):
         groups = [group for group in self.handsets if step.handsets is None or group.name in step.handsets]
         if step.do in ABOUT_MODULES:
             return [(ua, "") for group in groups for ua in self.group_addresses(group.name)]
+        suppliers = {name: offer.supplier.name for name, offer in self.offers.items()}
         return [
             (ua, service)
             for group in groups
             for ua in self.group_addresses(group.name)
             for service in group.services
-            if step.service in (None, service)
+            if step.service in (None, service) and step.supplier in (None, suppliers.get(service))
         ]
 
     def fingerprints(self) -> dict[str, str]:

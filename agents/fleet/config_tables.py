@@ -71,6 +71,8 @@ class Verb(StrEnum):
     UNBLOCK = "unblock"
     RENEW = "renew"
     RELEASE = "release"
+    ROLL_SUPPLIER_KEY = "roll-supplier-key"
+    REVOKE_SUPPLIER = "revoke-supplier"
     COMPACT = "compact"
     AUDIT = "audit"
     ANNOUNCE = "announce"
@@ -393,6 +395,8 @@ class Step(Table):
     do: Verb
     handsets: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     service: Name | None = None
+    supplier: Name | None = None
+    """Whom a revocation is about."""
     by: By = By.SUPPLIER
     input: Annotated[str, Field(strict=True)] = ""
     """Hexadecimal; ``{step}`` stands for the step's number as eight hexadecimal digits."""

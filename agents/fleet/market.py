@@ -34,6 +34,7 @@ from agents.fleet.links import link_forms
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
 from agents.link import Link
+from agents.offers import Offer
 from agents.operator import Operator
 from agents.operator_sessions import SessionTerms
 from agents.personalizer import Personalizer, WorkOrder
@@ -41,7 +42,7 @@ from agents.role import Desk
 from agents.store import tables
 from agents.store.database import open_store
 from agents.store.registry import Registry
-from agents.supplier import Offer, Supplier
+from agents.supplier import Supplier
 from bus.bearers.bip import BipServer, BipSettings
 from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.bearers.sms import SmsSender, SmsSettings

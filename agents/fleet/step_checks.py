@@ -24,11 +24,16 @@ _KEYS: Final[Mapping[str, tuple[Verb, ...]]] = {
     "for_s": (Verb.RENEW, Verb.WAIT),
     "executions": (Verb.RENEW,),
     "by_s": (Verb.SET_CLOCK,),
+    "supplier": (Verb.REVOKE_SUPPLIER,),
     "by": (Verb.INVOKE,),
     "input": (Verb.INVOKE,),
 }
 """The keys that belong to some steps only."""
-_NEEDED: Final[Mapping[Verb, str]] = {Verb.SET_CLOCK: "by_s", Verb.WAIT: "for_s"}
+_NEEDED: Final[Mapping[Verb, str]] = {
+    Verb.SET_CLOCK: "by_s",
+    Verb.WAIT: "for_s",
+    Verb.REVOKE_SUPPLIER: "supplier",
+}
 """The key that a step cannot do without."""
 
 
@@ -50,6 +55,10 @@ def _check_step(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
         problems += unknown(f"{place}.handsets", "group", name, {group.name for group in config.handsets})
     if step.service is not None:
         problems += unknown(f"{place}.service", "service", step.service, config.offers)
+    if step.supplier is not None:
+        problems += unknown(
+            f"{place}.supplier", "supplier", step.supplier, {each.name for each in config.suppliers}
+        )
     if step.do is Verb.WAIT:
         problems += _check_wait(config, place, step)
     if not problems and not config.targets(step):
@@ -85,6 +94,8 @@ def _misplaced_keys(step: Step) -> Iterator[tuple[str, str]]:
     if step.do is Verb.WAIT:
         yield "handsets", "wait is about nobody; it has no handsets"
         yield "service", "wait is about nobody; it has no service"
+    if step.do is Verb.REVOKE_SUPPLIER:
+        yield "service", f"{step.do} is about all services of a supplier; it has none of its own"
     if step.do in ABOUT_MODULES:
         yield "service", f"{step.do} is about modules; it has no service"
     for key, verbs in _KEYS.items():
@@ -122,8 +133,12 @@ def holdings(config: FleetConfig, group: Handsets) -> Iterator[list[Service]]:
     for step in config.steps:
         if step.handsets is not None and group.name not in step.handsets:
             continue
-        meant = {name: each for name, each in offers.items() if step.service in (None, name)}
-        if step.do is Verb.RELEASE:
+        meant = {
+            name: each
+            for name, each in offers.items()
+            if step.service in (None, name) and step.supplier in (None, config.offers[name].supplier.name)
+        }
+        if step.do in (Verb.RELEASE, Verb.REVOKE_SUPPLIER):
             held = {name: each for name, each in held.items() if name not in meant}
         elif step.do is Verb.RESERVE and not (step.expect and step.expect.wants(Result.REFUSED, group.count)):
             reserves = True

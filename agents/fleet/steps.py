@@ -347,6 +347,8 @@ _AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
     Verb.UNBLOCK: _Agents.operator,
     Verb.RENEW: _Agents.operator,
     Verb.RELEASE: _Agents.operator,
+    Verb.ROLL_SUPPLIER_KEY: _Agents.operator,
+    Verb.REVOKE_SUPPLIER: _Agents.operator,
     Verb.COMPACT: _Agents.operator,
     Verb.AUDIT: _Agents.operator,
     Verb.SET_CLOCK: _Agents.handset,
@@ -369,9 +371,19 @@ def _by_seconds(step: Step, _number: int) -> bytes:
     return str(step.by_s).encode()
 
 
+def _number(_step: Step, number: int) -> bytes:
+    return str(number).encode()
+
+
+def _supplier(step: Step, _number: int) -> bytes:
+    return (step.supplier or "").encode()
+
+
 _ARGUMENTS: Final[Mapping[Verb, Callable[[Step, int], bytes]]] = {
     Verb.INVOKE: _input,
     Verb.RENEW: _renewal,
     Verb.SET_CLOCK: _by_seconds,
+    Verb.ROLL_SUPPLIER_KEY: _number,
+    Verb.REVOKE_SUPPLIER: _supplier,
 }
 """What an order says beside whom and what it is about; *number* is the step's, from 1."""

@@ -1,9 +1,9 @@
 """What travels to modules and from them, as the secured data of packets.
 
 Operator and module (TAR of the resource manager; signed, see ``signed``): Subscribe, Reserve, Block, Unblock,
-Renew, Release, Compact with the module's Answer, Audit with its Audited, Connect with its Connecting, and
-Announce. Supplier and module: Call, Prove (the secure connection); then, under the session's keyset and to
-the resource's own TAR: LoadApplication, LoadData, Invoke and the Result.
+Renew, Release, Compact, ChangeSupplierKey with the module's Answer, Audit with its Audited, Connect with its
+Connecting, and Announce. Supplier and module: Call, Prove (the secure connection); then, under the session's
+keyset and to the resource's own TAR: LoadApplication, LoadData, Invoke and the Result.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ OK: Final = ""
 Executions = Annotated[int, Field(ge=-1, lt=1 << 31)]
 """How often the application may run; -1 = without limit."""
 Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
+Signature = Annotated[bytes, Field(min_length=64, max_length=4096)]
 SealingPublic = Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
 WrappedKey = Annotated[bytes, Field(max_length=2048)]
 LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
@@ -271,8 +272,22 @@ class Connecting:
     opening: Octets
 
 
-OperatorCommand = Reserve | Block | Unblock | Release | Renew | Compact | Audit
-OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit)
+@message(36)
+class ChangeSupplierKey:
+    """Another key of a resource's supplier, in the place of the one that it has. Signed with KPrOP."""
+
+    tar: Tar
+    former_public: PublicKey
+    """The key that it has: a blocked resource knows only its digest."""
+    supplier_public: PublicKey
+    supplier_sealing: SealingPublic
+    """What is encrypted to the supplier from then on; empty when no form needs it."""
+    endorsement: Signature
+    """The supplier's, with the key that the resource has (``succession``)."""
+
+
+OperatorCommand = Reserve | Block | Unblock | Release | Renew | Compact | Audit | ChangeSupplierKey
+OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit, ChangeSupplierKey)
 SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push)
 
 __all__ = [
@@ -287,6 +302,7 @@ __all__ = [
     "AuditedResource",
     "Block",
     "Call",
+    "ChangeSupplierKey",
     "Compact",
     "Connect",
     "Connecting",

@@ -169,6 +169,8 @@ Bearers = Annotated[list[Name], Field(min_length=1, max_length=4)]
 Server = Annotated[bytes, Field(max_length=8)]
 """Where a server is: IPv4 address 4, TCP port 2, UDP port 2; or nothing."""
 Octets = Annotated[bytes, Field(max_length=8192)]
+Body = Annotated[bytes, Field(max_length=12 * 1024)]
+"""What is signed: three public keys and a signature of the largest suite, in one command."""
 Secret = Annotated[bytes, Field(max_length=8192, repr=False)]
 Size = Annotated[int, Field(ge=0, le=4 * 1024 * 1024)]
 Extent = Annotated[int, Field(ge=1, le=4 * 1024 * 1024)]

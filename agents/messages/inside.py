@@ -8,15 +8,18 @@ from pydantic import Field
 
 from agents.messages.air import (  # noqa: TC001 -- pydantic reads the annotations
     Custody,
+    Digest,
     Executions,
     Forms,
     LogicName,
     SealingPublic,
+    Signature,
     WrappedKey,
 )
 from agents.messages.codec import (
     UA,
     Bearers,
+    Body,
     Counter,
     DhNumber,
     Extent,
@@ -139,13 +142,16 @@ class Activate:
     tar: Tar
     turn: Counter
     """The counter of the command that reserved the resource."""
+    supplier_digest: Digest
+    """By which of your keys the module knows you."""
 
 
 @message(46)
 class ResourceChanged:
     """Operator to supplier: what became of your resource in this module.
 
-    *state* is ``active`` (unblocked, renewed), ``blocked``, ``expired``, ``exhausted`` or ``released``.
+    *state* is ``active`` (unblocked, renewed, with another key), ``blocked``, ``expired``, ``exhausted`` or
+    ``released``.
     """
 
     ua: UA
@@ -153,6 +159,8 @@ class ResourceChanged:
     state: Name
     turn: Counter
     """The counter of the command that changed it: what is older than what one knows is no news."""
+    supplier_digest: Digest
+    """By which of your keys the module knows you now."""
 
 
 @message(47)
@@ -187,6 +195,27 @@ class WrappedDomainKey:
     octets: WrappedKey
 
 
+@message(56)
+class NextSupplierKey:
+    """Operator to supplier: tell by which key your service's modules shall know you from *roll* on."""
+
+    service: Name
+    roll: Counter
+    """The roll-over's number; a later one has a higher one. Each gets one key, however often it asks."""
+    former: Digest
+    """Of the key that the module in question knows you by: that one has to endorse the new one."""
+
+
+@message(57)
+class SupplierKey:
+    """Supplier to operator: this one, and what the one before says for it (``succession``)."""
+
+    suite: Name
+    public: PublicKey
+    sealing: PublicKey
+    endorsement: Signature
+
+
 @message(70)
 class Manage:
     """Operator to its allocator: have this carried out, in this turn, by whom it is for."""
@@ -195,7 +224,7 @@ class Manage:
     """A module's address, or ``all`` for an announcement."""
     turn: Counter
     """The counter of the command: each turn is one command's for ever, however often it is asked for."""
-    body: Octets
+    body: Body
     """The command, or the announcement, that the allocator signs as it is."""
     groups: Annotated[list[Name], Field(max_length=MAX_GROUPS)]
     """Of an announcement: the groups of subscribers that shall hear it; none = all."""
@@ -210,7 +239,7 @@ class Managed:
     """Why there is no answer: nobody knows then what became of the command. Empty where there is one."""
 
 
-REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged, WrapDomainKey, Manage)
-REPLIES = (ModuleRecord, Agreed, WrappedDomainKey, Done, Refused, Managed)
-Request = Register | LookUp | Agree | Activate | ResourceChanged | WrapDomainKey | Manage
-Reply = ModuleRecord | Agreed | WrappedDomainKey | Done | Refused | Managed
+REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged, WrapDomainKey, NextSupplierKey, Manage)
+REPLIES = (ModuleRecord, Agreed, WrappedDomainKey, SupplierKey, Done, Refused, Managed)
+Request = Register | LookUp | Agree | Activate | ResourceChanged | WrapDomainKey | NextSupplierKey | Manage
+Reply = ModuleRecord | Agreed | WrappedDomainKey | SupplierKey | Done | Refused | Managed

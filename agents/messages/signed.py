@@ -13,7 +13,7 @@ import msgpack
 from pydantic import Field
 
 from agents.errors import MessageRejected
-from agents.messages.codec import Counter, Name, Octets, message
+from agents.messages.codec import Body, Counter, Name, message
 from transport.errors import SignatureRejected
 from transport.security.suites import SUITES
 
@@ -49,7 +49,7 @@ class Signed:
     purpose: Annotated[int, Field(ge=1, le=15)]
     target: Name
     counter: Counter
-    body: Octets
+    body: Body
     signer: Name
     signature: Annotated[bytes, Field(min_length=64, max_length=4096)]
 

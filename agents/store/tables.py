@@ -107,6 +107,15 @@ AGREEMENTS = Table(
     _column("domain_key", OCTETS),
     _column("agreed_at", SECONDS),
 )
+# Every key that a module may know a supplier by, under its SHA-256.
+SUPPLIER_PUBLICS = Table(
+    "supplier_keys",
+    OPERATOR,
+    _key("service", NAME),
+    _key("digest", LargeBinary(32)),
+    _column("public_key", OCTETS),
+)
+REVOKED = Table("revoked_suppliers", OPERATOR, _key("supplier", NAME), _column("revoked_at", SECONDS))
 OPERATOR_MODULES = Table(
     "modules",
     OPERATOR,
@@ -197,6 +206,8 @@ RESOURCES = Table(
     _column("module_suite", NAME),
     _column("module_public", OCTETS),
     _column("module_sealing", OCTETS),
+    # By which of our keys the module knows us.
+    _column("supplier_digest", OCTETS),
     _column("state", NAME),
     _column("reserved_turn", NUMBER),
     _column("turn", NUMBER),
@@ -206,6 +217,18 @@ RESOURCES = Table(
     _column("counter", NUMBER),
     _column("personal", OCTETS),
     _column("changed_at", SECONDS),
+)
+
+# The keys that came after a supplier's own, of each service: which one, by the roll-over that asked for it.
+KEY_GENERATIONS = Table(
+    "key_generations",
+    SUPPLIER,
+    _key("service", NAME),
+    _key("generation", Integer()),
+    _column("roll", NUMBER),
+    _column("suite", NAME),
+    _column("signing", OCTETS),
+    _column("sealing", OCTETS),
 )
 
 # What the operator calls each service of a supplier on the air, and the domain key of a global one: secret.

@@ -38,6 +38,7 @@ from agents.link_ways import LinkForms
 from agents.messages.codec import encode
 from agents.messages.inside import Done, Reply
 from agents.messages.orders import Event, Order
+from agents.offers import Offer
 from agents.operator import Operator
 from agents.personalizer import Personalizer, WorkOrder
 from agents.randomness import make_rng
@@ -45,7 +46,7 @@ from agents.role import Desk
 from agents.store import tables
 from agents.store.database import open_store
 from agents.store.pages import PageStore
-from agents.supplier import Offer, Supplier
+from agents.supplier import Supplier
 from bus.actor import Actor, ActorGroup
 from bus.air import AirGate
 from bus.bearers.bip import BipServer, BipSettings

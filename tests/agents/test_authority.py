@@ -220,7 +220,7 @@ async def test_a_role_that_is_called_like_the_operator_learns_nothing(office: Ki
 async def test_what_is_none_of_its_business_is_refused(office: Kit) -> None:
     """A question that the authority has no rule for gets an answer all the same."""
     desk = await ask_as(office, "mno")
-    message = ResourceChanged(ua=office.ua(), service="account", state="blocked", turn=1)
+    message = ResourceChanged(ua=office.ua(), service="account", state="blocked", turn=1, supplier_digest=b"")
     with pytest.raises(Refusal, match="not-my-business"):
         await desk.link.ask("root", message, Done, trace=TRACE)
 

@@ -221,6 +221,7 @@ def test_the_table_says_what_the_design_says() -> None:
         ResourceEvent.UNBLOCK,
         ResourceEvent.RENEW,
         ResourceEvent.RELEASE,
+        ResourceEvent.CHANGE_KEY,
         ResourceEvent.EXPIRE,
         ResourceEvent.DELETE,
     }

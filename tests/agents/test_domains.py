@@ -19,7 +19,7 @@ from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
-    from agents.supplier import Offer
+    from agents.offers import Offer
     from tests.agents.role_kit import Puppet
 
 SERVED = ("personalise", "subscribe", "reserve", "activate", "serve")

@@ -22,6 +22,7 @@ from agents.messages.air import MANAGER_TAR, Answer, Audit, Reserve, Subscribe
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, ModuleRecord, Refused, ResourceChanged
 from agents.messages.signed import Purpose, Signed, sign
+from agents.messages.succession import key_digest
 from agents.operator import FIRST_TAR
 from agents.randomness import make_rng
 from agents.store.tables import SUBSCRIPTIONS
@@ -80,6 +81,17 @@ def agree(service: str = "account", **changes: Any) -> Agree:
         "protection": DEFAULT_PROTECTION,
     }
     return Agree(**(asked | changes))
+
+
+def news(kit: Kit, state: str, *, turn: int) -> ResourceChanged:
+    """Return what the supplier of the first module's account is told of it."""
+    return ResourceChanged(
+        ua=kit.ua(),
+        service="account",
+        state=state,
+        turn=turn,
+        supplier_digest=key_digest(STRANGER.public),
+    )
 
 
 async def ask(puppet: Puppet, message: Agree) -> Agreed:
@@ -526,16 +538,24 @@ async def test_a_module_that_was_exchanged_takes_no_command(desks: Desks) -> Non
 
 
 async def test_a_refused_command_leaves_the_subscription_where_it_was(desks: Desks) -> None:
-    """The module takes back no other key than the one that was blocked: refused, and still blocked."""
+    """What has ended by itself is not blocked any more: refused, with the module's reason, and as it was."""
+    kit = desks.kit
+    await ask(desks.bank, agree("account", executions=3))
+    await kit.take("subscribe", "reserve")
+    await rewrite(desks, exhausted)
+    event = await kit.order("block", "account")
+    assert (event.result, event.reason) == ("refused", "block-when-exhausted")
+    assert desks.states() == {"reserved": 1}
+
+
+async def test_what_comes_back_is_the_key_that_was_reserved(desks: Desks) -> None:
+    """Agreed anew with another key, what was blocked still gets its own: the module takes no other."""
     kit = desks.kit
     await kit.take("subscribe", "reserve", "block")
     await ask(desks.bank, agree("account", public=kit.keys["mno"].signing.public))
-    event = await kit.order("unblock", "account")
-    assert event.result == "refused"
-    assert desks.states() == {"blocked": 1}
-    await ask(desks.bank, agree("account"))
     await kit.take("unblock")
     assert desks.states() == {"reserved": 1}
+    assert definition(desks).supplier_public == STRANGER.public
 
 
 async def test_a_lost_answer_is_fetched_before_anything_is_decided(desks: Desks) -> None:
@@ -726,7 +746,7 @@ async def test_block_unblock_and_release_reach_module_and_supplier(desks: Desks)
         assert desks.resources() == left
         assert desks.states() == {state: 1}
         message = desks.bank.questions.pop().message
-        assert message == ResourceChanged(ua=kit.ua(), service="account", state=state, turn=turn)
+        assert message == news(kit, state, turn=turn)
 
 
 async def test_a_supplier_that_did_not_hear_is_told_by_the_next_order(
@@ -783,7 +803,7 @@ async def test_a_renewal_gives_other_limits_from_now_on(desks: Desks) -> None:
     assert 0 <= renewed.expires_at - before - 60 < PATIENCE_S
     assert renewed.executions_left == 5
     (question,) = desks.bank.questions
-    assert question.message == ResourceChanged(ua=kit.ua(), service="account", state="active", turn=2)
+    assert question.message == news(kit, "active", turn=2)
     assert await renew(desks, b"0 6") == ("ok", "")
     assert (definition(desks).expires_at, definition(desks).executions_left) == (0, 6)
 
@@ -943,7 +963,7 @@ async def test_what_ended_by_itself_is_known_after_an_audit(desks: Desks) -> Non
         assert await audit(desks) == ("ok", "")
         assert desks.states() == {"exhausted": 1}
     (question,) = desks.bank.questions
-    assert question.message == ResourceChanged(ua=kit.ua(), service="account", state="exhausted", turn=3)
+    assert question.message == news(kit, "exhausted", turn=3)
     assert await renew(desks) == ("ok", "")
     assert definition(desks).executions_left == 3
     assert desks.states() == {"active": 1}
@@ -1023,7 +1043,7 @@ async def test_a_resource_that_got_lost_can_be_released(desks: Desks) -> None:
     await kit.take("release")
     assert desks.states() == {"released": 1}
     (question,) = desks.bank.questions
-    assert question.message == ResourceChanged(ua=kit.ua(), service="account", state="released", turn=3)
+    assert question.message == news(kit, "released", turn=3)
 
 
 async def test_a_resource_that_nobody_reserved_can_be_released(desks: Desks) -> None:

@@ -44,6 +44,7 @@ from agents.messages.signed import EVERYBODY, Purpose, Signed
 from tests.agents.module_kit import NOW, SERVICE, TAR, Market, Replied, Supplier, manage, probe
 from tests.agents.operator_session_kit import KeysetMarket
 from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
+from tests.agents.succession_kit import change, connect, generation, market_of
 from transport import apdu
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 SEED = 7
 END = int(NOW) + 600
+FIRST, SECOND = (generation("p256", number) for number in range(2))
 SHOP_TAR = bytes.fromhex("B20001")
 
 
@@ -165,6 +167,16 @@ def _served(**changes: Any) -> Market:
 
 def _blocked() -> Market:
     market = _served()
+    market.command(Block(tar=TAR))
+    return market
+
+
+def _serving() -> Market:
+    return connect(market_of(), FIRST).load()
+
+
+def _not_serving() -> Market:
+    market = _serving()
     market.command(Block(tar=TAR))
     return market
 
@@ -390,6 +402,10 @@ STORIES: dict[str, Story] = {
     "renew": Story(before=_served, act=_renew, transactions=1),
     "renew the exhausted": Story(before=_exhausted, act=_renew, transactions=1),
     "release": Story(before=_served, act=_order(Release(tar=TAR)), transactions=1),
+    "change the supplier's key": Story(before=_serving, act=_order(change(FIRST, SECOND)), transactions=1),
+    "change the key of what is blocked": Story(
+        before=_not_serving, act=_order(change(FIRST, SECOND)), transactions=1
+    ),
     "release the blocked": Story(before=_blocked, act=_order(Release(tar=TAR)), transactions=1),
     "compact": Story(before=_fragmented, act=_order(Compact()), transactions=1),
     "audit": Story(before=_served, act=_audit, transactions=1),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KEYS: Final[dict[str, str]] = {
     "handsets": '["city"]',
     "service": '"account"',
+    "supplier": '"bank"',
     "by": '"user"',
     "input": '"00"',
     "for_s": "60",
@@ -42,13 +43,15 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.UNBLOCK: {"handsets", "service"},
     Verb.RENEW: {"handsets", "service", "for_s", "executions"},
     Verb.RELEASE: {"handsets", "service"},
+    Verb.ROLL_SUPPLIER_KEY: {"handsets", "service"},
+    Verb.REVOKE_SUPPLIER: {"handsets", "supplier"},
     Verb.COMPACT: {"handsets"},
     Verb.AUDIT: {"handsets"},
     Verb.ANNOUNCE: {"handsets"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
     Verb.WAIT: {"for_s"},
 }
-NEEDED: Final = {Verb.SET_CLOCK: "by_s", Verb.WAIT: "for_s"}
+NEEDED: Final = {Verb.SET_CLOCK: "by_s", Verb.WAIT: "for_s", Verb.REVOKE_SUPPLIER: "supplier"}
 SERVICE: Final = """
 [[supplier.service]]
 name = "{name}"

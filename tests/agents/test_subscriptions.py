@@ -32,6 +32,7 @@ from agents.messages.air import (
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
+from agents.messages.succession import key_digest
 from agents.operator import Operator
 from agents.store.database import open_store
 from agents.store.registry import Row
@@ -45,9 +46,11 @@ from agents.subscriptions import (
     EXHAUSTED,
     EXPIRED,
     HELD,
+    NONE,
     REFUSED,
     RELEASED,
     RESERVED,
+    SAME,
     STRAY,
     SUBSCRIBED,
     TOLD,
@@ -59,6 +62,7 @@ from agents.subscriptions import (
 )
 from bus.clock import SystemClock
 from tests.agents.module_kit import NOW, TAR, UA, Market, manage, probe
+from tests.agents.succession_kit import change, generation
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
 from transport.security.terms import AGREE_THEN_SIGN
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.handset.security_module.memory import Transaction
+    from agents.identity import RoleKeys
     from agents.messages.air import OperatorCommand
 
 STATES: Final = (SUBSCRIBED, RESERVED, ACTIVE, BLOCKED, EXPIRED, EXHAUSTED, RELEASED, REFUSED, STRAY)
@@ -92,15 +97,22 @@ def test_an_order_does_not_begin_where_it_has_ended() -> None:
 
 
 def test_where_an_order_leads_it_is_done() -> None:
-    """Given again, it finds its end; a renewal counts from when it is ordered, and so begins again."""
-    for do in set(ORDERS) - {"renew"}:
+    """Given again, it finds its end; a renewal counts from when it is ordered, and so begins again.
+
+    A roll-over leads nowhere else: whether a resource has the key is not told by its state.
+    """
+    for do in set(ORDERS) - {"renew", "roll-supplier-key"}:
         assert is_beyond(do, AFTER[do])
     assert not is_beyond("renew", AFTER["renew"])
+    assert AFTER["roll-supplier-key"] == SAME
+    assert BEYOND["roll-supplier-key"] == frozenset()
 
 
 def test_whoever_holds_a_resource_can_be_rid_of_it() -> None:
-    """A release begins wherever the module has one; what can be renewed is not blocked."""
-    assert BEFORE["release"] == HELD | {STRAY}
+    """A release, or a revocation, begins wherever the module has one; what can be renewed is not blocked."""
+    assert BEFORE["release"] == BEFORE["revoke-supplier"] == HELD | {STRAY}
+    assert BEFORE["revoke-supplier"] | BEYOND["revoke-supplier"] == {*STATES, NONE}
+    assert BEFORE["roll-supplier-key"] == HELD
     assert BEFORE["renew"] == HELD - {BLOCKED}
 
 
@@ -154,13 +166,16 @@ async def test_what_is_not_changed_is_kept_and_outlives_a_launch(tmp_path: Path)
 
 MARKET: Final = Market()
 RESERVATION: Final = MARKET.supplier.reserve(expires_at=int(NOW) + 60, executions=3, at_end="delete")
-KEY: Final = MARKET.supplier.key.public
+FIRST, SECOND = (generation("p256", number) for number in range(2))
+KEY: Final = FIRST.signing.public
 COMMANDS: Final[dict[str, OperatorCommand]] = {
     "reserve": RESERVATION,
     "block": Block(tar=TAR),
     "unblock": Unblock(tar=TAR, supplier_public=KEY),
     "renew": Renew(tar=TAR, supplier_public=KEY, expires_at=9, executions=8),
     "release": Release(tar=TAR),
+    "revoke-supplier": Release(tar=TAR),
+    "roll-supplier-key": change(FIRST, SECOND),
 }
 
 
@@ -173,7 +188,7 @@ def changes(do: str, *, reason: str = "", activated: bool = True) -> dict[str, A
 def test_what_was_done_changes_the_state(do: str) -> None:
     """To where the order leads, in the command's turn, with no reason left of an earlier refusal."""
     changed = changes(do)
-    assert (changed["state"], changed["turn"], changed["reason"]) == (AFTER[do], 4, "")
+    assert (changed.get("state", SAME), changed["turn"], changed["reason"]) == (AFTER[do], 4, "")
 
 
 @pytest.mark.parametrize("do", COMMANDS)
@@ -195,6 +210,12 @@ def test_a_reservation_is_kept_with_its_terms() -> None:
     for name in ("code_size", "data_size", "rights", "expires_at", "executions", "at_end"):
         assert changed[name] == getattr(RESERVATION, name)
     assert len(changed["supplier_digest"]) == 32
+
+
+def test_a_roll_over_is_kept_with_its_key() -> None:
+    """By its digest, as an audit has to find it; the state is what it was."""
+    digest = key_digest(SECOND.signing.public)
+    assert changes("roll-supplier-key") == {"turn": 4, "reason": "", "supplier_digest": digest}
 
 
 def test_only_a_reservation_says_which_resource_it_is() -> None:
@@ -275,6 +296,8 @@ class Story:
             "executions": 2,
             "at_end": "deactivate",
         } | terms
+        self.market.supplier.key = FIRST.signing
+        self.keys = 0
         self.row = Row(SUBSCRIPTIONS, {"ua": UA, "service": SERVICE, "state": SUBSCRIBED, "activated": 0})
         self.announcements = 0
 
@@ -309,15 +332,29 @@ class Story:
             activated=bool(self.row["activated"]),
         )
         self.row = self.row.but(**changed)
+        if do == "roll-supplier-key" and not answered.reason:
+            self.keys += 1
+            self.market.supplier.key = self.generation.signing
         return answered.reason
+
+    @property
+    def generation(self) -> RoleKeys:
+        """The keys that the supplier has got to."""
+        return generation("p256", self.keys)
 
     def command(self, do: str) -> OperatorCommand:
         """Return the command of an order; renewed, a resource gets what it had at first, but from now on."""
         if do == "reserve":
+            self.market.supplier.key = self.generation.signing
             return self.market.supplier.reserve(**self.terms)
+        if do == "unblock":
+            return Unblock(tar=TAR, supplier_public=self.generation.signing.public)
+        if do == "roll-supplier-key":
+            return change(self.generation, generation("p256", self.keys + 1))
         if do == "renew":
             self.terms["expires_at"] = int(self.market.card.now) + 100
-            return Renew(tar=TAR, supplier_public=KEY, expires_at=self.terms["expires_at"], executions=2)
+            public = self.generation.signing.public
+            return Renew(tar=TAR, supplier_public=public, expires_at=self.terms["expires_at"], executions=2)
         return COMMANDS[do]
 
     def ask(self, do: str, command: OperatorCommand) -> Answered:
@@ -574,10 +611,14 @@ def test_orders_for_what_has_ended_by_itself_say_why_not(
 
 @pytest.mark.parametrize("ended", [EXPIRED, EXHAUSTED])
 def test_what_has_ended_is_only_renewed_or_released(ended: str) -> None:
-    """Every other order is refused, and its reason is the end."""
+    """Every other order is refused, and its reason is the end; but a key may change in any state."""
     for do in ORDERS:
         story = story_in(ended)
-        expected = "" if do in {"renew", "release"} else f"subscription-{ended}"
+        expected = (
+            ""
+            if do in {"renew", "release", "revoke-supplier", "roll-supplier-key"}
+            else f"subscription-{ended}"
+        )
         assert (do, story.order(do)) == (do, expected)
 
 
@@ -595,7 +636,7 @@ def test_a_suspended_resource_is_in_use_for_the_operator() -> None:
     story.market.card.now += 200
     assert story.audit() == []
     assert (story.state, story.in_module) == (ACTIVE, "suspended")
-    for do in ("block", "unblock", "renew"):
+    for do in ("roll-supplier-key", "block", "roll-supplier-key", "unblock", "renew"):
         assert story.order(do) == ""
         assert story.audit() == []
         assert story.is_agreed()

@@ -15,6 +15,7 @@ from agents.identity import certify_module
 from agents.messages.air import Call
 from agents.messages.codec import encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, Refused, ResourceChanged
+from agents.messages.succession import key_digest
 from agents.supplier import PIECE_OCTETS
 from bus.frame import Bearer, Frame
 from bus.topics import ReportTo, ShortMessageFrom, ShortMessageTo
@@ -59,13 +60,25 @@ def activate(kit: Kit, service: str = "account", *, turn: int = 1, **changes: An
     options: dict[str, Any] = {"issuer": kit.keys["root"], "now": kit.clock.now()} | changes
     certificate = certify_module(kit.ua(), "x25519", public, b"", **options)
     return Activate(
-        ua=kit.ua(), service=service, certificate=certificate.encode(), rsc_id=1, tar=TAR, turn=turn
+        ua=kit.ua(),
+        service=service,
+        certificate=certificate.encode(),
+        rsc_id=1,
+        tar=TAR,
+        turn=turn,
+        supplier_digest=key_digest(kit.keys["bank"].signing.public),
     )
 
 
 def changed(kit: Kit, state: str, *, turn: int = 2) -> ResourceChanged:
     """Return what an operator says became of the first module's account."""
-    return ResourceChanged(ua=kit.ua(), service="account", state=state, turn=turn)
+    return ResourceChanged(
+        ua=kit.ua(),
+        service="account",
+        state=state,
+        turn=turn,
+        supplier_digest=key_digest(kit.keys["bank"].signing.public),
+    )
 
 
 class Given:

@@ -246,7 +246,9 @@ def test_question_of_a_stranger(
 ) -> None:
     """A question under a name that nobody certified, or not signed with that name's key, is not heard."""
     key = SUITES["p256"].generate_signing_key(os.urandom)
-    blocked = ResourceChanged(ua=victim(config), service="account", state="blocked", turn=99)
+    blocked = ResourceChanged(
+        ua=victim(config), service="account", state="blocked", turn=99, supplier_digest=b""
+    )
     report = attacked(config, RESERVE, lambda: question(state, blocked, sender=sender, key=key, to=OPERATOR))
     assert report.dropped == {reason: 1}
     assert refusals(state, "link.dropped", reason) == 1
@@ -275,7 +277,9 @@ def test_supplier_that_plays_the_operator(config: Path, state: Path, recording: 
     """A supplier cannot tell another that its resource was blocked: only its operator can."""
 
     def attack() -> Messages:
-        blocked = ResourceChanged(ua=victim(config), service="account", state="blocked", turn=99)
+        blocked = ResourceChanged(
+            ua=victim(config), service="account", state="blocked", turn=99, supplier_digest=b""
+        )
         return question(state, blocked, sender="shop", key=own_key(state, "shop"), to="bank")
 
     report = attacked(config, AFTER_SERVING_AGAIN, attack)

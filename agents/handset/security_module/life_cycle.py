@@ -58,6 +58,7 @@ class ResourceEvent(StrEnum):
     UNBLOCK = "unblock"  # operator
     RENEW = "renew"  # operator: another date, another count
     RELEASE = "release"  # operator
+    CHANGE_KEY = "change-key"  # operator, by the supplier's own word: another key of its supplier
     SUSPEND = "suspend"  # the handset's time passed the date
     RESTORE = "restore"  # the operator's time has not
     EXPIRE = "expire"  # the operator's time passed the date
@@ -92,6 +93,7 @@ TRANSITIONS: Final[Mapping[tuple[ResourceState, ResourceEvent], ResourceState | 
         (_S.RESERVED, _E.BLOCK): _S.BLOCKED,
         (_S.RESERVED, _E.RENEW): _S.RESERVED,
         (_S.RESERVED, _E.RELEASE): _S.FREE,
+        (_S.RESERVED, _E.CHANGE_KEY): _S.RESERVED,
         (_S.RESERVED, _E.SUSPEND): _S.SUSPENDED,
         (_S.RESERVED, _E.EXPIRE): _S.EXPIRED,
         (_S.RESERVED, _E.DELETE): _S.FREE,
@@ -103,6 +105,7 @@ TRANSITIONS: Final[Mapping[tuple[ResourceState, ResourceEvent], ResourceState | 
         (_S.LOADED, _E.BLOCK): _S.BLOCKED,
         (_S.LOADED, _E.RENEW): _S.LOADED,
         (_S.LOADED, _E.RELEASE): _S.FREE,
+        (_S.LOADED, _E.CHANGE_KEY): _S.LOADED,
         (_S.LOADED, _E.SUSPEND): _S.SUSPENDED,
         (_S.LOADED, _E.EXPIRE): _S.EXPIRED,
         (_S.LOADED, _E.EXHAUST): _S.EXHAUSTED,
@@ -110,18 +113,22 @@ TRANSITIONS: Final[Mapping[tuple[ResourceState, ResourceEvent], ResourceState | 
         (_S.BLOCKED, _E.UNBLOCK): _ALIVE,
         (_S.BLOCKED, _E.RENEW): _S.BLOCKED,
         (_S.BLOCKED, _E.RELEASE): _S.FREE,
+        (_S.BLOCKED, _E.CHANGE_KEY): _S.BLOCKED,
         (_S.BLOCKED, _E.EXPIRE): _S.EXPIRED,
         (_S.BLOCKED, _E.DELETE): _S.FREE,
         (_S.SUSPENDED, _E.RESTORE): _ALIVE,
         (_S.SUSPENDED, _E.BLOCK): _S.BLOCKED,
         (_S.SUSPENDED, _E.RENEW): _ALIVE,
         (_S.SUSPENDED, _E.RELEASE): _S.FREE,
+        (_S.SUSPENDED, _E.CHANGE_KEY): _S.SUSPENDED,
         (_S.SUSPENDED, _E.EXPIRE): _S.EXPIRED,
         (_S.SUSPENDED, _E.DELETE): _S.FREE,
         (_S.EXPIRED, _E.RENEW): _ALIVE,
         (_S.EXPIRED, _E.RELEASE): _S.FREE,
+        (_S.EXPIRED, _E.CHANGE_KEY): _S.EXPIRED,
         (_S.EXHAUSTED, _E.RENEW): _ALIVE,
         (_S.EXHAUSTED, _E.RELEASE): _S.FREE,
+        (_S.EXHAUSTED, _E.CHANGE_KEY): _S.EXHAUSTED,
         (_S.EXHAUSTED, _E.EXPIRE): _S.EXPIRED,
     },
 )

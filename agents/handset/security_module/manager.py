@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import audit, domain, limits, operator_session
+from agents.handset.security_module import audit, domain, limits, operator_session, supplier_key
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import (
@@ -34,6 +34,7 @@ from agents.messages.air import (
     Audit,
     Audited,
     Block,
+    ChangeSupplierKey,
     Compact,
     OperatorCommand,
     Release,
@@ -45,7 +46,6 @@ from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, encode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
 from transport.errors import Rejected
-from transport.security.terms import KEY_TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -216,10 +216,8 @@ def _check_profile(core: Core, command: Reserve) -> None:
 def _check_keys(core: Core, command: Reserve) -> None:
     """Raise TransitionRefused, or Rejected, for keys and parameters that the forms cannot be used with."""
     check_keys(command, public=command.supplier_public, sealing=command.supplier_sealing)
-    if command.supplier_public == core.owner().public:
-        raise TransitionRefused("bad-public-key")
-    if command.supplier_sealing and KEY_TRANSPORT not in command.forms:
-        raise TransitionRefused("needless-sealing-key")
+    supplier_key.check_supplier_key(core, command.suite, command.supplier_public)
+    supplier_key.check_sealing_key(command.suite, command.forms, command.supplier_sealing)
 
 
 def _block(core: Core, transaction: Transaction, command: Block) -> Answer:
@@ -230,7 +228,7 @@ def _block(core: Core, transaction: Transaction, command: Block) -> Answer:
 
 def _unblock(core: Core, transaction: Transaction, command: Unblock) -> Answer:
     definition = core.definitions.require(command.tar)
-    _check_returned_key(definition, command.supplier_public)
+    supplier_key.check_returned_key(definition, command.supplier_public)
     unblocked = definition.after(ResourceEvent.UNBLOCK, supplier_public=command.supplier_public)
     core.definitions.put(transaction, unblocked)
     return _done(definition)
@@ -238,7 +236,7 @@ def _unblock(core: Core, transaction: Transaction, command: Unblock) -> Answer:
 
 def _renew(core: Core, transaction: Transaction, command: Renew) -> Answer:
     definition = core.definitions.require(command.tar)
-    _check_returned_key(definition, command.supplier_public)
+    supplier_key.check_returned_key(definition, command.supplier_public)
     limits.check(core, expires_at=command.expires_at, executions=command.executions)
     renewed = definition.after(
         ResourceEvent.RENEW, expires_at=command.expires_at, executions_left=command.executions
@@ -247,12 +245,6 @@ def _renew(core: Core, transaction: Transaction, command: Renew) -> Answer:
         renewed = replace(renewed, supplier_public=command.supplier_public)
     core.definitions.put(transaction, renewed)
     return _done(definition)
-
-
-def _check_returned_key(definition: Definition, public: bytes) -> None:
-    # The operator gives back what it took, and nothing else: with a key of its own it would be the supplier.
-    if hashlib.sha256(public).digest() != definition.supplier_digest:
-        raise TransitionRefused("not-the-suppliers-key")
 
 
 def _release(core: Core, transaction: Transaction, command: Release) -> Answer:
@@ -272,7 +264,8 @@ def _done(definition: Definition) -> Answer:
 
 
 _AT_ENDS: Final = frozenset(AtEnd)
-_REVOCATIONS: Final = frozenset({Block, Release})
+_REVOCATIONS: Final = frozenset({Block, Release, ChangeSupplierKey})
+"""What takes the key that the supplier has: what is open with it ends."""
 _MODULE_EVENTS: Final = {
     Purpose.COMMAND: ModuleEvent.MANAGE,
     Purpose.ANNOUNCEMENT: ModuleEvent.ANNOUNCE,
@@ -286,6 +279,7 @@ _COMMANDS: Final[
     Unblock: (_unblock, ModuleEvent.MANAGE),
     Renew: (_renew, ModuleEvent.MANAGE),
     Release: (_release, ModuleEvent.MANAGE),
+    ChangeSupplierKey: (supplier_key.change, ModuleEvent.MANAGE),
     Compact: (_compact, ModuleEvent.COMPACT),
     Audit: (audit.report, ModuleEvent.AUDIT),
 }

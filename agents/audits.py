@@ -54,6 +54,13 @@ _IN_USE: Final = frozenset({RESERVED, ACTIVE})
 """The states of a subscription whose resource may have run for the last time."""
 
 
+class Zone(NamedTuple):
+    """What a module's last audit said of the room in its memory, in octets."""
+
+    free: int
+    largest_free: int
+
+
 class Fault(NamedTuple):
     """Something in a module that is not as its operator left it."""
 

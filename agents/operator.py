@@ -8,11 +8,11 @@ under way, and an order that is given again finds what the one before it did.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from agents import domains
 from agents.agreements import agreement_row
-from agents.audits import MISMATCH, compare
+from agents.audits import MISMATCH, Zone, compare
 from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
@@ -58,13 +58,6 @@ if TYPE_CHECKING:
 FIRST_TAR: Final = 0xA00001
 """The first agreed service's TAR; the next ones follow. From memory of TS 101 220 annex D: 000001 to AFFFFF
 are the card issuer's to allocate, and our operator is the issuer."""
-
-
-class Zone(NamedTuple):
-    """What a module's last audit said of the room in its memory, in octets."""
-
-    free: int
-    largest_free: int
 
 
 class Operator(Role):

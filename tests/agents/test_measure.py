@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import structlog
 
+from agents.audits import Zone
 from agents.fleet import measure
 from agents.fleet.expectations import Outcome, Outcomes, Result
 from agents.fleet.loop import loop_factory
@@ -22,7 +23,6 @@ from agents.fleet.report import AuditReport, Latency, StepReport
 from agents.fleet.resources import cores, peak_mib
 from agents.fleet.state import Launch
 from agents.fleet.surroundings import Surroundings
-from agents.operator import Zone
 from bus.actor import ActorGroup
 from bus.address import BrokerAddress
 from bus.client import Companions

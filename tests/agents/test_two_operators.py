@@ -62,7 +62,15 @@ async def test_a_supplier_takes_nothing_of_another_operator(kit: Kit) -> None:
     """A resource that another operator says it has in a module is none of the supplier's."""
     await kit.start("bank")
     other = await kit.puppet("other")
-    activate = Activate(ua=kit.ua(), service="account", certificate=b"", rsc_id=1, tar=b"\xa0\0\1", turn=1)
+    activate = Activate(
+        ua=kit.ua(),
+        service="account",
+        certificate=b"",
+        rsc_id=1,
+        tar=b"\xa0\0\1",
+        turn=1,
+        supplier_digest=b"",
+    )
     with pytest.raises(Refusal, match="not-my-operator"):
         await other.desk.link.ask("bank", activate, Done, trace=TRACE)
 

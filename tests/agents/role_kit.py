@@ -10,6 +10,7 @@ next ``run``, is the next launch.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -340,6 +341,7 @@ class Kit:
         """What an operator broadcasts with."""
         self._references = References(self.clock, self.rng("references"))
         self._stack = stack
+        self._links = itertools.count()
         self._stores: dict[str, GroupCommit] = {}
 
     def rng(self, label: str) -> Rng:
@@ -426,7 +428,8 @@ class Kit:
             keys=keys or self.keys[name],
             directory=self.directory_of_roles,
             clock=self.clock,
-            rng=self.rng(f"link/{name}/{client.identifier}"),
+            # Each has randomness of its own, as each launch has.
+            rng=self.rng(f"link/{name}/{client.identifier}/{next(self._links)}"),
             counters=self.counters,
             log=self.log,
             group=self.group,

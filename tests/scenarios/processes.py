@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Final, Self
 from tests.scenarios.kit import ROOT
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Iterator
     from types import TracebackType
 
@@ -127,3 +127,10 @@ def wait_for_end(pid: int) -> None:
         assert ready, f"process {pid} does not end"
     finally:
         os.close(descriptor)
+
+
+def killed(config: Path, moment: str, count: int) -> None:
+    """Launch the fleet in a process that kills itself at a moment: see ``mortal``."""
+    arguments = ["-m", "tests.scenarios.mortal", str(config), moment, str(count)]
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr

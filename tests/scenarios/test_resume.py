@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.scenarios.kit import ROOT, TARGETS, cli, ends, play, rows
-from tests.scenarios.processes import Running, broker_of, brokers_of, wait_for_end, workers_of
+from tests.scenarios.kit import TARGETS, cli, ends, play, rows
+from tests.scenarios.processes import Running, broker_of, brokers_of, killed, wait_for_end, workers_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +75,6 @@ def test_stopped_in_mid_run(
     report = play(config)
     assert report.resumed
     same_end(report, state, recording)
-
-
-def killed(config: Path, moment: str, count: int) -> None:
-    """Launch the fleet in a process that kills itself at a moment: see ``mortal``."""
-    arguments = ["-m", "tests.scenarios.mortal", str(config), moment, str(count)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -24,52 +24,70 @@ from agents.allocators_hand import AllocatorsHand
 from agents.announcer import Announcer
 from agents.authority import Authority
 from agents.enrolment import Enrolled, enrol
-from agents.exchange import Exchange
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
+from agents.fleet.desks import Desks
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
-from agents.fleet.inbox import inbox
 from agents.fleet.key_files import role_keys
-from agents.fleet.links import link_forms
 from agents.fleet.weather import broadcast_clock
 from agents.handset.security_module.rights import rights_mask
-from agents.link import Link
 from agents.offers import Offer
 from agents.operator import Operator
 from agents.operator_sessions import SessionTerms
 from agents.personalizer import Personalizer, WorkOrder
-from agents.role import Desk
 from agents.store import tables
 from agents.store.database import open_store
 from agents.store.registry import Registry
 from agents.supplier import Supplier
-from bus.bearers.bip import BipServer, BipSettings
 from bus.bearers.cell_broadcast import CellBroadcaster
-from bus.bearers.sms import SmsSender, SmsSettings
-from bus.bearers.sms_receiver import SmsReceiver
-from transport.cat_tp import CatTpSettings
 from transport.cell_broadcast import Schedule
 from transport.security.certificates import Role as Certified
 from transport.security.terms import AGREE_THEN_SIGN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AsyncExitStack
 
     from sqlalchemy import MetaData, Table
-    from structlog.typing import FilteringBoundLogger
 
     from agents.directory import Directory
     from agents.fleet import config as configs
     from agents.fleet.surroundings import Surroundings
-    from agents.messages.bearers import ServerAddress
-    from agents.role import Role
-    from bus.client import BusClient
-    from transport.security.suites import Rng
+    from agents.role import Desk, Role
 
-RETRANSMISSIONS: Final = 20
-"""How often a server sends a CAT_TP PDU again; what waits for a response is less patient."""
 NO_LIMIT: Final = -1
+_TABLES: Final[Mapping[Certified, tuple[MetaData, Table]]] = {
+    Certified.AUTHORITY: (tables.AUTHORITY, tables.AUTHORITY_KEYS),
+    Certified.PERSONALISER: (tables.PERSONALIZER, tables.PERSONALIZER_KEYS),
+    Certified.OPERATOR: (tables.OPERATOR, tables.OPERATOR_KEYS),
+    Certified.ALLOCATOR: (tables.ALLOCATOR, tables.ALLOCATOR_KEYS),
+    Certified.SUPPLIER: (tables.SUPPLIER, tables.SUPPLIER_KEYS),
+}
+"""What each kind of role keeps, and where in it its own keys are."""
+
+
+class _Under:
+    """An authority, and everybody that a config has under it."""
+
+    def __init__(self, config: configs.FleetConfig, authority: configs.Authority) -> None:
+        self.authority = authority
+        self.operators = [each for each in config.operators if authority_of(each) == authority.name]
+        names = {each.name for each in self.operators}
+        self.allocators = [each for each in config.allocators if each.operator in names]
+        self.suppliers = [each for each in config.suppliers if each.operator in names]
+
+    def subjects(self) -> Iterator[tuple[str, Certified, str, str]]:
+        """Yield name, role, suite and issuer of each; the authority first, an issuer before its subjects."""
+        root, suite = self.authority.name, self.authority.suite
+        yield root, Certified.AUTHORITY, suite, root
+        yield personalizer_of(root), Certified.PERSONALISER, suite, root
+        for operator in self.operators:
+            yield operator.name, Certified.OPERATOR, operator.suite, root
+        for allocator in self.allocators:
+            yield allocator.name, Certified.ALLOCATOR, allocator.suite, root
+        for supplier in self.suppliers:
+            issuer = supplier.operator if supplier.certified_by == "operator" else root
+            yield supplier.name, Certified.SUPPLIER, supplier.suite, issuer
 
 
 class Market:
@@ -79,7 +97,7 @@ class Market:
         self._around = around
         self._stack = stack
         self._servers = server_addresses(around.config)
-        self._forms = link_forms(around.config)
+        self._desks = Desks(around, stack)
         self.roles: dict[str, Role] = {}
         self.operators: list[Operator] = []
 
@@ -89,120 +107,87 @@ class Market:
             await self._open_under(authority)
 
     async def _open_under(self, authority: configs.Authority) -> None:
-        config = self._around.config
-        operators = [operator for operator in config.operators if authority_of(operator) == authority.name]
-        names = {operator.name for operator in operators}
-        suppliers = [supplier for supplier in config.suppliers if supplier.operator in names]
-        allocators = [allocator for allocator in config.allocators if allocator.operator in names]
-        root = await self._open_role(
-            authority.name,
-            Certified.AUTHORITY,
-            authority.suite,
-            tables.AUTHORITY,
-            tables.AUTHORITY_KEYS,
-            issuer=authority.name,
-        )
-        factory = await self._open_role(
-            personalizer_of(authority.name),
-            Certified.PERSONALISER,
-            authority.suite,
-            tables.PERSONALIZER,
-            tables.PERSONALIZER_KEYS,
-            issuer=authority.name,
-        )
-        opened_operators = [
-            await self._open_role(
-                operator.name,
-                Certified.OPERATOR,
-                operator.suite,
-                tables.OPERATOR,
-                tables.OPERATOR_KEYS,
-                issuer=authority.name,
-            )
-            for operator in operators
-        ]
-        opened_allocators = [
-            await self._open_role(
-                each.name,
-                Certified.ALLOCATOR,
-                each.suite,
-                tables.ALLOCATOR,
-                tables.ALLOCATOR_KEYS,
-                issuer=authority.name,
-            )
-            for each in allocators
-        ]
-        opened_suppliers = [
-            await self._open_role(
-                supplier.name,
-                Certified.SUPPLIER,
-                supplier.suite,
-                tables.SUPPLIER,
-                tables.SUPPLIER_KEYS,
-                issuer=supplier.operator if supplier.certified_by == "operator" else authority.name,
-            )
-            for supplier in suppliers
-        ]
-        directory = await enrol(
-            root,
-            [factory, *opened_operators, *opened_allocators, *opened_suppliers],
-            clock=self._around.clock,
-            by_certificate=authority.certificates,
-        )
-        desk = await self._desk(root, directory)
-        in_place_of = {each.name: each.operator for each in allocators}
+        under = _Under(self._around.config, authority)
+        root, *others = [await self._open_role(*subject) for subject in under.subjects()]
+        directory = await enrol(root, others, clock=self._around.clock, by_certificate=authority.certificates)
+        opened = {each.name: each for each in (root, *others)}
+        await self._open_authority(under, root, opened[personalizer_of(authority.name)], directory)
+        for allocator in under.allocators:
+            await self._open_allocator(allocator, authority, opened[allocator.name], directory)
+        for operator in under.operators:
+            await self._open_operator(operator, under, opened[operator.name], directory)
+        for supplier in under.suppliers:
+            await self._open_supplier(supplier, opened[supplier.name], directory)
+
+    async def _open_authority(
+        self, under: _Under, root: Enrolled, factory: Enrolled, directory: Directory
+    ) -> None:
+        desk = await self._desks.open(root, directory)
+        in_place_of = {each.name: each.operator for each in under.allocators}
         await self._listen(await Authority.open(desk, root.store, allocators=in_place_of))
         await self._listen(
             Personalizer(
-                await self._desk(factory, directory),
-                authority=authority.name,
+                await self._desks.open(factory, directory),
+                authority=root.name,
                 directory=directory,
-                work=self._work(operators),
+                work=self._work(under.operators),
             )
         )
-        for allocator, opened in zip(allocators, opened_allocators, strict=True):
-            desk = await self._desk(opened, directory, number=allocator.number)
-            await self._listen(
-                await Allocator.open(
-                    desk,
-                    opened.store,
-                    operator=allocator.operator,
-                    authority=authority.name,
-                    announcer=self._announcer(allocator.operator, desk),
-                )
-            )
-        for operator, opened in zip(operators, opened_operators, strict=True):
-            desk = await self._desk(opened, directory, number=operator.number)
-            in_place = allocator_of(config, operator.name)
-            hand = AllocatorsHand(desk, in_place.name) if in_place else None
-            role = await Operator.open(
+
+    async def _open_allocator(
+        self,
+        allocator: configs.Allocator,
+        authority: configs.Authority,
+        opened: Enrolled,
+        directory: Directory,
+    ) -> None:
+        desk = await self._desks.open(opened, directory, number=allocator.number)
+        await self._listen(
+            await Allocator.open(
                 desk,
                 opened.store,
+                operator=allocator.operator,
                 authority=authority.name,
-                announcer=hand or self._announcer(operator.name, desk),
-                hand=hand,
-                suppliers=frozenset(each.name for each in suppliers if each.operator == operator.name),
-                session=session_of(operator),
+                announcer=self._announcer(allocator.operator, desk),
             )
-            self.operators.append(role)
-            await self._listen(role)
-        for supplier, opened in zip(suppliers, opened_suppliers, strict=True):
-            server = self._servers[supplier.name]
-            desk = await self._desk(opened, directory, number=supplier.number, server=server)
-            await self._listen(
-                await Supplier.open(
-                    desk,
-                    opened.store,
-                    operator=supplier.operator,
-                    number=supplier.number,
-                    offers=[self._offer(service) for service in supplier.services],
-                    server=server.encode(),
-                )
-            )
+        )
 
-    async def _open_role(
-        self, name: str, role: Certified, suite: str, metadata: MetaData, table: Table, *, issuer: str
-    ) -> Enrolled:
+    async def _open_operator(
+        self, operator: configs.Operator, under: _Under, opened: Enrolled, directory: Directory
+    ) -> None:
+        desk = await self._desks.open(opened, directory, number=operator.number)
+        in_place = allocator_of(self._around.config, operator.name)
+        hand = AllocatorsHand(desk, in_place.name) if in_place else None
+        role = await Operator.open(
+            desk,
+            opened.store,
+            authority=under.authority.name,
+            announcer=hand or self._announcer(operator.name, desk),
+            hand=hand,
+            suppliers=frozenset(each.name for each in under.suppliers if each.operator == operator.name),
+            session=session_of(operator),
+        )
+        self.operators.append(role)
+        await self._listen(role)
+
+    async def _open_supplier(
+        self, supplier: configs.Supplier, opened: Enrolled, directory: Directory
+    ) -> None:
+        server = self._servers[supplier.name]
+        desk = await self._desks.open(opened, directory, number=supplier.number, server=server)
+        await self._listen(
+            await Supplier.open(
+                desk,
+                opened.store,
+                operator=supplier.operator,
+                number=supplier.number,
+                offers=[self._offer(service) for service in supplier.services],
+                server=server.encode(),
+            )
+        )
+
+    async def _open_role(self, name: str, role: Certified, suite: str, issuer: str) -> Enrolled:
+        metadata, table = _TABLES[role]
         store = await self._stack.enter_async_context(
             open_store(self._around.launch.database(name), metadata)
         )
@@ -217,106 +202,6 @@ class Market:
             rng=self._around.rng(f"keys/{name}"),
         )
         return Enrolled(store=store, keys=keys, issuer=issuer)
-
-    async def _desk(
-        self,
-        opened: Enrolled,
-        directory: Directory,
-        *,
-        number: str | None = None,
-        server: ServerAddress | None = None,
-    ) -> Desk:
-        around, keys = self._around, opened.keys
-        client = await self._stack.enter_async_context(around.client(keys.name))
-        rng = around.rng(f"role/{keys.name}")
-        log = around.log.bind(agent=keys.name)
-        link = Link(
-            client,
-            fleet=around.config.fleet.name,
-            keys=keys,
-            directory=directory,
-            clock=around.ground,
-            rng=rng,
-            counters=around.counters,
-            log=log,
-            group=around.group,
-            forms=self._forms,
-        )
-        exchange = self._exchange(client, number, server, rng, log) if number else None
-        return Desk(
-            fleet=around.config.fleet.name,
-            keys=keys,
-            directory=directory,
-            client=client,
-            link=link,
-            console=around.console(keys.name),
-            clock=around.clock,
-            rng=rng,
-            counters=around.counters,
-            log=log,
-            group=around.group,
-            exchange=exchange,
-        )
-
-    def _exchange(
-        self,
-        client: BusClient,
-        number: str,
-        server: ServerAddress | None,
-        rng: Rng,
-        log: FilteringBoundLogger,
-    ) -> Exchange:
-        around = self._around
-        sms = around.config.air.sms
-        sender = SmsSender(
-            client,
-            fleet=around.config.fleet.name,
-            address=number,
-            settings=SmsSettings(
-                report_timeout_s=sms.report_timeout_s, attempts=sms.attempts, validity_s=sms.validity_s
-            ),
-            clock=around.clock,
-            rng=rng,
-            counters=around.counters,
-            log=log,
-        )
-        self._stack.push_async_callback(sender.close)
-        return Exchange(
-            client,
-            fleet=around.config.fleet.name,
-            number=number,
-            sender=sender,
-            receiver=SmsReceiver(inbox(), counters=around.counters, log=log),
-            clock=around.clock,
-            counters=around.counters,
-            log=log,
-            server=self._server(client, server, rng, log) if server else None,
-        )
-
-    def _server(
-        self, client: BusClient, address: ServerAddress, rng: Rng, log: FilteringBoundLogger
-    ) -> BipServer:
-        around = self._around
-        bip = around.config.air.bip
-        server = BipServer(
-            client,
-            fleet=around.config.fleet.name,
-            address=str(address.host),
-            tcp_port=address.tcp_port,
-            udp_port=address.udp_port,
-            settings=BipSettings(
-                response_timeout_s=bip.response_timeout_s,
-                cat_tp=CatTpSettings(
-                    retransmission_timeout_s=bip.retransmission_s, max_retransmissions=RETRANSMISSIONS
-                ),
-            ),
-            clock=around.clock,
-            rng=rng,
-            counters=around.counters,
-            log=log,
-        )
-        self._stack.push_async_callback(server.close)
-        return server
 
     async def _listen(self, role: Role) -> None:
         self.roles[role.name] = role

@@ -1,9 +1,10 @@
 """What travels to modules and from them, as the secured data of packets.
 
 Operator and module (TAR of the resource manager; signed, see ``signed``): Subscribe, Reserve, Block, Unblock,
-Renew, Release, Compact, ChangeSupplierKey with the module's Answer, Audit with its Audited, Connect with its
-Connecting, and Announce. Supplier and module: Call, Prove (the secure connection); then, under the session's
-keyset and to the resource's own TAR: LoadApplication, LoadData, Invoke and the Result.
+Renew, Release, Compact, ChangeSupplierKey, RollOperatorKey with the module's Answer, Audit with its Audited,
+Connect with its Connecting, and Announce; and IntroduceOperator, which its certificate proves. Supplier and
+module: Call, Prove (the secure connection); then, under the session's keyset and to the resource's own TAR:
+LoadApplication, LoadData, Invoke and the Result.
 """
 
 from __future__ import annotations
@@ -272,6 +273,24 @@ class Connecting:
     opening: Octets
 
 
+@message(34)
+class RollOperatorKey:
+    """The operator's key is another one from now on. Signed with the KPrOP that it takes the place of."""
+
+    suite: Name
+    public: PublicKey
+
+
+@message(35)
+class IntroduceOperator:
+    """The operator's key is what the module's authority says: *chain* ends in the operator's certificate.
+
+    It proves itself; the operator signs nothing, for its key may be unknown to the module, or stolen.
+    """
+
+    chain: Octets
+
+
 @message(36)
 class ChangeSupplierKey:
     """Another key of a resource's supplier, in the place of the one that it has. Signed with KPrOP."""
@@ -286,8 +305,20 @@ class ChangeSupplierKey:
     """The supplier's, with the key that the resource has (``succession``)."""
 
 
-OperatorCommand = Reserve | Block | Unblock | Release | Renew | Compact | Audit | ChangeSupplierKey
-OPERATOR_COMMANDS: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit, ChangeSupplierKey)
+OperatorCommand = (
+    Reserve | Block | Unblock | Release | Renew | Compact | Audit | ChangeSupplierKey | RollOperatorKey
+)
+OPERATOR_COMMANDS: Final = (
+    Reserve,
+    Block,
+    Unblock,
+    Release,
+    Renew,
+    Compact,
+    Audit,
+    ChangeSupplierKey,
+    RollOperatorKey,
+)
 SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push)
 
 __all__ = [
@@ -309,6 +340,7 @@ __all__ = [
     "Counter",
     "Executions",
     "Forms",
+    "IntroduceOperator",
     "Invoke",
     "LoadApplication",
     "LoadData",
@@ -319,6 +351,7 @@ __all__ = [
     "Renew",
     "Reserve",
     "Result",
+    "RollOperatorKey",
     "Subscribe",
     "Unblock",
 ]

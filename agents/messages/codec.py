@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_OCTETS: Final = 16 * 1024
 MAX_KEY_OCTETS: Final = 2048
+MAX_COUNTER: Final = (1 << 40) - 1
 _ADDRESS: Final = re.compile(r"[0-9]{18,20}")
 _LIMITS: Final[Mapping[str, int]] = {
     "max_str_len": 256,
@@ -175,6 +176,6 @@ Secret = Annotated[bytes, Field(max_length=8192, repr=False)]
 Size = Annotated[int, Field(ge=0, le=4 * 1024 * 1024)]
 Extent = Annotated[int, Field(ge=1, le=4 * 1024 * 1024)]
 """A size that cannot be nothing."""
-Counter = Annotated[int, Field(ge=0, lt=1 << 40)]
+Counter = Annotated[int, Field(ge=0, le=MAX_COUNTER)]
 Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
 """Unix time in whole seconds; 0 where it stands for "never"."""

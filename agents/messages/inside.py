@@ -195,6 +195,38 @@ class WrappedDomainKey:
     octets: WrappedKey
 
 
+@message(52)
+class Certify:
+    """Operator to authority: this is my key from now on. *possession* is signed with it."""
+
+    suite: Name
+    public: PublicKey
+    possession: Octets
+
+
+@message(53)
+class Certified:
+    """Authority to operator: its certificate for the key that it asked about."""
+
+    certificate: Octets
+
+
+@message(54)
+class MakeKeys:
+    """Personaliser to authority: make this module's key pairs."""
+
+    ua: UA
+    suite: Name
+
+
+@message(55)
+class MadeKeys:
+    """Authority to personaliser: the private halves of the key pairs; nobody but the module keeps them."""
+
+    private: Secret
+    sealing_private: Secret
+
+
 @message(56)
 class NextSupplierKey:
     """Operator to supplier: tell by which key your service's modules shall know you from *roll* on."""
@@ -239,7 +271,49 @@ class Managed:
     """Why there is no answer: nobody knows then what became of the command. Empty where there is one."""
 
 
-REQUESTS = (Register, LookUp, Agree, Activate, ResourceChanged, WrapDomainKey, NextSupplierKey, Manage)
-REPLIES = (ModuleRecord, Agreed, WrappedDomainKey, SupplierKey, Done, Refused, Managed)
-Request = Register | LookUp | Agree | Activate | ResourceChanged | WrapDomainKey | NextSupplierKey | Manage
-Reply = ModuleRecord | Agreed | WrappedDomainKey | SupplierKey | Done | Refused | Managed
+REQUESTS = (
+    Register,
+    LookUp,
+    Agree,
+    Activate,
+    ResourceChanged,
+    WrapDomainKey,
+    Certify,
+    MakeKeys,
+    NextSupplierKey,
+    Manage,
+)
+REPLIES = (
+    ModuleRecord,
+    Agreed,
+    WrappedDomainKey,
+    Certified,
+    MadeKeys,
+    SupplierKey,
+    Done,
+    Refused,
+    Managed,
+)
+Request = (
+    Register
+    | LookUp
+    | Agree
+    | Activate
+    | ResourceChanged
+    | WrapDomainKey
+    | Certify
+    | MakeKeys
+    | NextSupplierKey
+    | Manage
+)
+Reply = (
+    ModuleRecord
+    | Agreed
+    | WrappedDomainKey
+    | Certified
+    | MadeKeys
+    | SupplierKey
+    | Done
+    | Refused
+    | Managed
+)

@@ -40,6 +40,8 @@ class Purpose(IntEnum):
     """Operator to all its modules at once."""
     CONNECTION = 6
     """Operator to module, and back: the beginning of a secure connection."""
+    INTRODUCTION = 9
+    """Module to operator: what became of a certificate; the counter is its serial, and no command's."""
 
 
 @message(1)

@@ -467,6 +467,10 @@ class Supplier:
         return self.result(card, LoadData(octets=octets))
 
 
+AUTHORITY: Final = SUITES["x25519"].generate_signing_key(random.Random("root").randbytes)
+"""The key of the authority, which is called ``root``."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Market:
     """One module, its operator and a supplier, who may be taken any way along the story."""
@@ -494,7 +498,7 @@ class Market:
             "suite": self.module_suite,
             "authority": "root",
             "authority_suite": "x25519",
-            "authority_public": bytes(32),
+            "authority_public": AUTHORITY.public,
             "operator": self.operator.name,
             "operator_number": OPERATOR_NUMBER,
             "operator_suite": self.operator_suite,
@@ -502,9 +506,9 @@ class Market:
         }
         return Personalise(**(values | changes))
 
-    def personalise(self) -> Market:
+    def personalise(self, **changes: Any) -> Market:
         """PERS: the module becomes the operator's; its proof of possession is checked."""
-        response = self.card.store_data(encode(self.personal()))
+        response = self.card.store_data(encode(self.personal(**changes)))
         assert response.status == apdu.SW_OK
         possession = decode(response.data, Signed)
         assert (possession.signer, possession.target, possession.counter) == (UA, "root", 0)

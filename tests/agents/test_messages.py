@@ -90,6 +90,8 @@ MESSAGES = [
     air.Result(reason="", status=0, output=SECRET),
     air.Push(bearer="bip-tcp"),
     air.Announce(time=1_800_000_000),
+    air.RollOperatorKey(suite="x25519", public=KEY),
+    air.IntroduceOperator(chain=b"chain"),
     contact.ModuleKeys(signing=KEY, sealing=KEY),
     contact.Personalise(
         ua=UA,
@@ -99,6 +101,9 @@ MESSAGES = [
         session_form="agree-then-sign",
         dh_base=b"\x02",
         dh_modulus=b"\x17",
+        private=SECRET,
+        sealing_private=SECRET,
+        operator_serial=3,
     ),
     inside.PublicKeys(suite="p256", signing_public=KEY, sealing_public=KEY),
     inside.Register(
@@ -127,6 +132,10 @@ MESSAGES = [
     inside.ResourceChanged(ua=UA, service="account", state="blocked", turn=4, supplier_digest=bytes(32)),
     inside.NextSupplierKey(service="account", roll=7, former=bytes(32)),
     inside.SupplierKey(suite="p256", public=KEY, sealing=KEY, endorsement=bytes(64)),
+    inside.Certify(suite="x25519", public=KEY, possession=b"p"),
+    inside.Certified(certificate=b"certificate"),
+    inside.MakeKeys(ua=UA, suite="x25519"),
+    inside.MadeKeys(private=SECRET, sealing_private=SECRET),
     inside.Done(),
     inside.Refused(reason="unknown-service"),
     orders.Order(run=1, do="invoke", ua=UA, service="account", argument=SECRET),
@@ -141,7 +150,9 @@ MESSAGES = [
         **ROOT,
         **MNO,
     ),
-    Turns(command=1, digest=bytes(32), request=2, claimed=3, announcement=4, signed=5, connection=6),
+    Turns(
+        command=1, digest=bytes(32), request=2, claimed=3, announcement=4, signed=5, connection=6, proof=KEY
+    ),
     OperatorSession(keys=SECRET, received=7),
 ]
 CLASSES = tuple(type(each) for each in MESSAGES)

@@ -31,6 +31,7 @@ from agents.messages.air import (
     Push,
     Release,
     Renew,
+    RollOperatorKey,
     Unblock,
 )
 from agents.messages.codec import encode
@@ -48,6 +49,7 @@ _APPLICATIONS, _DOWNLOAD, _MANAGER = "test_module_applications", "test_module_do
 _PERSONALISATION, _SESSIONS = "test_module_personalisation", "test_module_sessions"
 _HERE, _RESOURCES = "test_module_attacks", "test_module_attacks_resources"
 _IMAGE, _BOUNDS = "test_module_attacks_image", "test_module_attacks_bounds"
+_OWNER = "test_module_owner"
 ATTACKS: Final[dict[str, tuple[str, ...]]] = {
     "a programme against its area, the engine and the host functions": (
         "test_run_unit_attacks",
@@ -97,6 +99,14 @@ ATTACKS: Final[dict[str, tuple[str, ...]]] = {
     "a command out of counter": (
         f"{_MANAGER}:test_another_command_of_the_same_turn_is_a_replay",
         f"{_HERE}:test_a_counter_may_jump_ahead_and_never_back",
+    ),
+    "another one's key in the place of the operator's": (
+        f"{_OWNER}:test_nobody_else_rolls_the_key",
+        f"{_OWNER}:test_a_key_that_was_left_commands_nothing",
+        f"{_OWNER}:test_a_key_that_cannot_be_rolled_to",
+        f"{_OWNER}:test_a_certificate_that_is_none_for_this_operator_now",
+        f"{_OWNER}:test_an_old_key_does_not_come_back_by_its_certificate",
+        f"{_OWNER}:test_a_stolen_key_is_replaced_whatever_the_thief_did",
     ),
     "a supplier calling operator commands": (f"{_HERE}:test_a_supplier_commands_nothing_under_its_session",),
     "an operator calling supplier commands": (f"{_HERE}:test_an_operator_runs_nothing",),
@@ -223,6 +233,7 @@ OPERATORS: Final[dict[str, object]] = {
     "compact": Compact(),
     "audit": Audit(after=0),
     "announce": Announce(time=1),
+    "roll the operator's key": RollOperatorKey(suite="x25519", public=shop().key.public[:32]),
 }
 SUPPLIERS: Final[dict[str, object]] = {
     "load": LoadApplication(version=2, total=1, offset=0, octets=b"\0"),

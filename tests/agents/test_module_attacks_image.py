@@ -223,6 +223,8 @@ IDENTITIES: Final[dict[str, dict[str, Any]]] = {
     "a public key of another suite": {"suite": "p256"},
     "an operator's key that is none": {"operator_public": bytes(33)},
     "an authority's key that is none": {"authority_public": bytes(33)},
+    "a serial of no key": {"operator_public": b"", "operator_serial": 1},
+    "half of what is known of a key that was left": {"operator_left": bytes(12)},
     "an unknown form of session": {"session_form": "nod"},
     "a form of session that does not agree": {"session_form": "key-transport"},
     "parameters of no session": {"dh_base": b"\2", "dh_modulus": b"\7"},

@@ -23,6 +23,7 @@ from agents.handset.security_module.profile import profile_of
 from agents.handset.security_module.selection import AT_RESET
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import (
+    MAX_KEY_OCTETS,
     UA,
     Counter,
     DhNumber,
@@ -60,6 +61,9 @@ T = TypeVar("T")
 
 _APPLICATION_CONTEXT: Final = b"otafleet application signature v1"
 MAX_SECONDS: Final = (1 << 40) - 1
+LEFT_OCTETS: Final = 8
+"""Of the SHA-256 of a key that was left: enough to know it again, and too few to matter to anybody else."""
+MAX_LEFT: Final = 8
 
 MAX_NOTES: Final = 64
 PART_TIMEOUT_S: Final = 86400.0
@@ -88,8 +92,8 @@ class Identity:
     operator: Name
     operator_number: Number
     operator_suite: Name
-    operator_public: PublicKey
-    """The key that the module obeys."""
+    operator_public: Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
+    """The key that the module obeys; empty until it is introduced, where PERS left it out (``owner``)."""
     session_form: SessionForm = ""
     """The form of the secure connection that the operator's commands travel under; empty: under none."""
     dh_base: DhNumber = b""
@@ -100,6 +104,10 @@ class Identity:
     Subscriptions go to the operator all the same: who commands need not know who may use what.
     """
     allocator_number: MaybeNumber = ""
+    operator_serial: Counter = 0
+    """Of the latest certificate that the key came with, or that it was known of; 0 if none."""
+    operator_left: Annotated[bytes, Field(max_length=LEFT_OCTETS * MAX_LEFT)] = b""
+    """The beginnings of the SHA-256 of the operator's keys that were left since."""
 
     @property
     def commander(self) -> str:
@@ -128,6 +136,8 @@ class Turns:
     """The latest time that the operator announced."""
     connection: Counter = 0
     """The counter of the operator's last Connect."""
+    proof: Annotated[bytes, Field(max_length=32)] = b""
+    """SHA-256 of the signature that proved the last command: the key that it was made with may be gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +298,7 @@ class Core:
         return self.identity
 
     def keep_identity(self, transaction: Transaction, identity: Identity) -> None:
-        """Make the module somebody's, once."""
+        """Make the module somebody's, once; or keep another key of whose it is."""
         self.memory.put_record(transaction, Record.IDENTITY, encode(identity))
         self.identity = identity
 

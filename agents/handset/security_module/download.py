@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import manager, operator_session, sessions
+from agents.handset.security_module import manager, operator_session, owner, sessions
 from agents.handset.security_module.outgoing import Incoming, is_answerable, refuse, respond
-from agents.messages.air import MANAGER_TAR, Prove
+from agents.messages.air import MANAGER_TAR, IntroduceOperator, Prove
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
 from transport.cell_broadcast import Page, packet_of
@@ -122,23 +122,25 @@ def _manage(core: Core, incoming: Incoming) -> bytes:
     return respond(core, incoming, ResponseStatus.POR_OK, counter=counter, data=answer)
 
 
-def _said(data: bytes) -> Signed | Prove:
-    return decode(data, Signed, Prove)
+def _said(data: bytes) -> Signed | Prove | IntroduceOperator:
+    said: Signed | Prove | IntroduceOperator = decode(data, Signed, Prove, IntroduceOperator)
+    return said
 
 
-def _check_bare(core: Core, message: Signed | Prove, incoming: Incoming) -> None:
+def _check_bare(core: Core, message: Signed | Prove | IntroduceOperator, incoming: Incoming) -> None:
     """Raise Unproven for what has to come under the operator's keyset, where there is to be one.
 
-    A handshake cannot, as there is no keyset before it; nor can a broadcast, whose keys would be everybody's.
+    A handshake cannot, as there is no keyset before it; nor can a broadcast, whose keys would be everybody's;
+    nor the operator's introduction, without which there is nobody to shake hands with.
     """
-    if not operator_session.is_needed(core) or isinstance(message, Prove):
+    if not operator_session.is_needed(core) or isinstance(message, (Prove, IntroduceOperator)):
         return
     is_announced = message.target == EVERYBODY and incoming.dialect is CELL_BROADCAST
     if message.purpose != Purpose.CONNECTION and not is_announced:
         raise Unproven("keyset-required")
 
 
-def _answer(core: Core, message: Signed | Prove, incoming: Incoming) -> bytes:
+def _answer(core: Core, message: Signed | Prove | IntroduceOperator, incoming: Incoming) -> bytes:
     if isinstance(message, Signed) and message.target == EVERYBODY:
         return manager.hear(core, message, incoming.now)
     if incoming.dialect is CELL_BROADCAST:
@@ -146,6 +148,8 @@ def _answer(core: Core, message: Signed | Prove, incoming: Incoming) -> bytes:
     if isinstance(message, Prove):
         prove = operator_session.prove if message.tar == MANAGER_TAR else sessions.prove
         return prove(core, message)
+    if isinstance(message, IntroduceOperator):
+        return owner.introduce(core, message, incoming.now)
     if message.purpose == Purpose.CONNECTION:
         return manager.connect(core, message)
     return manager.execute(core, message, incoming.now)

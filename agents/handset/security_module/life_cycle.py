@@ -184,6 +184,8 @@ class ModuleEvent(StrEnum):
     AUDIT = "audit"  # operator
     ANNOUNCE = "announce"  # operator: the time, to everybody
     CONNECT = "connect"  # operator: a secure connection for its commands
+    ROLL = "roll"  # operator: another key of its own
+    INTRODUCE = "introduce"  # authority: the operator's key
 
 
 _M, _ME = ModuleState, ModuleEvent
@@ -199,6 +201,8 @@ MODULE_TRANSITIONS: Final[Mapping[tuple[ModuleState, ModuleEvent], ModuleState]]
         (_M.PERSONALISED, _ME.AUDIT): _M.PERSONALISED,
         (_M.PERSONALISED, _ME.ANNOUNCE): _M.PERSONALISED,
         (_M.PERSONALISED, _ME.CONNECT): _M.PERSONALISED,
+        (_M.PERSONALISED, _ME.ROLL): _M.PERSONALISED,
+        (_M.PERSONALISED, _ME.INTRODUCE): _M.PERSONALISED,
     },
 )
 

@@ -9,11 +9,12 @@ proves nothing gets no signed answer and changes nothing.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import audit, domain, limits, operator_session, supplier_key
+from agents.handset.security_module import audit, domain, limits, operator_session, owner, supplier_key
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import (
@@ -40,6 +41,7 @@ from agents.messages.air import (
     Release,
     Renew,
     Reserve,
+    RollOperatorKey,
     Unblock,
 )
 from agents.messages.choices import check_keys, check_names
@@ -61,11 +63,19 @@ ANNOUNCED: Final = "manager.announced"
 def execute(core: Core, signed: Signed, now: float) -> bytes:
     """Check and carry out one operator command at *now*, the module's time; return its signed answer.
 
+    Whether it is the last one again is looked at before who signed it. A command that rolled the operator's
+    key is repeated, when its answer was lost, with the signature of the key that it did away with: under the
+    new one it proves nothing any more, and an operator that was told so would never know how things stand. A
+    signature that proved the command once therefore goes on proving this one command, and gets the answer
+    that it got then; nothing is done again, and nothing is said that was not said before.
+
     Raises Unproven when the command does not prove that the operator meant it for this module.
     """
-    _prove(core, signed, Purpose.COMMAND)
     digest = hashlib.sha256(signed.signed_octets).digest()
-    if signed.counter == core.turns.command and digest == core.turns.digest:
+    is_repeated = hmac.compare_digest(digest, core.turns.digest)
+    if not (is_repeated and hmac.compare_digest(_proof(signed), core.turns.proof)):
+        _prove(core, signed, Purpose.COMMAND)
+    if is_repeated:
         return core.memory.get_record(Record.ANSWER) or b""
     if signed.counter <= core.turns.command:
         # Authentic but old: it is told so, and nothing is stored, so that the last answer stays to be
@@ -111,6 +121,8 @@ def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
         raise Unproven("not-our-operator")
     if signed.target != (EVERYBODY if purpose is Purpose.ANNOUNCEMENT else identity.ua):
         raise Unproven("meant-for-another")
+    if not identity.operator_public:
+        raise Unproven("no-operator-key")
     try:
         signed.verify(purpose=purpose, suite=identity.operator_suite, public=identity.operator_public)
     except Rejected:
@@ -142,9 +154,14 @@ def _keep(
     core: Core, transaction: Transaction, signed: Signed, digest: bytes, answer: Answer | Audited
 ) -> bytes:
     octets = _answer(core, signed, answer)
-    core.keep_turns(transaction, replace(core.turns, command=signed.counter, digest=digest))
+    turns = replace(core.turns, command=signed.counter, digest=digest, proof=_proof(signed))
+    core.keep_turns(transaction, turns)
     core.memory.put_record(transaction, Record.ANSWER, octets)
     return octets
+
+
+def _proof(signed: Signed) -> bytes:
+    return hashlib.sha256(signed.signature).digest()
 
 
 def _answer(core: Core, signed: Signed, answer: Answer | Audited) -> bytes:
@@ -282,4 +299,5 @@ _COMMANDS: Final[
     ChangeSupplierKey: (supplier_key.change, ModuleEvent.MANAGE),
     Compact: (_compact, ModuleEvent.COMPACT),
     Audit: (audit.report, ModuleEvent.AUDIT),
+    RollOperatorKey: (owner.roll, ModuleEvent.ROLL),
 }

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agents.handset.security_module.core import Core, Identity
-    from agents.handset.security_module.memory import Memory
+    from agents.handset.security_module.memory import Memory, Transaction
     from agents.handset.security_module.outgoing import Incoming
     from agents.messages.air import Prove
     from agents.messages.signed import Signed
@@ -141,6 +141,13 @@ def receive(core: Core, incoming: Incoming, execute: Callable[[bytes], bytes]) -
         return execute(packet.data)
 
     return connections.receive(core, incoming, session, take)
+
+
+def end(core: Core, transaction: Transaction) -> None:
+    """Forget the session, and what was under way to another: they were an operator's whose key is gone."""
+    core.memory.put_record(transaction, Record.SESSION, None)
+    core.calls.pop(MANAGER_TAR, None)
+    core.connecting = b""
 
 
 def _side(core: Core) -> Side:

@@ -1,8 +1,9 @@
 """PERS: a blank module becomes somebody's, once.
 
 The factory's machine sends one message in blocks (STORE DATA, P1 bit 8 on the last, P2 the block's number).
-The module makes its own key pairs, one to sign with and one to open with, and answers with their public
-halves, signed; the private ones never leave. From then on the command is not there any more.
+The module makes its own key pairs, one to sign with and one to open with, or takes those that the authority
+made for it, and answers with their public halves, signed; the private ones never leave. From then on the
+command is not there any more.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from transport.security.terms import AGREEMENT_FORMS
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
     from transport.apdu import CommandApdu
+    from transport.security.suites import SealingKey, SigningKey
 
 LAST_BLOCK: Final = 0x80
 MAX_OCTETS: Final = 32 * 255
@@ -60,17 +62,18 @@ def _personalise(core: Core, message: Personalise) -> bytes:
     for suite in (message.suite, message.operator_suite, message.authority_suite):
         if suite in SUITES and suite not in profile.suites:
             raise Rejected("unsupported-suite")
-    for suite, public in (
-        (message.operator_suite, message.operator_public),
-        (message.authority_suite, message.authority_public),
-    ):
+    keys = [(message.authority_suite, message.authority_public)]
+    if message.operator_public or message.operator_serial:
+        keys.append((message.operator_suite, message.operator_public))
+    for suite, public in keys:
         check_key(suite, public)
         if len(public) > profile.key:
             raise Rejected("key-too-long")
     _check_session(message)
     check_commander(message)
-    key = SUITES[message.suite].generate_signing_key(core.rng)
-    sealing = SUITES[message.suite].generate_sealing_key(core.rng)
+    if message.operator_suite not in SUITES:
+        raise Rejected("unknown-suite")
+    key, sealing = _own_keys(core, message)
     identity = Identity(
         ua=message.ua,
         suite=message.suite,
@@ -90,6 +93,7 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         dh_modulus=message.dh_modulus,
         allocator=message.allocator,
         allocator_number=message.allocator_number,
+        operator_serial=message.operator_serial,
     )
     with core.memory.transaction() as transaction:
         core.keep_identity(transaction, identity)
@@ -119,8 +123,21 @@ def check_commander(terms: Personalise | Identity) -> None:
     """
     if bool(terms.allocator) != bool(terms.allocator_number):
         raise Rejected("half-an-allocator")
-    if terms.allocator and (terms.session_form or terms.allocator == terms.ua):
+    is_known = bool(terms.operator_public) and not terms.session_form
+    if terms.allocator and (not is_known or terms.allocator == terms.ua):
         raise Rejected("bad-allocator")
+
+
+def _own_keys(core: Core, message: Personalise) -> tuple[SigningKey, SealingKey]:
+    """Return the key pairs that the authority made, or new ones. Raises Rejected for octets that are none."""
+    suite = SUITES[message.suite]
+    if not (message.private or message.sealing_private):
+        return suite.generate_signing_key(core.rng), suite.generate_sealing_key(core.rng)
+    try:
+        return suite.load_signing_key(message.private), suite.load_sealing_key(message.sealing_private)
+    except ValueError:
+        # The cause is left out on purpose: it could quote a key.
+        raise Rejected("bad-private-key") from None
 
 
 def get_data(core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:

@@ -122,7 +122,7 @@ class Profile:
         )
 
 
-_IDENTITY_OCTETS: Final = 288  # names, numbers, UA
+_IDENTITY_OCTETS: Final = 368  # names, numbers, UA, the marks of keys that were left
 _ANSWER_OCTETS: Final = 704  # of them 512 for an audit's page
 _DEFINITION_OCTETS: Final = 552  # all of a definition but keys, and Diffie-Hellman's b and M
 

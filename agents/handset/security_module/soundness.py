@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import audit, domain, operator_session
+from agents.handset.security_module import audit, domain, operator_session, owner
 from agents.handset.security_module.allocation import gaps
 from agents.handset.security_module.errors import ImageRejected, ModuleError
 from agents.handset.security_module.life_cycle import AtEnd, ResourceState
@@ -64,11 +64,11 @@ def _check_identity(identity: Identity) -> None:
     try:
         for suite, public in (
             (identity.suite, identity.public),
-            (identity.operator_suite, identity.operator_public),
             (identity.authority_suite, identity.authority_public),
         ):
             check_key(suite, public)
         check_commander(identity)
+        owner.check(identity)
         own = SUITES[identity.suite].load_signing_key(identity.private)
         opening = SUITES[identity.suite].load_sealing_key(identity.sealing_private)
     except (Rejected, ValueError):

@@ -19,11 +19,12 @@ from agents.messages.inside import MAX_GROUPS, Manage, Managed
 from agents.messages.signed import EVERYBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from agents.messages.air import OperatorCommand
     from agents.role import Desk
     from bus.frame import TraceContext
+    from transport.security.suites import SigningKey
 
 ASKS: Final = 15
 """How often a question is asked anew that the link has given up: what it waits for is the air, which may take
@@ -61,8 +62,15 @@ class AllocatorsHand:
         """Have the allocator carry a command out; return the module's answer to it."""
         return await self._ask(Manage(target=ua, turn=turn, body=octets, groups=[]), trace)
 
-    async def announce(self, groups: Iterable[str], *, trace: TraceContext) -> None:
-        """Have the allocator tell the modules of *groups*, or of all for none, the time."""
+    async def announce(
+        self,
+        groups: Iterable[str],
+        *,
+        keys: Callable[[int], Sequence[SigningKey]] | None = None,
+        trace: TraceContext,
+    ) -> None:
+        """Have the allocator tell the modules of *groups*, or of all for none, the time, under its key."""
+        del keys
         chosen = list(dict.fromkeys(groups))
         async with self._announcing:
             for start in range(0, len(chosen) or 1, MAX_GROUPS):

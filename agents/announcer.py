@@ -18,12 +18,13 @@ from transport.cell_broadcast import MAX_CONTENT, GeographicScope
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agents.role import Desk
     from bus.bearers.cell_broadcast import CellBroadcaster
     from bus.frame import TraceContext
     from transport.cell_broadcast import Schedule
+    from transport.security.suites import SigningKey
 
 TICKS_PER_S: Final = 100
 MESSAGE_CODES: Final = 1 << 10
@@ -38,18 +39,33 @@ class Announcer:
     broadcaster: CellBroadcaster
     cells: Mapping[str, tuple[str, ...]]
     schedule: Schedule
+    subscribers: int = 0
+    """How many modules the operator has, those among them that it never had to do with."""
 
     async def announce(
-        self, groups: Iterable[str], *, trace: TraceContext, said: Announce | None = None
+        self,
+        groups: Iterable[str],
+        *,
+        keys: Callable[[int], Sequence[SigningKey]] | None = None,
+        trace: TraceContext,
+        said: Announce | None = None,
     ) -> None:
         """Tell the modules of *groups*, or of all for none, the time; return after the last repetition.
 
-        *said* is what to tell them in place of our own time. Raises Refusal when none of them has a cell of
-        ours, or our signature is too long for a broadcast.
+        *said* is what to tell them in place of our own time. It is said once under each of *keys*, by default
+        the desk's own, for each module goes by one of them; one after the other, as a module puts together
+        only so many messages at once. Raises Refusal when none of the groups has a cell of ours, or our
+        signature is too long for a broadcast.
         """
         cells = self._cells_of(groups)
         if not cells:
             raise Refusal("unknown-group")
+        for key in keys(self.subscribers) if keys else (self.desk.keys.signing,):
+            await self._broadcast(cells, key, said, trace)
+
+    async def _broadcast(
+        self, cells: list[str], key: SigningKey, said: Announce | None, trace: TraceContext
+    ) -> None:
         now = self.desk.clock.now()
         signed = sign(
             encode(said or Announce(time=int(now))),
@@ -58,7 +74,7 @@ class Announcer:
             # Time never goes back, so neither does this, and it need not be stored.
             counter=int(now * TICKS_PER_S),
             signer=self.desk.keys.name,
-            key=self.desk.keys.signing,
+            key=key,
         )
         packet = encode_command(spi=_UNANSWERED, tar=MANAGER_TAR, data=encode(signed), dialect=CELL_BROADCAST)
         if len(packet) > MAX_CONTENT:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from agents.authority_keys import ModuleKeyMaker, OperatorCertifier
 from agents.directory import keys_in
 from agents.errors import Refusal
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
-from agents.messages.inside import Done, LookUp, ModuleRecord, PublicKeys, Register
+from agents.messages.inside import (
+    Certified,
+    Certify,
+    Done,
+    LookUp,
+    MadeKeys,
+    MakeKeys,
+    ModuleRecord,
+    PublicKeys,
+    Register,
+)
 from agents.messages.signed import Purpose, Signed, check_key
 from agents.role import Role
 from agents.store.registry import Registry
@@ -28,9 +40,11 @@ if TYPE_CHECKING:
 class Authority(Role):
     """PERS and RES, the authority's side: takes registrations, answers operators about their own modules."""
 
-    def __init__(self, desk: Desk, modules: Registry, allocators: Mapping[str, str]) -> None:
+    def __init__(self, desk: Desk, store: GroupCommit, allocators: Mapping[str, str]) -> None:
         super().__init__(desk)
-        self._modules = modules
+        self._modules = Registry(store, AUTHORITY_MODULES)
+        self._maker = ModuleKeyMaker(desk, store)
+        self._certifier = OperatorCertifier(desk, store)
         self._allocators = allocators
 
     @classmethod
@@ -38,9 +52,10 @@ class Authority(Role):
         cls, desk: Desk, store: GroupCommit, *, allocators: Mapping[str, str] = MappingProxyType({})
     ) -> Authority:
         """Take up the register in *store*; *allocators* says in whose place each of them stands."""
-        modules = Registry(store, AUTHORITY_MODULES)
-        await modules.load()
-        return cls(desk, modules, allocators)
+        authority = cls(desk, store, allocators)
+        for each in (authority._modules, authority._maker, authority._certifier):
+            await each.load()
+        return authority
 
     async def _register(self, question: Question, message: Register) -> Done:
         if question.role != certificates.Role.PERSONALISER:
@@ -54,17 +69,18 @@ class Authority(Role):
                 raise Refusal("already-registered")
             await self._modules.settled()
             return Done()
+        self._maker.check(message.ua, message.public, message.sealing)
         now = self.desk.clock.now()
-        await self._modules.put(
-            {
-                "ua": message.ua,
-                "certificate": self.desk.directory.vouch(message.ua, keys, issuer=self.desk.keys, now=now),
-                "operator": message.operator,
-                "memory": message.memory,
-                "suites": " ".join(message.suites),
-                "registered_at": now,
-            }
-        )
+        row = {
+            "ua": message.ua,
+            "certificate": self.desk.directory.vouch(message.ua, keys, issuer=self.desk.keys, now=now),
+            "operator": message.operator,
+            "memory": message.memory,
+            "suites": " ".join(message.suites),
+            "registered_at": now,
+        }
+        # Handed over in the same step of the loop, they share a transaction.
+        await asyncio.gather(self._modules.put(row), *self._maker.forget(message.ua))
         self.log.info("module.registered", ua=message.ua)
         return Done()
 
@@ -86,7 +102,22 @@ class Authority(Role):
             return self._allocators.get(question.sender)
         return question.sender if question.role == certificates.Role.OPERATOR else None
 
-    questions: ClassVar = {Register: _register, LookUp: _look_up}
+    async def _make_keys(self, question: Question, message: MakeKeys) -> MadeKeys:
+        if question.role != certificates.Role.PERSONALISER:
+            raise Refusal("not-a-personaliser")
+        if self._modules.get(message.ua) is not None:
+            raise Refusal("already-registered")
+        return await self._maker.make(message)
+
+    async def _certify(self, question: Question, message: Certify) -> Certified:
+        return await self._certifier.certify(question, message)
+
+    questions: ClassVar = {
+        Register: _register,
+        LookUp: _look_up,
+        MakeKeys: _make_keys,
+        Certify: _certify,
+    }
 
 
 def _check_possession(authority: str, message: Register) -> None:

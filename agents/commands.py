@@ -14,14 +14,24 @@ from agents.audits import Reading
 from agents.directory import keys_in
 from agents.errors import MessageRejected, Refusal
 from agents.hands import OwnHand
-from agents.messages.air import Answer, Audit, Audited, OperatorCommand, Release
-from agents.messages.codec import decode
+from agents.messages.air import (
+    Answer,
+    Audit,
+    Audited,
+    IntroduceOperator,
+    OperatorCommand,
+    Release,
+    RollOperatorKey,
+)
+from agents.messages.codec import decode, encode
 from agents.messages.inside import LookUp, ModuleRecord
 from agents.messages.signed import Purpose, Signed
+from agents.operator_keys import ROLL, OperatorKeys
 from agents.operator_sessions import KeysetHand
 from agents.store.registry import Registry
 from agents.store.tables import COMMANDS, OPERATOR_MODULES
 from transport.errors import SignatureRejected
+from transport.security.chain import encode_chain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
+    from transport.security.certificates import Certificate
 
 BAD_ANSWER: Final = "bad-answer"
 """The reason that stands for an answer which the module signed, and which says nothing."""
@@ -80,16 +91,26 @@ class Commands:
         self._desk = desk
         self._authority = authority
         self._keep = keep
-        self._commands = Registry(store, COMMANDS)
+        self.waiting = Registry(store, COMMANDS)
+        """What each module was sent and has yet to answer."""
         self.modules = Registry(store, OPERATOR_MODULES)
         """Every module that the operator had to do with."""
-        own = OwnHand(desk) if session is None else KeysetHand(desk, store, session, modules=self.modules)
+        self.keys = OperatorKeys(desk, store, self.modules, authority=authority)
+        self.has_keys = hand is None
+        """Whether what the modules obey is the operator's own, and not an allocator's."""
+        key_of = self.keys.of
+        own = (
+            OwnHand(desk, key_of)
+            if session is None
+            else KeysetHand(desk, store, session, modules=self.modules, key_of=key_of)
+        )
         self._hand = hand or own
 
     async def load(self) -> None:
         """Read what the store holds."""
         await self.modules.load()
-        await self._commands.load()
+        await self.waiting.load()
+        await self.keys.load()
         await self._hand.load()
 
     async def module(self, ua: str, trace: TraceContext) -> Row:
@@ -105,6 +126,7 @@ class Commands:
                     "certificate": found.certificate,
                     "memory": found.memory,
                     "suites": " ".join(found.suites),
+                    "generation": 0,
                     "command_counter": 0,
                     "request_counter": 0,
                     "request_window": 0,
@@ -121,7 +143,7 @@ class Commands:
 
     async def settle(self, ua: str, trace: TraceContext) -> None:
         """Send a command again that was never answered: until it is, nobody knows how things stand."""
-        waiting = self._commands.get(ua)
+        waiting = self.waiting.get(ua)
         if waiting is not None:
             await self._send(waiting, trace)
 
@@ -135,10 +157,10 @@ class Commands:
         module = await self.module(ua, trace)
         counter = module["command_counter"] + 1
         octets = self._hand.write(ua, counter, command)
-        await self._commands.put(
+        await self.waiting.put(
             {"ua": ua, "counter": counter, "kind": do, "service": service, "octets": octets}
         )
-        row = self._commands.get(ua)
+        row = self.waiting.get(ua)
         assert row is not None, "it was just put"
         answered = await self._send(row, trace)
         if answered.reason:
@@ -164,17 +186,41 @@ class Commands:
         current = self.modules.get(ua) or module
         # Handed over in the same step of the loop, the three share a transaction.
         await asyncio.gather(
-            self.modules.put(current.but(command_counter=row["counter"])),
-            self._commands.remove(ua),
+            self.modules.put(current.but(command_counter=row["counter"], **self.keys.after(answered))),
+            self.waiting.remove(ua),
             self._keep(answered),
         )
+        await self.keys.retire(self.rolls())
         self._desk.log.info(
             "command.answered", do=row["kind"], ua=ua, service=row["service"], reason=answered.reason
         )
         return answered
 
+    async def present(self, ua: str, certificate: Certificate, trace: TraceContext) -> str:
+        """Show module *ua* the authority's word on our key; return why it will not go by it, if it will not.
+
+        It goes by nothing that we sign, so neither is this.
+        """
+        exchange = self._desk.exchange
+        assert exchange is not None, "an operator has a number"
+        module = await self.module(ua, trace)
+        introduction = IntroduceOperator(chain=encode_chain([certificate]))
+        response = await exchange.manage(ua, encode(introduction), trace=trace)
+        turn, name = certificate.serial, certificate.subject
+        signed = answer_in(response, ua, turn=turn, to=name, module=module, purpose=Purpose.INTRODUCTION)
+        return decode(signed.body, Answer).reason
+
+    def read(self, row: Row) -> OperatorCommand:
+        """Return the command in a row of ``waiting``."""
+        return self._hand.read(row["octets"])
+
+    def rolls(self) -> list[RollOperatorKey]:
+        """Return every roll that is waiting for its answer."""
+        waiting = (self.read(row) for row in self.waiting.rows() if row["kind"] == ROLL)
+        return [command for command in waiting if isinstance(command, RollOperatorKey)]
+
     def _answered(self, signed: Signed, row: Row) -> Answered:
-        command = self._hand.read(row["octets"])
+        command = self.read(row)
         return Answered(
             do=row["kind"],
             ua=row["ua"],
@@ -185,12 +231,14 @@ class Commands:
         )
 
 
-def answer_in(octets: bytes, ua: str, *, turn: int, to: str, module: Row) -> Signed:
+def answer_in(
+    octets: bytes, ua: str, *, turn: int, to: str, module: Row, purpose: Purpose = Purpose.ANSWER
+) -> Signed:
     """Return what module *ua* signed in *turn* for whom it obeys. Raises MessageRejected."""
     signed = decode(octets, Signed)
     if (signed.signer, signed.target, signed.counter) != (ua, to, turn):
         raise MessageRejected("answer-of-another")
-    verify(signed, Purpose.ANSWER, module)
+    verify(signed, purpose, module)
     return signed
 
 

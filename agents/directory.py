@@ -53,6 +53,8 @@ class Party:
     suite: str
     signing_public: bytes = field(repr=False)
     sealing_public: bytes = field(repr=False)
+    serial: int = 0
+    """Of the certificate that says so; 0 where none does."""
 
     @classmethod
     def certified(cls, certificate: Certificate) -> Party:
@@ -64,6 +66,7 @@ class Party:
             suite=certificate.suite,
             signing_public=certificate.signing_public,
             sealing_public=certificate.sealing_public,
+            serial=certificate.serial,
         )
 
     @classmethod

@@ -14,11 +14,12 @@ from agents.messages.codec import decode, encode
 from agents.messages.signed import Purpose, Signed, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from agents.messages.air import OperatorCommand
     from agents.role import Desk
     from bus.frame import TraceContext
+    from transport.security.suites import SigningKey
 
 
 class Hand(Protocol):
@@ -47,15 +48,27 @@ class Hand(Protocol):
 class Voice(Protocol):
     """Tells all modules at once (see ``announcer``)."""
 
-    async def announce(self, groups: Iterable[str], *, trace: TraceContext) -> None:
-        """Tell the modules of *groups*, or of all for none, the time. Raises Refusal when none can hear."""
+    async def announce(
+        self,
+        groups: Iterable[str],
+        *,
+        keys: Callable[[int], Sequence[SigningKey]] | None = None,
+        trace: TraceContext,
+    ) -> None:
+        """Tell the modules of *groups*, or of all for none, the time. Raises Refusal when none can hear.
+
+        *keys* says what modules go by when there are so many of them; a voice with a key of its own needs
+        none.
+        """
 
 
 class OwnHand:
     """The hand of who signs and sends at a desk of its own."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, key_of: Callable[[str], SigningKey] | None = None) -> None:
+        """Take what says which key a module goes by; without, it is the desk's own."""
         self._desk = desk
+        self._key_of = key_of or (lambda _ua: desk.keys.signing)
 
     @property
     def name(self) -> str:
@@ -67,15 +80,7 @@ class OwnHand:
 
     def write(self, ua: str, turn: int, command: OperatorCommand) -> bytes:
         """Return *command*, signed for the module and the turn."""
-        signed = sign(
-            encode(command),
-            purpose=Purpose.COMMAND,
-            target=ua,
-            counter=turn,
-            signer=self._desk.keys.name,
-            key=self._desk.keys.signing,
-        )
-        return encode(signed)
+        return written(self.name, self._key_of(ua), ua, turn, command)
 
     def read(self, octets: bytes) -> OperatorCommand:
         """Return the command in octets that were written here."""
@@ -87,3 +92,9 @@ class OwnHand:
         del turn  # it is in what was signed
         assert self._desk.exchange is not None, "who commands modules has a number"
         return await self._desk.exchange.manage(ua, octets, trace=trace)
+
+
+def written(signer: str, key: SigningKey, ua: str, turn: int, command: OperatorCommand) -> bytes:
+    """Return *command* for module *ua* and one *turn*, as *signer* signs it with *key*."""
+    signed = sign(encode(command), purpose=Purpose.COMMAND, target=ua, counter=turn, signer=signer, key=key)
+    return encode(signed)

@@ -86,3 +86,20 @@ def certify_module(
         not_before=int(now) - 86_400,
         not_after=int(now) + VALIDITY_S,
     )
+
+
+def certify_operator(
+    name: str, suite: str, signing: bytes, *, issuer: RoleKeys, serial: int, now: float
+) -> Certificate:
+    """Return the certificate of operator *name*'s key for its modules, to which nothing is sealed."""
+    return certificates.issue(
+        issuer.signing,
+        subject=name,
+        role=certificates.Role.OPERATOR,
+        suite=suite,
+        signing_public=signing,
+        issuer=issuer.name,
+        serial=serial,
+        not_before=int(now) - 86_400,
+        not_after=int(now) + VALIDITY_S,
+    )

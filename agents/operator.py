@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from agents import domains
+from agents import domains, operator_keys
 from agents.agreements import agreement_row
 from agents.audits import MISMATCH, Zone, compare
 from agents.commands import Commands, verify
@@ -366,7 +366,14 @@ class Operator(Role):
         """Tell the modules of the groups that the order names, or of all, what time it is."""
         if self._announcer is None:
             raise Refusal("no-broadcast")
-        await self._announcer.announce(ordered.order.argument.decode().split(), trace=ordered.trace)
+        groups = ordered.order.argument.decode().split()
+        await self._announcer.announce(groups, keys=self._commands.keys.in_use, trace=ordered.trace)
+        return b""
+
+    async def _change_key(self, ordered: Ordered) -> bytes:
+        """Have a module go by another key of ours: the rules are ``operator_keys``'."""
+        async with self._turns.of(ordered.order.ua):
+            await operator_keys.RULES[ordered.order.do](self._commands, ordered)
         return b""
 
     # -------------------------------------------------------------------------------------------------------
@@ -393,4 +400,6 @@ class Operator(Role):
         "revoke-supplier": _revoke,
         "roll-supplier-key": _roll,
         "announce": _announce,
+        operator_keys.ROLL: _change_key,
+        operator_keys.INTRODUCE: _change_key,
     }

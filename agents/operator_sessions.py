@@ -27,13 +27,14 @@ from transport.security.keyset import SessionKeys
 from transport.security.terms import AGREE_THEN_SIGN, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from agents.exchange import Exchange
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from bus.frame import TraceContext
     from transport.security.handshake import Side
+    from transport.security.suites import SigningKey
 
 _LOST: Final = frozenset(
     status.reason
@@ -62,9 +63,18 @@ class SessionTerms:
 class KeysetHand(OwnHand):
     """The hand of an operator whose commands travel under a keyset."""
 
-    def __init__(self, desk: Desk, store: GroupCommit, terms: SessionTerms, *, modules: Registry) -> None:
-        """Take the *terms* of all sessions, and the *modules* that the operator knows."""
-        super().__init__(desk)
+    def __init__(
+        self,
+        desk: Desk,
+        store: GroupCommit,
+        terms: SessionTerms,
+        *,
+        modules: Registry,
+        key_of: Callable[[str], SigningKey],
+    ) -> None:
+        """Take the *terms* of all sessions, the *modules* that the operator knows, and which key each has."""
+        super().__init__(desk, key_of)
+        self._key_of = key_of
         self._desk = desk
         self._terms = terms
         self._modules = modules
@@ -120,7 +130,7 @@ class KeysetHand(OwnHand):
             target=ua,
             counter=turn,
             signer=name,
-            key=self._desk.keys.signing,
+            key=self._key_of(ua),
         )
         signed = decode(await self._exchange.manage(ua, encode(connect), trace=trace), Signed)
         if (signed.signer, signed.target, signed.counter) != (ua, name, turn):
@@ -129,20 +139,20 @@ class KeysetHand(OwnHand):
         return decode(signed.body, Connecting).opening
 
     def _side(self, ua: str, certificate: Certificate) -> Side:
-        keys, terms = self._desk.keys, self._terms
+        key, terms = self._key_of(ua), self._terms
         return responder(
             Terms(
-                suite=keys.suite,
+                suite=key.suite,
                 form=terms.form,
                 initiator=ua.encode(),
-                responder=keys.name.encode(),
+                responder=self.name.encode(),
                 tar=MANAGER_TAR,
                 initiator_suite=certificate.suite,
-                responder_suite=keys.suite,
+                responder_suite=key.suite,
                 dh_base=terms.dh_base,
                 dh_modulus=terms.dh_modulus,
             ),
-            Credentials(signing_key=keys.signing, peer_signing_public=certificate.signing_public),
+            Credentials(signing_key=key, peer_signing_public=certificate.signing_public),
             self._desk.rng,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agents.console import COMMAND, RESPONSE
@@ -11,9 +11,9 @@ from agents.errors import MessageRejected, Refusal, Unanswered
 from agents.handset.security_module.personalisation import LAST_BLOCK
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys, Personalise
-from agents.messages.inside import Done, Register
+from agents.messages.inside import Done, MadeKeys, MakeKeys, Register
 from agents.messages.signed import Signed
-from agents.role import Role
+from agents.role import Role, Turns
 from bus.frame import Bearer, Frame
 from bus.topics import Contact, ContactReply
 from transport import apdu
@@ -54,6 +54,10 @@ class WorkOrder:
     allocator_number: str = ""
     session: SessionTerms | None = None
     """What the operator's commands travel under; None: under no keyset."""
+    takes_keys: bool = False
+    """Whether the authority makes its key pairs, and not the module itself."""
+    knows_operator: bool = True
+    """Whether it is told its operator's public key, or waits for a certificate."""
 
 
 class Personalizer(Role):
@@ -67,6 +71,7 @@ class Personalizer(Role):
         self._directory = directory
         self._work_orders = work
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        self._turns = Turns()
 
     async def start(self) -> None:
         """Listen to the machines that hold the modules, too."""
@@ -79,7 +84,20 @@ class Personalizer(Role):
         work = self._work_orders.get(ua)
         if work is None:
             raise Refusal("unknown-module")
-        octets = await self._store(ua, self._message(ua, work), ordered.trace)
+        async with self._turns.of(ua):
+            await self._make(ua, work, ordered.trace)
+        return b""
+
+    async def _make(self, ua: str, work: WorkOrder, trace: TraceContext) -> None:
+        """Personalise the module, unless it is already, and tell the authority what it is now."""
+        octets = await self._made(ua, trace) if work.takes_keys else None
+        if octets is None:
+            message = self._message(ua, work)
+            if work.takes_keys:
+                question = MakeKeys(ua=ua, suite=work.suite)
+                made = await self.desk.link.ask(self._authority, question, MadeKeys, trace=trace)
+                message = replace(message, private=made.private, sealing_private=made.sealing_private)
+            octets = await self._store(ua, encode(message), trace)
         # The register is told what the module itself signed; the factory vouches for where it comes from.
         keys = decode(decode(octets, Signed).body, ModuleKeys)
         register = Register(
@@ -92,31 +110,38 @@ class Personalizer(Role):
             suites=list(work.suites),
             possession=octets,
         )
-        await self.desk.link.ask(self._authority, register, Done, trace=ordered.trace)
-        return b""
+        await self.desk.link.ask(self._authority, register, Done, trace=trace)
 
-    def _message(self, ua: str, work: WorkOrder) -> bytes:
+    def _message(self, ua: str, work: WorkOrder) -> Personalise:
         authority = self._directory.party(self._authority)
         operator = self._directory.party(work.operator)
         commander = self._directory.party(work.allocator) if work.allocator else operator
-        return encode(
-            Personalise(
-                ua=ua,
-                suite=work.suite,
-                authority=authority.name,
-                authority_suite=authority.suite,
-                authority_public=authority.signing_public,
-                operator=operator.name,
-                operator_number=work.operator_number,
-                operator_suite=commander.suite,
-                operator_public=commander.signing_public,
-                allocator=work.allocator,
-                allocator_number=work.allocator_number,
-                session_form=work.session.form if work.session else "",
-                dh_base=work.session.dh_base if work.session else b"",
-                dh_modulus=work.session.dh_modulus if work.session else b"",
-            )
+        return Personalise(
+            ua=ua,
+            suite=work.suite,
+            authority=authority.name,
+            authority_suite=authority.suite,
+            authority_public=authority.signing_public,
+            operator=operator.name,
+            operator_number=work.operator_number,
+            operator_suite=commander.suite,
+            operator_public=commander.signing_public if work.knows_operator else b"",
+            operator_serial=commander.serial if work.knows_operator else 0,
+            allocator=work.allocator,
+            allocator_number=work.allocator_number,
+            session_form=work.session.form if work.session else "",
+            dh_base=work.session.dh_base if work.session else b"",
+            dh_modulus=work.session.dh_modulus if work.session else b"",
         )
+
+    async def _made(self, ua: str, trace: TraceContext) -> bytes | None:
+        """Return the signed public key of a module that is personalised already, None for a blank one."""
+        response = await self._transmit(
+            ua, CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA, expected=256), trace
+        )
+        if response.status == apdu.SW_CONDITIONS_NOT_SATISFIED:
+            return None
+        return await self._whole(ua, response, trace)
 
     async def _store(self, ua: str, message: bytes, trace: TraceContext) -> bytes:
         """Personalise the module, unless it is already; return its signed public key."""
@@ -134,6 +159,10 @@ class Personalizer(Role):
             # A run that was stopped between the module and the register left it so.
             command = CommandApdu(cla=PROPRIETARY, ins=INS_GET_DATA, expected=256)
             response = await self._transmit(ua, command, trace)
+        return await self._whole(ua, response, trace)
+
+    async def _whole(self, ua: str, response: ResponseApdu, trace: TraceContext) -> bytes:
+        """Return all that a good response brings. Raises Refusal for another."""
         octets = response.data
         while response.remaining is not None:
             command = CommandApdu(cla=INTERINDUSTRY, ins=INS_GET_RESPONSE, expected=response.remaining)

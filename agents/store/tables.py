@@ -74,6 +74,16 @@ AUTHORITY_MODULES = Table(
 )
 CERTIFICATES = _issued(AUTHORITY)
 
+# What the authority knows of the module keys that it made, until one of them is registered: the SHA-256 of
+# their public halves.
+MADE_KEYS = Table(
+    "made_keys",
+    AUTHORITY,
+    _key("ua", UA),
+    _key("digest", LargeBinary(32)),
+    _column("made_at", SECONDS),
+)
+
 # The operator: what was agreed, who subscribed, what each module was told.
 
 OPERATOR = MetaData()
@@ -123,6 +133,8 @@ OPERATOR_MODULES = Table(
     _column("certificate", OCTETS),
     _column("memory", Integer()),
     _column("suites", WORDS),
+    # Of the operator's key that the module goes by: see ``operator_keys``.
+    _column("generation", NUMBER),
     _column("command_counter", NUMBER),
     _column("request_counter", NUMBER),
     _column("request_window", NUMBER),

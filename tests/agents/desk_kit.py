@@ -7,7 +7,7 @@ change what is answered; ``Suppliers`` take note of what they are told.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
@@ -16,9 +16,9 @@ from agents.directory import CertificateDirectory
 from agents.errors import Unanswered
 from agents.handset.security_module.core import Identity
 from agents.handset.security_module.memory import Memory, Record
-from agents.identity import RoleKeys, certify, certify_module
+from agents.identity import RoleKeys, certify, certify_module, certify_operator
 from agents.messages.codec import decode, encode
-from agents.messages.inside import Done
+from agents.messages.inside import Certified, Certify, Done
 from agents.messages.orders import Order
 from agents.messages.signed import Purpose, Signed, sign
 from agents.operator import Operator
@@ -44,9 +44,14 @@ if TYPE_CHECKING:
     from agents.hands import Hand
     from agents.store.group_commit import GroupCommit
     from bus.frame import TraceContext
+    from transport.security.certificates import Certificate
 
 KEYS = RoleKeys.make(name="mno", role=Role.OPERATOR, suite="x25519", rng=make_rng(1, "desk/mno"))
 AUTHORITY = RoleKeys.make(name="root", role=Role.AUTHORITY, suite="x25519", rng=make_rng(1, "desk/root"))
+
+
+ABOUT_MODULES: Final = frozenset({"audit", "compact", "roll-operator-key", "introduce-operator"})
+"""Orders that are about no service."""
 
 
 class Air:
@@ -58,6 +63,8 @@ class Air:
         """What was sent to the module, in its order."""
         self.lost = 0
         """How many of the next answers are lost: the module has taken the command."""
+        self.deaf = False
+        """Whether the module hears nothing of what is sent."""
         self.change: Callable[[bytes], bytes] = lambda answer: answer
         """What is made of an answer on its way."""
 
@@ -65,6 +72,8 @@ class Air:
         """Bring a command to the module; return its answer, as an exchange does."""
         assert (ua, trace) == (UA, TRACE)
         self.sent.append(data)
+        if self.deaf:
+            raise Unanswered(ua)
         answer = manage(self.market.card, data).data
         if self.lost:
             self.lost -= 1
@@ -73,27 +82,47 @@ class Air:
 
 
 class Suppliers:
-    """Whoever the operator asks anything."""
+    """Whoever the operator asks anything: suppliers, and an authority that certifies its keys."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.serial = 1
+        """Of the last certificate that the authority gave the operator."""
+        self.certify: Callable[[Certify], Certificate] = self._certify
+        """What the authority says of a key."""
 
-    async def ask(self, name: str, question: object, *_expected: object, trace: TraceContext) -> Done:
+    async def ask(
+        self, name: str, question: object, *_expected: object, trace: TraceContext
+    ) -> Done | Certified:
         """Take note of what is said."""
-        assert (name, trace) == ("bank", TRACE)
+        assert trace == TRACE
+        if isinstance(question, Certify):
+            assert name == "root"
+            return Certified(certificate=self.certify(question).encode())
+        assert name == "bank"
         self.told.append(question)
         return Done()
+
+    def _certify(self, asked: Certify) -> Certificate:
+        possession = decode(asked.possession, Signed)
+        possession.verify(purpose=Purpose.POSSESSION, suite=asked.suite, public=asked.public)
+        self.serial += 1
+        return certify_operator(
+            "mno", asked.suite, asked.public, issuer=AUTHORITY, serial=self.serial, now=SystemClock().now()
+        )
 
 
 class Office:
     """The operator's desk, and the module at the other end of its air."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **personal: Any) -> None:
+        """Personalise the module, with these changes."""
         self.directory = directory
         self.clock = SystemClock()
         self.market = Market()
         self.market.operator.key = KEYS.signing
         self.market.card.now = self.clock.now()
+        self.personal = {"authority_public": AUTHORITY.signing.public, "operator_serial": 1} | personal
         self.personalise()
         self.air = Air(self.market)
         self.suppliers = Suppliers()
@@ -202,6 +231,7 @@ class Office:
             "certificate": certificate.encode(),
             "memory": self.market.size,
             "suites": "p256 x25519",
+            "generation": 0,
             "command_counter": 0,
             "request_counter": 0,
             "request_window": 0,
@@ -212,7 +242,7 @@ class Office:
 
     def order(self, do: str, argument: bytes = b"") -> Ordered:
         """Return an order about the module and, if it is about one, the account."""
-        service = "" if do in {"audit", "compact"} else SERVICE
+        service = "" if do in ABOUT_MODULES else SERVICE
         order = Order(run=1, do=do, ua=UA, service=service, argument=argument)
         return Ordered(order=order, trace=TRACE)
 

@@ -54,9 +54,6 @@ ALLOWED: Final = {
     (_MODULE + "applications.py", "hashlib.sha256(code).digest() == definition.code_digest"): _RESERVED,
     (_MODULE + "definitions.py", "hashlib.sha256(code).digest() != definition.code_digest"): _RESERVED,
     (_MODULE + "manager.py", "hashlib.sha256(public).digest() != definition.supplier_digest"): _RESERVED,
-    (_MODULE + "manager.py", "digest == core.turns.digest"): (
-        "whether a command came again; its signature was verified before, and its octets went over the air"
-    ),
     (_MODULE + "soundness.py", "digest == definition.supplier_digest"): _RESERVED,
     (
         _MODULE + "soundness.py",
@@ -66,6 +63,10 @@ ALLOWED: Final = {
         "agents/authority.py",
         "(signed.target, signed.signer, signed.body) != (authority, message.ua, keys)",
     ): "public keys, said twice in one message",
+    (
+        "agents/authority_keys.py",
+        "(signed.target, signed.signer, signed.body) != (authority, operator, key)",
+    ): "a public key, said twice in one message",
     (_MODULE + "programme.py", "_signature(each.type) != (host.parameters, host.results)"): _TYPE,
     (_MODULE + "programme.py", "_signature(function) != ((), ('i32',))"): _TYPE,
 }

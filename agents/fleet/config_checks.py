@@ -18,6 +18,7 @@ from agents.fleet.config_domains import check_domains
 from agents.fleet.config_lengths import check_lengths
 from agents.fleet.config_profile import check_profiles, profile_table
 from agents.fleet.houses import check_houses
+from agents.fleet.key_checks import check_keys
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.medium import PAGE
@@ -44,6 +45,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_air(config),
         *_check_references(config),
         *check_houses(config),
+        *check_keys(config),
         *_check_applications(config, programmes),
         *_check_parameters(config),
         *check_domains(config),

@@ -77,10 +77,22 @@ class Verb(StrEnum):
     AUDIT = "audit"
     ANNOUNCE = "announce"
     SET_CLOCK = "set-clock"
+    ROLL_OPERATOR_KEY = "roll-operator-key"
+    INTRODUCE_OPERATOR = "introduce-operator"
     WAIT = "wait"
 
 
-ABOUT_MODULES: Final = frozenset({Verb.PERSONALISE, Verb.ANNOUNCE, Verb.COMPACT, Verb.AUDIT, Verb.SET_CLOCK})
+ABOUT_MODULES: Final = frozenset(
+    {
+        Verb.PERSONALISE,
+        Verb.ANNOUNCE,
+        Verb.COMPACT,
+        Verb.AUDIT,
+        Verb.SET_CLOCK,
+        Verb.ROLL_OPERATOR_KEY,
+        Verb.INTRODUCE_OPERATOR,
+    }
+)
 """Steps that are about modules and no service."""
 
 
@@ -96,6 +108,20 @@ class Certifier(StrEnum):
 
     OPERATOR = "operator"
     AUTHORITY = "authority"
+
+
+class KeyMaker(StrEnum):
+    """Who makes a module's key pairs: the module itself, or the authority, which has them injected."""
+
+    MODULE = "module"
+    AUTHORITY = "authority"
+
+
+class OperatorKey(StrEnum):
+    """How a module gets its operator's public key: at its personalisation, or later by a certificate."""
+
+    PERSONALISED = "personalised"
+    CERTIFICATE = "certificate"
 
 
 class Backend(StrEnum):
@@ -376,6 +402,8 @@ class Handsets(Named):
     profile: Name | None = None
     """What the modules can do; by default the standard profile."""
     services: tuple[Name, ...] = ()
+    keys: KeyMaker = KeyMaker.MODULE
+    operator_key: OperatorKey = OperatorKey.PERSONALISED
     cells: Count = 1
     """Handsets of a cell share one connection to the broker."""
     on_s: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)] = 3600.0

@@ -26,6 +26,7 @@ from agents.authority import Authority
 from agents.enrolment import Enrolled, enrol
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
+from agents.fleet.config_tables import KeyMaker, OperatorKey
 from agents.fleet.desks import Desks
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
 from agents.fleet.key_files import role_keys
@@ -225,6 +226,7 @@ class Market:
                 group.name: group.cell_names for group in around.config.handsets if group.operator == operator
             },
             schedule=Schedule(period=table.period, count=table.repetitions),
+            subscribers=sum(group.count for group in around.config.handsets if group.operator == operator),
         )
 
     def _work(self, operators: list[configs.Operator]) -> Mapping[str, WorkOrder]:
@@ -238,6 +240,8 @@ class Market:
                 suite=group.suite,
                 memory=group.memory,
                 suites=tuple(profile_table(config, group).profile().suites),
+                takes_keys=group.keys is KeyMaker.AUTHORITY,
+                knows_operator=group.operator_key is OperatorKey.PERSONALISED,
                 **_in_place(allocators.get(group.operator)),
                 session=session_of(by_name[group.operator]),
             )

@@ -352,6 +352,8 @@ _AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
     Verb.COMPACT: _Agents.operator,
     Verb.AUDIT: _Agents.operator,
     Verb.SET_CLOCK: _Agents.handset,
+    Verb.ROLL_OPERATOR_KEY: _Agents.operator,
+    Verb.INTRODUCE_OPERATOR: _Agents.operator,
 }
 
 
@@ -385,5 +387,6 @@ _ARGUMENTS: Final[Mapping[Verb, Callable[[Step, int], bytes]]] = {
     Verb.SET_CLOCK: _by_seconds,
     Verb.ROLL_SUPPLIER_KEY: _number,
     Verb.REVOKE_SUPPLIER: _supplier,
+    Verb.ROLL_OPERATOR_KEY: _number,
 }
 """What an order says beside whom and what it is about; *number* is the step's, from 1."""

@@ -49,6 +49,8 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.AUDIT: {"handsets"},
     Verb.ANNOUNCE: {"handsets"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
+    Verb.ROLL_OPERATOR_KEY: {"handsets"},
+    Verb.INTRODUCE_OPERATOR: {"handsets"},
     Verb.WAIT: {"for_s"},
 }
 NEEDED: Final = {Verb.SET_CLOCK: "by_s", Verb.WAIT: "for_s", Verb.REVOKE_SUPPLIER: "supplier"}

@@ -307,13 +307,5 @@ Request = (
     | Manage
 )
 Reply = (
-    ModuleRecord
-    | Agreed
-    | WrappedDomainKey
-    | Certified
-    | MadeKeys
-    | SupplierKey
-    | Done
-    | Refused
-    | Managed
+    ModuleRecord | Agreed | WrappedDomainKey | Certified | MadeKeys | SupplierKey | Done | Refused | Managed
 )

@@ -130,7 +130,7 @@ class Office:
 
     def personalise(self) -> None:
         """PERS: the module becomes the operator's."""
-        self.market.personalise()
+        self.market.personalise(**self.personal)
 
     def hand(self, desk: Desk) -> Hand | None:  # noqa: ARG002 -- for who has another
         """Return by whose hand commands go to the module; None: by the operator's own."""

@@ -143,7 +143,7 @@ class Office:
     @asynccontextmanager
     async def commands(self) -> AsyncIterator[Commands]:
         """Open what the operator knows of its modules and commands; the module is known."""
-        async with self._store() as store:
+        async with self.store() as store:
             desk = self.desk()
             commands = Commands(desk, store, authority="root", keep=self.keep, hand=self.hand(desk))
             await commands.load()
@@ -156,7 +156,7 @@ class Office:
         """Open the operator; the module is known, and has subscribed to the account, which is agreed."""
         async with self.commands():
             pass
-        async with self._store() as store:
+        async with self.store() as store:
             await Registry(store, AGREEMENTS).put(self._agreement(lifetime, executions))
             await Subscriptions(store, self.clock).change(UA, SERVICE, state=SUBSCRIBED)
             desk = self.desk()
@@ -191,7 +191,8 @@ class Office:
         }
 
     @asynccontextmanager
-    async def _store(self) -> AsyncIterator[GroupCommit]:
+    async def store(self) -> AsyncIterator[GroupCommit]:
+        """Open the operator's database."""
         async with open_store(self.directory / "mno.db", OPERATOR) as store:
             yield store
 

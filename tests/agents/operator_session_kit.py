@@ -38,7 +38,6 @@ EVERY: Final = replace(STANDARD, suites=list(SUITES), buffer=16_384)
 """A profile with all suites there are."""
 ROOM: Final = 128 * 1024
 """A memory with room for their keys."""
-_FOLLOWS: Final = (ResponseStatus.MORE_TIME, ResponseStatus.RESPONSE_BY_SMS_SUBMIT)
 
 
 @cache
@@ -137,16 +136,15 @@ class KeysetMarket(Market):
         terms: dict[str, Any] = {"spi": SECURED, "tar": MANAGER_TAR, "keys": self.keys.to_module} | changes
         return encode_command(data=data, counter=counter, **terms)
 
-    def exchange(self, packet: bytes, *, keys: SessionKeys | None = None) -> ResponsePacket:
+    def exchange(self, packet: bytes) -> ResponsePacket:
         """Send a packet; return the module's response, a promised one when it comes."""
-        keys = keys or self.keys
-        assert keys is not None
+        assert self.keys is not None
+        return decode_response(self.responded(packet), spi=SECURED, keys=self.keys.from_module)
+
+    def responded(self, packet: bytes) -> bytes:
+        """Send a packet; return the module's response as it is, a promised one when it comes."""
         octets = self.card.download(packet)
-        response = decode_response(octets, spi=SECURED, keys=keys.from_module)
-        if response.status in _FOLLOWS:
-            followed = self.card.take_response(OPERATOR_NUMBER)
-            response = decode_response(followed, spi=SECURED, keys=keys.from_module)
-        return response
+        return self.card.take_response(OPERATOR_NUMBER) if self.card.sent else octets
 
     def bare(self, data: bytes) -> ResponseStatus:
         """Send *data* to the resource manager without a keyset; return the status."""

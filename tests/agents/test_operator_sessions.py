@@ -1,6 +1,6 @@
 """An operator whose commands travel under a keyset: when it makes a session, and what it sends under it.
 
-Store, keys and module are real; ``KeysetAir`` is in the place of the network: it loses and changes what passes.
+Store, keys and module are real; ``KeysetAir`` is in place of the network, and loses and changes what passes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.scenarios.kit import TARGETS, cli, ends, play, rows
+from tests.scenarios.kit import TARGETS, cli, ends, modules, play, rows, write_fleet
 from tests.scenarios.processes import Running, broker_of, brokers_of, killed, wait_for_end, workers_of
 
 if TYPE_CHECKING:
@@ -94,6 +94,16 @@ def test_killed_again_and_again(config: Path, state: Path, recording: Recording)
     for moment, count in (("publish", 60), ("changed", 45), ("published", 70), ("change", 50)):
         killed(config, moment, count)
     same_end(play(config), state, recording)
+
+
+def test_killed_while_operator_and_modules_make_sessions(tmp_path: Path, recording: Recording) -> None:
+    """Whoever had the session's keys already and whoever had not: a keyset changes nothing of how it ends."""
+    number = 'number = "15550100"\n'
+    config = write_fleet(tmp_path, edits=[(number, f"{number}operator_session = true\n")])
+    for moment, count in (("published", 115), ("published", 40)):
+        killed(config, moment, count)
+    same_end(play(config), tmp_path / "state", recording)
+    assert all(module["operator_session"] for module in modules(tmp_path / "state").values())
 
 
 def test_the_ledger_is_gone_on_from(config: Path, state: Path, recording: Recording) -> None:

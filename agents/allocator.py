@@ -30,7 +30,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from agents.commands import answer_in
 from agents.errors import Refusal, Unanswered
 from agents.hands import OwnHand
-from agents.messages.air import Announce, Audit, Block, Compact, Release, Renew, Reserve, Unblock
+from agents.messages.air import (
+    Announce,
+    Audit,
+    Block,
+    ChangeSupplierKey,
+    Compact,
+    Release,
+    Renew,
+    Reserve,
+    Unblock,
+)
 from agents.messages.codec import decode, encode, is_address
 from agents.messages.inside import LookUp, Manage, Managed, ModuleRecord
 from agents.messages.signed import EVERYBODY
@@ -51,7 +61,7 @@ if TYPE_CHECKING:
     from agents.store.registry import Row
     from bus.frame import TraceContext
 
-SIGNED: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit)
+SIGNED: Final = (Reserve, Block, Unblock, Release, Renew, Compact, Audit, ChangeSupplierKey)
 """What an operator may have signed in its place: what is done to resources, and nothing that touches keys of
 the allocator's own or sessions under them."""
 

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import FleetError
-from agents.handset.security_module.core import Turns
+from agents.handset.security_module.core import Identity, Turns
 from agents.handset.security_module.definitions import Definition, DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.memory import Memory, Record
@@ -67,6 +67,7 @@ def read_module(ua: str, image: bytes) -> tuple[Memory, DefinitionTable]:
         table = DefinitionTable(memory)
         table.verify()
         signed_time(memory)
+        houses(memory)
         has_operator_session(memory)
     except ImageRejected as error:
         raise FleetError(f"the memory of module {ua} is corrupt: {error}") from None
@@ -76,9 +77,12 @@ def read_module(ua: str, image: bytes) -> tuple[Memory, DefinitionTable]:
 def to_json(ua: str, image: bytes) -> dict[str, Any]:
     """Return what ``render_module`` draws as JSON values; sizes and offsets in octets."""
     memory, table = read_module(ua, image)
+    operator, allocator = houses(memory)
     return {
         "ua": ua,
         "personalised": is_personalised(memory),
+        "operator": operator or None,
+        "allocator": allocator or None,
         "signed_time": signed_time(memory) or None,
         "operator_session": has_operator_session(memory),
         "memory": {
@@ -130,6 +134,18 @@ def _definition_json(definition: Definition) -> dict[str, Any]:
 def is_personalised(memory: Memory) -> bool:
     """Return whether the module has an identity."""
     return memory.get_record(Record.IDENTITY) is not None
+
+
+def houses(memory: Memory) -> tuple[str, str]:
+    """Return the names of the module's operator, and of whom it obeys in its place; empty for nobody."""
+    octets = memory.get_record(Record.IDENTITY)
+    if octets is None:
+        return "", ""
+    try:
+        identity = decode(octets, Identity)
+    except Rejected as rejection:
+        raise ImageRejected("corrupt-record", rejection.reason) from None
+    return identity.operator, identity.allocator
 
 
 def has_operator_session(memory: Memory) -> bool:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from agents.fleet.inspection import (
     has_operator_session,
+    houses,
     is_personalised,
     read_module,
     signed_time,
@@ -64,6 +65,9 @@ def render_module(ua: str, image: bytes, console: Console) -> None:
     console.print()
     console.print(_areas_table(areas, symbols))
     console.print(Text(f"\n{_room(areas)}"))
+    operator, allocator = houses(memory)
+    if allocator:
+        console.print(Text(f"It obeys {allocator}, in the place of {operator}"))
     if has_operator_session(memory):
         console.print(Text("There is a session with the operator, for its commands to travel under"))
     if time := signed_time(memory):

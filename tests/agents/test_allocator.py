@@ -206,7 +206,7 @@ async def test_an_air_that_fails_leaves_the_command_under_way(house: House, fail
 
 
 async def test_one_command_at_a_time(house: House) -> None:
-    """Asked for two turns at once, the second waits for the first one's answer."""
+    """Asked for two turns at once, the second waits for the first one's answer, as a repetition does."""
     reached, go = asyncio.Event(), asyncio.Event()
     carry = house.air.manage
 
@@ -216,20 +216,19 @@ async def test_one_command_at_a_time(house: House) -> None:
         return await carry(ua, data, trace=trace)
 
     house.air.manage = slowly  # type: ignore[method-assign]
-    asked = [house.asks(Compact(), 1), house.asks(Audit(after=0), 2), house.asks(Compact(), 1)]
+    first, second = house.asks(Compact(), 1), house.asks(Audit(after=0), 2)
+    asked = [first, first, second, first]
     async with house.allocating():
-        under_way = asyncio.gather(*map(house.suppliers.say, asked), return_exceptions=True)
+        under_way: Any = asyncio.gather(*map(house.suppliers.say, asked), return_exceptions=True)
         await reached.wait()
         assert len(house.suppliers.asked) == len(asked)
         assert turns(house) == []
         go.set()
-        first, second, again = await under_way
+        *answered, late = await under_way
     assert turns(house) == [1, 2]
-    assert isinstance(first, Managed)
-    assert isinstance(second, Managed)
-    assert [decode(each.answer, Signed).counter for each in (first, second)] == [1, 2]
-    # It came behind the second, and its turn was over.
-    assert (type(again), str(again)) == (Refusal, "replayed")
+    assert [decode(each.answer, Signed).counter for each in answered] == [1, 1, 2]
+    # It came behind the second command, and its turn was over.
+    assert (type(late), str(late)) == (Refusal, "replayed")
 
 
 # Whom it obeys

@@ -15,7 +15,7 @@ from rich.console import Console
 from agents.errors import FleetError
 from agents.fleet.inspection import MODULES_FILE, find_image, to_json
 from agents.fleet.memory_map import CELLS, ROWS, render_module
-from agents.handset.security_module.core import Turns
+from agents.handset.security_module.core import Identity, Turns
 from agents.handset.security_module.definitions import (
     Definition,
     DefinitionTable,
@@ -34,6 +34,21 @@ if TYPE_CHECKING:
 
 UA = "8988459600030000013"
 SECRET = b"SIXTEEN SECRETS!"
+IDENTITY = Identity(
+    ua=UA,
+    suite="x25519",
+    private=2 * SECRET,
+    public=b"P" * 32,
+    sealing_private=2 * SECRET,
+    sealing_public=b"P" * 32,
+    authority="root",
+    authority_suite="x25519",
+    authority_public=b"P" * 32,
+    operator="mno",
+    operator_number="15550100",
+    operator_suite="p256",
+    operator_public=b"P" * 33,
+)
 
 
 def definition(rsc_id: int, service: str, start: int, **others: object) -> Definition:
@@ -60,7 +75,7 @@ def module() -> Memory:
     session = SessionRecord(keys=4 * SECRET)
     with memory.transaction() as transaction:
         memory.put_record(transaction, Record.COUNTERS, encode(Turns(signed=1_795_518_000)))
-        memory.put_record(transaction, Record.IDENTITY, b"private key: " + SECRET)
+        memory.put_record(transaction, Record.IDENTITY, encode(IDENTITY))
         first = definition(
             1,
             "account",
@@ -247,6 +262,32 @@ def test_json() -> None:
     assert (second["state"], second["supplier_key"], second["executions_left"]) == ("blocked", False, None)
     assert (second["at_end"], second["logic_name"], second["domain_key"]) == ("delete", "points", True)
     assert values["signed_time"] == 1_795_518_000
+
+
+def test_who_commands_in_the_operators_place_is_shown() -> None:
+    """An allocator is named beside the operator; a module that has none, or is blank, says nothing of one."""
+    memory = module()
+    assert "in the place of" not in render(bytes(memory))
+    values = to_json(UA, bytes(memory))
+    assert (values["operator"], values["allocator"]) == ("mno", None)
+    with memory.transaction() as transaction:
+        hosted = replace(IDENTITY, allocator="host", allocator_number="15550110")
+        memory.put_record(transaction, Record.IDENTITY, encode(hosted))
+    assert "It obeys host, in the place of mno" in render(bytes(memory))
+    values = to_json(UA, bytes(memory))
+    assert (values["operator"], values["allocator"]) == ("mno", "host")
+    values = to_json(UA, bytes(Memory.format(65536)))
+    assert (values["operator"], values["allocator"]) == (None, None)
+
+
+def test_an_identity_that_is_none_is_corrupt() -> None:
+    """It is told in a sentence, which quotes nothing of the record."""
+    memory = module()
+    with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.IDENTITY, b"private key: " + SECRET)
+    with pytest.raises(FleetError, match=f"the memory of module {UA} is corrupt") as error:
+        render(bytes(memory))
+    assert SECRET.decode() not in str(error.value)
 
 
 def test_nothing_secret_is_shown() -> None:

@@ -30,10 +30,12 @@ from tests.scenarios.kit import (
     CONFIGS,
     ROOT,
     Moments,
+    cli,
     ends,
     fleet_of,
     images,
     log_events,
+    modules,
     play,
     rows,
 )
@@ -200,7 +202,14 @@ def test_an_allocator_in_an_operators_place(allocated: Played) -> None:
     """The whole story; hosted modules obey the allocator's key, the others their operator's."""
     check_story(allocated.report)
     hosted = allocated.addresses("mvno")
+    shown = modules(allocated.state)
     for ua, identity in allocated.identities().items():
+        assert (shown[ua]["operator"], shown[ua]["allocator"]) == (
+            identity.operator,
+            identity.allocator or None,
+        )
+        said = cli("inspect", ua, "--state", allocated.state)[1]
+        assert ("It obeys host, in the place of mvno" in said) == (ua in hosted)
         commander = "host" if ua in hosted else "mno"
         assert identity.operator_public == own_key(allocated.state, commander, "signing").public
         assert identity.allocator == ("host" if ua in hosted else "")

@@ -16,7 +16,7 @@ from agents.audits import MISMATCH, Zone, compare
 from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
-from agents.messages.air import Block, Compact, Release, Renew, Subscribe, Unblock
+from agents.messages.air import Block, Compact, Release, Subscribe, Unblock
 from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done
@@ -35,14 +35,13 @@ from agents.subscriptions import (
     Renewal,
     Subscriptions,
     after_answer,
-    end_of,
     news_of,
 )
-from agents.supplier_keys import KnownKeys
+from agents.supplier_keys import KnownKeys, roll_in
 from transport.security import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from agents.commands import Answered
     from agents.exchange import FromModule
@@ -194,37 +193,28 @@ class Operator(Role):
         command = reservation(agreement, module, self.desk.clock.now())
         if not self._subscriptions.is_done("reserve", ua, service):
             command = await with_domain_key(command, agreement, module, self.desk.link, trace)
-        return await self._revise(ordered, command)
+        return await self._revise(ordered, lambda _agreement, _public: command)
 
     async def _block(self, ordered: Ordered) -> bytes:
-        return await self._revise(ordered, Block(tar=self._agreement(ordered.order.service)["tar"]))
+        return await self._revise(ordered, lambda agreement, _public: Block(tar=agreement["tar"]))
 
     async def _unblock(self, ordered: Ordered) -> bytes:
-        agreement, public = self._key_of(ordered)
-        return await self._revise(ordered, Unblock(tar=agreement["tar"], supplier_public=public))
+        return await self._revise(
+            ordered, lambda agreement, public: Unblock(tar=agreement["tar"], supplier_public=public)
+        )
 
     async def _renew(self, ordered: Ordered) -> bytes:
         """Give a resource other limits from now on: the order's, and as agreed where it names none."""
-        agreement, public = self._key_of(ordered)
-        renewal = Renewal.parse(ordered.order.argument)
-        now = self.desk.clock.now()
-        command = Renew(
-            tar=agreement["tar"],
-            supplier_public=public,
-            expires_at=int(now) + renewal.for_s if renewal.for_s else end_of(agreement, now),
-            executions=renewal.executions or agreement["executions"],
-        )
-        return await self._revise(ordered, command)
+        renewal, now = Renewal.parse(ordered.order.argument), self.desk.clock.now()
+        return await self._revise(ordered, lambda agreement, public: renewal.command(agreement, public, now))
 
     async def _release(self, ordered: Ordered) -> bytes:
-        return await self._revise(ordered, Release(tar=self._agreement(ordered.order.service)["tar"]))
+        return await self._revise(ordered, lambda agreement, _public: Release(tar=agreement["tar"]))
 
     async def _revoke(self, ordered: Ordered) -> bytes:
         """Deal with a supplier no more, and release its resource."""
-        supplier, agreement = ordered.order.argument.decode(), self._agreements.get(ordered.order.service)
-        if agreement is not None and agreement["supplier"] != supplier:
-            raise Refusal("service-of-another")
-        await self._revocations.revoke(supplier)
+        agreement = self._agreements.get(ordered.order.service)
+        await self._revocations.carry_out(ordered.order, agreement)
         return await self._release(ordered) if agreement else b""
 
     async def _roll(self, ordered: Ordered) -> bytes:
@@ -235,27 +225,28 @@ class Operator(Role):
             await self._commands.settle(ua, trace)
             self._subscriptions.is_done(do, ua, service)
             subscription = self._subscriptions.require(ua, service)
-            roll = int(ordered.order.argument)
+            roll = roll_in(ordered.order.argument)
             command = await self._supplier_keys.succeed(agreement, subscription, roll, trace)
             if command is not None:
                 await self._commands.carry_out(do, ua, service, command, trace)
             await self._tell_supplier(ua, service, trace)
         return b""
 
-    def _key_of(self, ordered: Ordered) -> tuple[Row, bytes]:
-        """Return the agreement that an order is about, and by which key the module knows its supplier."""
-        agreement = self._agreement(ordered.order.service, ordered.order.do)
-        subscription = self._subscriptions.get(ordered.order.ua, ordered.order.service)
-        return agreement, self._supplier_keys.of(agreement, subscription)
+    async def _revise(self, ordered: Ordered, command: Callable[[Row, bytes], OperatorCommand]) -> bytes:
+        """Have the module carry out a command, then let the supplier know what became of its resource.
 
-    async def _revise(self, ordered: Ordered, command: OperatorCommand) -> bytes:
-        """Have the module carry out *command*, then let the supplier know what became of its resource."""
+        *command* makes it of the agreement and of the key by which the module knows the supplier, once it is
+        sure how things stand.
+        """
         do, ua, service = ordered.order.do, ordered.order.ua, ordered.order.service
+        self._agreement(service)
         async with self._turns.of(ua):
             await self._commands.settle(ua, ordered.trace)
             if not self._subscriptions.is_done(do, ua, service):
-                self._agreement(service, do)
-                await self._commands.carry_out(do, ua, service, command, ordered.trace)
+                agreement = self._agreement(service, do)
+                public = self._supplier_keys.of(agreement, self._subscriptions.get(ua, service))
+                made = command(agreement, public)
+                await self._commands.carry_out(do, ua, service, made, ordered.trace)
             if do in TOLD:
                 await self._tell_supplier(ua, service, ordered.trace)
         return b""

@@ -16,8 +16,10 @@ from agents.store.registry import Registry
 from agents.store.tables import REVOKED
 
 if TYPE_CHECKING:
+    from agents.messages.orders import Order
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
+    from agents.store.registry import Row
 
 _STILL: Final = frozenset({"block", "release", "revoke-supplier"})
 """What is still ordered for the resources of a revoked supplier: whatever takes them away."""
@@ -35,6 +37,16 @@ class Revocations:
         await self._rows.load()
         for row in self._rows.rows():
             self._strike(row["supplier"])
+
+    async def carry_out(self, order: Order, agreement: Row | None) -> None:
+        """Revoke whom *order* names; *agreement* is of the service that it is about, if there is one.
+
+        Raises Refusal for a service of another supplier.
+        """
+        supplier = order.argument.decode(errors="replace")
+        if agreement is not None and agreement["supplier"] != supplier:
+            raise Refusal("service-of-another")
+        await self.revoke(supplier)
 
     async def revoke(self, supplier: str) -> None:
         """Deal with *supplier* no more; return when that is durable."""

@@ -124,6 +124,15 @@ class Renewal(NamedTuple):
         """Return this as octets."""
         return f"{self.for_s} {self.executions}".encode()
 
+    def command(self, agreement: Row, public: bytes, now: float) -> Renew:
+        """Return what the module is told *now*: this, and as agreed where it names nothing."""
+        return Renew(
+            tar=agreement["tar"],
+            supplier_public=public,
+            expires_at=int(now) + self.for_s if self.for_s else end_of(agreement, now),
+            executions=self.executions or agreement["executions"],
+        )
+
     @classmethod
     def parse(cls, octets: bytes) -> Self:
         """Read what ``encode`` wrote. Raises Refusal for what it did not, or no resource can be given."""

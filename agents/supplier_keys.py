@@ -13,7 +13,7 @@ newest may be in a module that is reserved and not yet activated, of which the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
 from agents.identity import RoleKeys
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
+
+
+_MOST_DIGITS: Final = 9
+"""Of a roll-over's number."""
 
 
 class KeyRing:
@@ -116,6 +120,13 @@ class KeyRing:
                 sealing=row["sealing"],
             )
         return known
+
+
+def roll_in(argument: bytes) -> int:
+    """Return the number of a roll-over, which an order's argument is. Raises Refusal for what is none."""
+    if not argument.isdigit() or len(argument) > _MOST_DIGITS:
+        raise Refusal("bad-roll-over")
+    return int(argument)
 
 
 def endorsed(former: RoleKeys, new: RoleKeys, *, tar: bytes, forms: Iterable[str]) -> SupplierKey:

@@ -21,12 +21,13 @@ from agents.messages.codec import decode, encode
 from agents.messages.inside import Certified, Certify, Done
 from agents.messages.orders import Order
 from agents.messages.signed import Purpose, Signed, sign
+from agents.messages.succession import key_digest
 from agents.operator import Operator
 from agents.randomness import make_rng
 from agents.role import Desk, Ordered
 from agents.store.database import open_store
 from agents.store.registry import Registry
-from agents.store.tables import AGREEMENTS, OPERATOR
+from agents.store.tables import AGREEMENTS, OPERATOR, SUPPLIER_PUBLICS
 from agents.subscriptions import SUBSCRIBED, Subscriptions
 from bus.actor import ActorGroup
 from bus.clock import SystemClock
@@ -158,6 +159,10 @@ class Office:
             pass
         async with self.store() as store:
             await Registry(store, AGREEMENTS).put(self._agreement(lifetime, executions))
+            public = self.market.supplier.key.public
+            await Registry(store, SUPPLIER_PUBLICS).put(
+                {"service": SERVICE, "digest": key_digest(public), "public_key": public}
+            )
             await Subscriptions(store, self.clock).change(UA, SERVICE, state=SUBSCRIBED)
             desk = self.desk()
             yield await Operator.open(desk, store, authority="root", hand=self.hand(desk))

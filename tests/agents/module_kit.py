@@ -34,6 +34,7 @@ from agents.messages.air import (
     MANAGER_TAR,
     Answer,
     Call,
+    IntroduceOperator,
     Invoke,
     LoadApplication,
     LoadData,
@@ -67,6 +68,8 @@ from transport.secured_packet import (
     encode_command,
     parse_identification,
 )
+from transport.security.certificates import Certificate, Role, issue
+from transport.security.chain import encode_chain
 from transport.security.handshake import Credentials, responder
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.suites import SUITES
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from transport.secured_packet import Dialect
     from transport.security.handshake import Side
     from transport.security.keyset import SessionKeys
+    from transport.security.suites import SigningKey
 
 NOW: Final = 1_800_000_000.0
 OPERATOR_NUMBER: Final = "15550100"
@@ -469,6 +473,31 @@ class Supplier:
 
 AUTHORITY: Final = SUITES["x25519"].generate_signing_key(random.Random("root").randbytes)
 """The key of the authority, which is called ``root``."""
+
+
+def key_of(name: str, suite: str = "x25519") -> SigningKey:
+    """Return the signing key that has this name."""
+    return SUITES[suite].generate_signing_key(random.Random(name).randbytes)
+
+
+def certified(key: SigningKey, serial: int, *, by: SigningKey = AUTHORITY, **changes: Any) -> Certificate:
+    """Return the authority's certificate for the operator's *key*, but for *changes*."""
+    fields: dict[str, Any] = {
+        "issuer": "root",
+        "serial": serial,
+        "subject": "mno",
+        "role": Role.OPERATOR,
+        "suite": key.suite,
+        "signing_public": key.public,
+        "not_before": int(NOW) - 86_400,
+        "not_after": int(NOW) + 86_400,
+    }
+    return issue(by, **(fields | changes))
+
+
+def introduction(*chain: Certificate) -> bytes:
+    """Return what brings these certificates to a module."""
+    return encode(IntroduceOperator(chain=encode_chain(chain)))
 
 
 @dataclass(slots=True, kw_only=True)

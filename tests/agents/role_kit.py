@@ -597,6 +597,7 @@ class Kit:
         *,
         operator: str = "mno",
         suite: str = "x25519",
+        takes_keys: bool = False,
         presence: Presence | None = None,
         **changes: Any,
     ) -> Phone:
@@ -604,7 +605,12 @@ class Kit:
         ua = ua or self.ua()
         number = SUBJECTS[operator][2]
         self.work[ua] = WorkOrder(
-            operator=operator, operator_number=number, suite=suite, memory=32_768, suites=LIGHT_SUITES
+            operator=operator,
+            operator_number=number,
+            suite=suite,
+            memory=32_768,
+            suites=LIGHT_SUITES,
+            takes_keys=takes_keys,
         )
         phone = Phone(ua, await self.boot(ua), self.site(self._cell_client, **changes))
         await self.cell.attach([phone], {} if presence is None else {ua: presence})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +13,14 @@ from agents.messages.air import MANAGER_TAR, Announce
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
+from agents.randomness import make_rng
 from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.topics import Broadcast
 from tests.agents.role_kit import TRACE, Kit, open_kit
 from tests.bus.manual_clock import ManualClock
 from transport.cell_broadcast import Page, PageAssembler, Schedule, packet_of
 from transport.secured_packet import CELL_BROADCAST, decode_command
+from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from bus.address import BrokerAddress
+    from transport.security.suites import SigningKey
 
 CELLS = {"city": ("city.1", "city.2"), "coast": ("coast.1",)}
 
@@ -120,3 +124,21 @@ async def test_a_group_that_is_named_twice_is_told_once(kit: Kit, announcer: Ann
         Page.parse(frame.pdu).number for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell="coast.1"))
     ]
     assert len(set(pages)) == len(pages)
+
+
+async def test_once_under_each_key(kit: Kit, announcer: Announcer) -> None:
+    """Modules go by keys of several generations: each key is asked for by how many modules there are."""
+    keys = [SUITES["x25519"].generate_signing_key(make_rng(1, name)) for name in ("first", "second")]
+    asked: list[int] = []
+
+    def in_use(subscribers: int) -> list[SigningKey]:
+        asked.append(subscribers)
+        return keys
+
+    await replace(announcer, subscribers=80).announce(["coast"], keys=in_use, trace=TRACE)
+    assert asked == [80]
+    skip = 0
+    for key in keys:
+        signed = await heard(kit, "coast.1", skip)
+        signed.verify(purpose=Purpose.ANNOUNCEMENT, suite="x25519", public=key.public)
+        skip = len(kit.wire.on(Broadcast(fleet=kit.fleet, cell="coast.1"))) // len(keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,11 +23,25 @@ from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode, encode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
 from tests.agents.attack_kit import changed, refused, unproven
-from tests.agents.module_kit import AUTHORITY, NOW, TAR, UA, Market, Operator, Replied, manage
+from tests.agents.module_kit import (
+    AUTHORITY,
+    NOW,
+    TAR,
+    UA,
+    Market,
+    Operator,
+    Replied,
+    certified,
+    introduction,
+    key_of,
+    manage,
+)
+from tests.agents.operator_session_kit import EVERY, ROOM, KeysetMarket
+from tests.agents.test_module_forms import BASE, MODULUS
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
 from transport.errors import SignatureRejected
 from transport.secured_packet import CELL_BROADCAST, ResponseStatus, SecurityParameters, encode_command
-from transport.security.certificates import Certificate, Role, issue
+from transport.security.certificates import Certificate, Role
 from transport.security.chain import encode_chain
 from transport.security.suites import SUITES
 from transport.toolkit import Envelope, Tag
@@ -37,33 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transport.security.suites import SigningKey
-
-DAY_S: Final = 86_400
-
-
-def key_of(name: str, suite: str = "x25519") -> SigningKey:
-    """Return the signing key that has this name."""
-    return SUITES[suite].generate_signing_key(random.Random(name).randbytes)
-
-
-def certified(key: SigningKey, serial: int, *, by: SigningKey = AUTHORITY, **changes: Any) -> Certificate:
-    """Return the authority's certificate for the operator's *key*, but for *changes*."""
-    fields: dict[str, Any] = {
-        "issuer": "root",
-        "serial": serial,
-        "subject": "mno",
-        "role": Role.OPERATOR,
-        "suite": key.suite,
-        "signing_public": key.public,
-        "not_before": int(NOW) - DAY_S,
-        "not_after": int(NOW) + DAY_S,
-    }
-    return issue(by, **(fields | changes))
-
-
-def introduction(*chain: Certificate) -> bytes:
-    """Return what brings these certificates to a module."""
-    return encode(IntroduceOperator(chain=encode_chain(chain)))
 
 
 def word(market: Market, replied: Replied, serial: int) -> Answer:
@@ -433,3 +419,77 @@ def test_the_word_on_a_certificate_is_no_answer_to_a_command(market: Market) -> 
     renamed = replace(signed, purpose=int(Purpose.ANSWER))
     with pytest.raises(SignatureRejected, match="bad-signature"):
         renamed.verify(purpose=Purpose.ANSWER, suite=market.module_suite, public=market.public)
+
+
+# --- under a keyset ---
+
+
+@pytest.fixture
+def connected() -> KeysetMarket:
+    """Return a module that has a session with its operator, and a reserved resource."""
+    market = KeysetMarket()
+    market.personalise(operator_serial=3)
+    market.open().reserve()
+    return market
+
+
+def test_a_roll_under_the_keyset(connected: KeysetMarket) -> None:
+    """The session stays, for the roll may have to be repeated under it; the next is made with the new key."""
+    market, new = connected, key_of("new")
+    command = market.operator.signed(RollOperatorKey(suite=new.suite, public=new.public))
+    first = market.exchange(market.packet(command))
+    assert market.exchange(market.packet(command)).data == first.data
+    assert market.bare(market.connection()) is ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
+    assert market.card.reasons[-1] == "signature"
+    market.operator.key = new
+    assert market.command(Compact()).reason == ""
+    market.open()
+    assert market.command(Compact()).reason == ""
+
+
+def test_another_key_ends_the_session(connected: KeysetMarket) -> None:
+    """It may be a thief's: who has the new key makes a session of its own, whatever was used up."""
+    market = connected
+    market.connects = (1 << 40) - 2
+    market.open()
+    new = key_of("new")
+    assert market.bare(introduction(certified(new, 4))) is ResponseStatus.POR_OK
+    packet = market.packet(market.operator.signed(Compact()))
+    octets = market.card.download(packet)
+    assert octets[-1] == ResponseStatus.UNIDENTIFIED_SECURITY_ERROR
+    assert market.card.reasons[-1] == "no-session"
+    market.operator.key, market.connects, market.operator.counter = new, 0, 0
+    market.open()
+    assert market.command(Block(tar=TAR)).reason == ""
+
+
+def test_a_call_that_is_open_ends_with_the_key(connected: KeysetMarket) -> None:
+    """A handshake that the old key began is not finished under it."""
+    market = connected
+    side = market.side()
+    said = side.receive(market.opening())
+    assert said is not None
+    assert market.bare(introduction(certified(key_of("new"), 4))) is ResponseStatus.POR_OK
+    assert market.proof(said).status is ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
+
+
+def test_the_same_key_under_a_later_certificate_keeps_the_session(connected: KeysetMarket) -> None:
+    """Nothing was stolen: what is under way goes on."""
+    assert connected.bare(introduction(certified(connected.operator.key, 4))) is ResponseStatus.POR_OK
+    assert connected.command(Compact()).reason == ""
+
+
+def test_a_key_that_the_operators_group_does_not_fit() -> None:
+    """Where PERS brought b and M, a key of a suite that takes none could make no session: it is refused."""
+    market = KeysetMarket(
+        operator_suite="rsa-2048-ffdh",
+        dh_base=BASE,
+        dh_modulus=MODULUS,
+        module_profile=EVERY,
+        size=ROOM,
+    )
+    market.personalise(operator_serial=3)
+    market.open()
+    new = key_of("new")
+    assert market.command(RollOperatorKey(suite=new.suite, public=new.public)).reason == "no-parameters"
+    assert market.command(Compact()).reason == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -230,3 +231,56 @@ def test_a_key_that_is_none_is_refused(field: str, length: int) -> None:
     message = encode(market.personal(**{field: bytes(length)}))
     assert _refused(market.card, message) == (apdu.SW_WRONG_DATA, "bad-public-key")
     market.personalise()
+
+
+@EACH_SUITE
+def test_keys_that_were_made_for_it(suite: str) -> None:
+    """A module takes both private halves, and proves the public ones."""
+    made = SUITES[suite]
+    rng = random.Random(suite).randbytes
+    signing, sealing = made.generate_signing_key(rng), made.generate_sealing_key(rng)
+    market = Market(module_suite=suite)
+    market.personalise(private=signing.private, sealing_private=sealing.private)
+    assert (market.public, market.sealing_public) == (signing.public, sealing.public)
+    market.card.power_cycle()
+    market.reserve()
+
+
+PRIVATE = SUITES["x25519"].generate_signing_key(random.Random(1).randbytes).private
+
+
+@pytest.mark.parametrize(
+    "halves",
+    [
+        {"private": PRIVATE},
+        {"sealing_private": PRIVATE},
+        {"private": PRIVATE[:31], "sealing_private": PRIVATE},
+        {"private": PRIVATE, "sealing_private": PRIVATE + b"\0"},
+        {"private": bytes(8192), "sealing_private": PRIVATE},
+    ],
+    ids=["no-sealing-key", "no-signing-key", "too-short", "too-long", "much-too-long"],
+)
+def test_private_keys_that_are_none(halves: dict[str, Any]) -> None:
+    """They are refused before the module is anybody's, and no note or answer tells them."""
+    market = Market()
+    message = encode(market.personal(**halves))
+    status = (apdu.SW_WRONG_DATA, "bad-private-key")
+    if len(message) > MAX_OCTETS:
+        assert market.card.store_data(message).status == apdu.SW_WRONG_PARAMETERS
+    else:
+        assert _refused(market.card, message) == status
+    market.personalise()
+
+
+def test_an_operator_whose_key_comes_later() -> None:
+    """Without one there is no serial of one either, and its suite is still one that the module must have."""
+    market = Market()
+    for changes, reason in (
+        ({"operator_serial": 1}, "bad-public-key"),
+        ({"operator_suite": "rot13"}, "unknown-suite"),
+        ({"operator_suite": "pq-hybrid"}, "unsupported-suite"),
+    ):
+        terms: dict[str, Any] = {"operator_public": b"", **changes}
+        message = encode(market.personal(**terms))
+        assert _refused(market.card, message) == (apdu.SW_WRONG_DATA, reason)
+    market.personalise(operator_public=b"")

@@ -9,16 +9,18 @@ import pytest
 
 from agents import personalizer as personalizer_module
 from agents.console import COMMAND, RESPONSE
+from agents.handset.security_module.core import Identity
+from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import SecurityModule
 from agents.handset.security_module.personalisation import LAST_BLOCK
 from agents.handset.security_module.profile import LIGHT_SUITES
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
-from agents.messages.inside import LookUp, ModuleRecord, Refused, Register
+from agents.messages.inside import LookUp, MadeKeys, ModuleRecord, Refused, Register
 from agents.messages.signed import Purpose, Signed
 from agents.personalizer import WorkOrder
 from bus.frame import Bearer, Frame
-from bus.topics import Contact, ContactReply
+from bus.topics import Contact, ContactReply, Inbox
 from tests.agents.role_kit import TRACE, open_kit
 from transport import apdu
 from transport.apdu import (
@@ -132,6 +134,97 @@ async def test_the_authoritys_refusal_is_the_orders(kit: Kit) -> None:
     await kit.handset()
     event = await kit.order("personalise")
     assert (event.result, event.reason) == ("refused", "already-registered")
+
+
+# Keys that the authority makes
+
+
+async def asked(kit: Kit) -> list[int]:
+    """Return the instructions that went over the first module's contacts so far."""
+    return [CommandApdu.parse(kit.apdu_in(frame)).ins for frame in kit.wire.on(contact(kit))]
+
+
+async def identity(kit: Kit) -> Identity:
+    """Return what the first module has made durable of who it is."""
+    memory = Memory.from_pages(await kit.pages.load(kit.ua()))
+    return decode(memory.get_record(Record.IDENTITY) or b"", Identity)
+
+
+@pytest.mark.parametrize("suite", SUITE_NAMES)
+async def test_keys_that_the_authority_made(kit: Kit, suite: str) -> None:
+    """The module has them, proves them, and is registered with them; nobody else keeps the private halves."""
+    await kit.start("root", "factory")
+    phone = await kit.handset(suite=suite, takes_keys=True)
+    assert (await kit.order("personalise")).result == "ok"
+    assert phone.module.ua == kit.ua()
+    own = await identity(kit)
+    operator = await kit.puppet("mno")
+    record = await operator.desk.link.ask("root", LookUp(ua=kit.ua()), ModuleRecord, trace=TRACE)
+    keys = kit.directory_of_roles.module(record.certificate, kit.ua())
+    assert (keys.signing_public, keys.sealing_public) == (own.public, own.sealing_public)
+    for name in ("root", "factory"):
+        kept = b"".join(path.read_bytes() for path in kit.directory.glob(f"{name}.db*"))
+        assert own.private not in kept
+        assert own.sealing_private not in kept
+
+
+async def test_a_module_that_has_its_keys_is_not_made_others(kit: Kit) -> None:
+    """Ordered again, the factory looks first: what the module proves is registered already."""
+    await kit.start("root", "factory")
+    await kit.handset(takes_keys=True)
+    await kit.take("personalise", "personalise")
+    assert await asked(kit) == [INS_GET_DATA, INS_STORE_DATA, INS_GET_DATA]
+
+
+async def test_a_run_that_was_stopped_before_the_keys_were_registered(
+    broker: BrokerAddress, fleet: str, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """The module has the keys, the authority only knows them again: the next launch registers these."""
+    async with open_kit(broker, fleet, tmp_path, log) as first:
+        await first.start("root", "factory")
+        phone = await first.handset(takes_keys=True)
+        inbox, questions = str(Inbox(fleet=first.fleet, agent="root")), []
+
+        def lose_the_second(path: str, frame: Frame) -> list[Frame]:
+            questions.extend([frame] * (path == inbox))
+            return [] if path == inbox and len(questions) > 1 else [frame]
+
+        first.clients["factory"].alter = lose_the_second
+        await first.send_order("personalise", agent="factory", ua=first.ua())
+        await first.wire.until(ContactReply(fleet=first.fleet, agent="factory"), 2)
+        assert phone.module.ua == first.ua()
+        public = (await identity(first)).public
+    async with open_kit(broker, fleet, tmp_path, log, run=2) as second:
+        await second.start("root", "factory")
+        await second.handset(takes_keys=True)
+        await second.take("personalise")
+        assert await asked(second) == [INS_GET_DATA]
+        operator = await second.puppet("mno")
+        record = await operator.desk.link.ask("root", LookUp(ua=second.ua()), ModuleRecord, trace=TRACE)
+        keys = second.directory_of_roles.module(record.certificate, second.ua())
+        assert keys.signing_public == public
+
+
+async def test_keys_that_the_authority_will_not_make(kit: Kit) -> None:
+    """Its reason is the order's, and the module stays blank."""
+    root = await kit.puppet("root")
+    root.says = lambda _question: Refused(reason="not-a-personaliser")
+    await kit.start("factory")
+    phone = await kit.handset(takes_keys=True)
+    event = await kit.order("personalise")
+    assert (event.result, event.reason) == ("refused", "not-a-personaliser")
+    assert phone.module.ua is None
+
+
+async def test_keys_that_are_none(kit: Kit) -> None:
+    """What the authority made wrong the module refuses, and says no more about it than that."""
+    root = await kit.puppet("root")
+    root.says = lambda _question: MadeKeys(private=bytes(31), sealing_private=bytes(32))
+    await kit.start("factory")
+    phone = await kit.handset(takes_keys=True)
+    event = await kit.order("personalise")
+    assert (event.result, event.reason) == ("refused", "status-word-6a80")
+    assert phone.module.ua is None
 
 
 class T0Module(SecurityModule):

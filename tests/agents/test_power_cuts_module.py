@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.handset.security_module.allocation import AreaKind
-from agents.handset.security_module.core import Turns
+from agents.handset.security_module.core import Identity, Turns
 from agents.handset.security_module.definitions import Definition, DefinitionTable, ResourceState
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.medium import PAGE, Medium
@@ -27,6 +27,7 @@ from agents.handset.security_module.operator_session import kept
 from agents.messages.air import (
     MANAGER_TAR,
     Announce,
+    Answer,
     Audit,
     Audited,
     Block,
@@ -35,19 +36,33 @@ from agents.messages.air import (
     LoadData,
     Release,
     Renew,
+    RollOperatorKey,
     Unblock,
 )
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
 from agents.messages.signed import EVERYBODY, Purpose, Signed
-from tests.agents.module_kit import NOW, SERVICE, TAR, Market, Replied, Supplier, manage, probe
+from tests.agents.module_kit import (
+    NOW,
+    SERVICE,
+    TAR,
+    Market,
+    Replied,
+    Supplier,
+    certified,
+    introduction,
+    key_of,
+    manage,
+    probe,
+)
 from tests.agents.operator_session_kit import KeysetMarket
 from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
 from tests.agents.succession_kit import change, connect, generation, market_of
 from transport import apdu
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
+from transport.security.suites import SUITES
 from transport.toolkit import Envelope, Tag
 
 if TYPE_CHECKING:
@@ -207,6 +222,30 @@ def _fragmented() -> Market:
 
 def _personalise(market: Market) -> None:
     market.personalise()
+
+
+def _personalise_given(market: Market) -> None:
+    suite, rng = SUITES[market.module_suite], random.Random(SEED).randbytes
+    signing, sealing = suite.generate_signing_key(rng), suite.generate_sealing_key(rng)
+    market.personalise(private=signing.private, sealing_private=sealing.private)
+    assert (market.public, market.sealing_public) == (signing.public, sealing.public)
+
+
+def _stranger() -> Market:
+    return Market().personalise(operator_public=b"")
+
+
+def _roll(market: Market) -> None:
+    new = key_of("new")
+    _order(RollOperatorKey(suite=new.suite, public=new.public))(market)
+    market.operator.key = new
+
+
+def _introduce(market: Market) -> None:
+    replied = manage(market.card, introduction(certified(key_of("new"), 9)))
+    signed = decode(replied.data, Signed)
+    signed.verify(purpose=Purpose.INTRODUCTION, suite=market.module_suite, public=market.public)
+    assert decode(signed.body, Answer).reason == ""
 
 
 def _order(command: object) -> Callable[[Market], None]:
@@ -418,6 +457,13 @@ STORIES: dict[str, Story] = {
     "restore": Story(before=_suspended, act=_restore, transactions=1),
     "call and prove": Story(before=_reserved, act=_connect, transactions=1, again=_connect_again),
     "call and prove anew": Story(before=_served, act=_connect, transactions=1, again=_connect_again),
+    "personalise with keys that were made for it": Story(
+        before=_blank, act=_personalise_given, transactions=1, again=_personalise_again
+    ),
+    "roll the operator's key": Story(before=_served, act=_roll, transactions=1),
+    "introduce the operator": Story(before=_stranger, act=_introduce, transactions=1),
+    "introduce another key": Story(before=_served, act=_introduce, transactions=1),
+    "introduce another key under a keyset": Story(before=_under_keyset, act=_introduce, transactions=1),
     "connect with the operator": Story(before=_with_keyset, act=_open, transactions=2, again=_open_again),
     "connect with the operator anew": Story(
         before=_under_keyset, act=_open, transactions=2, again=_open_again
@@ -460,6 +506,11 @@ def _turns(image: bytes) -> Turns:
     return decode(octets, Turns) if octets else Turns()
 
 
+def _operator_key(image: bytes) -> bytes:
+    octets = Memory.boot(image).get_record(Record.IDENTITY)
+    return decode(octets, Identity).operator_public if octets else b""
+
+
 def _resources(image: bytes) -> list[tuple[Definition, bytes, bytes]]:
     """Return each resource but for its session's counters, its programme, and its data."""
     table = DefinitionTable(Memory.boot(image))
@@ -478,12 +529,21 @@ def _check_sound(image: bytes, supplier_public: bytes) -> None:
 
 
 def _check_never_back(name: str, before: bytes, after: bytes) -> None:
-    """Expect that no counter goes back, and that nobody but the operator gives executions."""
+    """Expect that no counter goes back, and that nobody but the operator gives executions.
+
+    With another key of the operator's its own begin anew: under that one nothing old proves anything.
+    """
     earlier, later = _turns(before), _turns(after)
-    for counter in ("command", "request", "announcement", "signed", "connection"):
+    counters = {"command", "request", "announcement", "signed", "connection"}
+    is_another = _operator_key(before) != _operator_key(after) and name.startswith("introduce")
+    if is_another:
+        counters -= {"command", "announcement", "connection"}
+    for counter in counters:
         assert getattr(earlier, counter) <= getattr(later, counter)
     one, other = (kept(Memory.boot(image)) for image in (before, after))
-    if one is not None:
+    if one is not None and is_another:
+        assert other is None
+    elif one is not None:
         assert other is not None
         assert one.received_counter <= other.received_counter or one.keys != other.keys
     known = {each.tar: each for each in DefinitionTable(Memory.boot(after)).all()}

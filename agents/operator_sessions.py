@@ -1,10 +1,11 @@
 """An operator's secure connections to its modules: its commands under a keyset, where the config says so.
 
 A module that was personalised for it takes commands under the keyset of a session and not otherwise. The
-operator makes one before its first command, and another when a module does not know the session, or what it
-says does not hold: once, then the same stored command goes again. Whoever was stopped between the two ends of
-a handshake finds that out with the next command, so nothing else is kept of it. Connect has turns of its own
-(the module's ``operator_session`` says why), and a packet a counter; both are stored before anything leaves.
+operator makes one before its first command, and another when a module does not know the session or the call,
+or what it says does not hold: once, then the same stored command goes again. Whoever was stopped between the
+two ends of a handshake finds that out with the next command, so nothing else is kept of it. Connect has turns
+of its own (the module's ``operator_session`` says why), and a packet a counter; both are stored before
+anything leaves.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ _LOST: Final = frozenset(
         ResponseStatus.CNTR_BLOCKED,
     )
 )
-"""What a module says of a packet whose session it has not, or not any more. Anybody may say the first one in
-its place, and has the two of them make a session, which is all that comes of it."""
+"""What a module says, under the keys that it has, of a packet that another session would mend. What it says
+without keys anybody may say in its place, and has the two of them make a session: that is all that comes of
+it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +89,14 @@ class KeysetHand(OwnHand):
     async def deliver(self, ua: str, turn: int, octets: bytes, trace: TraceContext) -> bytes:
         """Send what was written to the module's resource manager, under a session; return its answer."""
         del turn  # it is in what was signed
-        if self._row(ua)["session"] is not None:
-            try:
-                return await self._send(ua, octets, trace)
-            except (PacketRefused, PacketRejected) as failure:
-                if isinstance(failure, PacketRefused) and failure.reason not in _LOST:
-                    raise
-                self._desk.log.info("session.lost", ua=ua, reason=failure.reason)
+        try:
+            if self._row(ua)["session"] is None:
+                await self._connect(ua, trace)
+            return await self._send(ua, octets, trace)
+        except (PacketRefused, PacketRejected) as failure:
+            if isinstance(failure, PacketRefused) and failure.proven and failure.reason not in _LOST:
+                raise
+            self._desk.log.info("session.lost", ua=ua, reason=failure.reason)
         await self._connect(ua, trace)
         return await self._send(ua, octets, trace)
 

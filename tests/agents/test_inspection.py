@@ -28,6 +28,7 @@ from agents.messages.codec import encode
 from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.store.tables import MODULES
+from tests.agents.operator_session_kit import KeysetMarket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -288,6 +289,26 @@ def test_an_identity_that_is_none_is_corrupt() -> None:
     with pytest.raises(FleetError, match=f"the memory of module {UA} is corrupt") as error:
         render(bytes(memory))
     assert SECRET.decode() not in str(error.value)
+
+
+def test_an_operators_session_is_there_or_is_not() -> None:
+    """Yes or no, on the screen and in the JSON, and no key of it; one that is none is a corrupt memory."""
+    market = KeysetMarket()
+    market.personalise()
+    before = market.card.image
+    assert to_json(UA, before)["operator_session"] is False
+    assert "session with the operator" not in render(before)
+    market.open()
+    assert market.keys is not None
+    shown = render(market.card.image) + json.dumps(to_json(UA, market.card.image))
+    assert "There is a session with the operator" in shown
+    assert '"operator_session": true' in shown
+    assert not any(key.hex() in shown.lower() for key in market.keys.keys)
+    memory = Memory.boot(before)
+    with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.SESSION, b"no session")
+    with pytest.raises(FleetError, match="is corrupt"):
+        render(bytes(memory))
 
 
 def test_nothing_secret_is_shown() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.operator_session import kept
-from agents.handset.security_module.profile import LIGHT_SUITES
-from agents.messages.air import MANAGER_TAR, Audit, Audited, Block, Compact, Connecting, Release
+from agents.handset.security_module.profile import LIGHT_SUITES, STANDARD
+from agents.messages.air import MANAGER_TAR, Audit, Audited, Block, Compact, Connecting, Prove, Release
 from agents.messages.codec import decode, encode
 from agents.messages.signed import Purpose, Signed
-from tests.agents.module_kit import SECURED, TAR, UA, UNSECURED, Market, manage
+from tests.agents.module_kit import SECURED, TAR, UA, UNSECURED, Market, Supplier, manage
 from tests.agents.operator_session_kit import EVERY, ROOM, KeysetMarket
 from tests.agents.test_module_forms import BASE, MODULUS
 from transport import apdu
@@ -148,6 +150,29 @@ def test_a_connect_may_travel_under_the_old_keyset() -> None:
     signed = decode(response.data, Signed)
     signed.verify(purpose=Purpose.CONNECTION, suite=market.module_suite, public=market.public)
     assert side.receive(decode(signed.body, Connecting).opening) is not None
+
+
+def test_suppliers_calls_do_not_push_out_the_operators() -> None:
+    """However many the subscriber makes between Connect and Prove, nor the operator's one of theirs."""
+    profile = replace(STANDARD, calls=1)
+    market = KeysetMarket(module_profile=profile)
+    market.personalise()
+    market.open().reserve()
+    shop = Supplier(suite="p256", name="shop", number="15550300", tar=b"\xb2\0\1", service="loyalty")
+    market.command(shop.reserve())
+    side = market.side()
+    opening = market.opening()
+    market.call()
+    call = market.call(shop)
+    market.finish(side, opening)
+    assert market.command(Compact()).reason == ""
+    opening = market.opening()
+    responder = shop.responder(UA, market.module_suite, market.public)
+    proof = responder.receive(call.opening)
+    assert proof is not None
+    assert manage(market.card, encode(Prove(tar=shop.tar, proof=proof))).status is ResponseStatus.POR_OK
+    assert manage(market.card, encode(Prove(tar=TAR, proof=proof))).status is not ResponseStatus.POR_OK
+    assert market.card.reasons[-1] == "no-open-call"
 
 
 def test_a_module_without_the_terms_takes_no_keyset() -> None:

@@ -236,6 +236,39 @@ async def test_stopped_before_the_operator_has_the_modules_last_word(office: Key
     assert [one.reason for one in office.kept] == [""]
 
 
+async def test_a_module_that_forgets_the_call_is_asked_again(office: KeysetOffice) -> None:
+    """Power that fails between Connect and Prove costs another handshake, and not the command."""
+    cuts = iter([True])
+
+    def cut() -> None:
+        # The second message is the first Prove.
+        if len(office.keyset.handshakes) == 2 and next(cuts, False):
+            office.market.card.power_cycle()
+
+    office.keyset.on_packet = cut
+    async with office.commands() as commands:
+        await reserve(office, commands)
+    assert office.market.card.reasons == ["no-open-call"]
+    assert handshakes(office) == 2
+    assert counters(office) == [1]
+
+
+async def test_a_module_that_takes_no_connection_is_asked_twice_and_no_more(office: KeysetOffice) -> None:
+    """One that was not personalised for it: the order fails, the command stays under way."""
+    market = KeysetMarket(session_form="")
+    market.operator.key = KEYS.signing
+    market.personalise()
+    async with office.commands() as commands:
+        office.keyset.market = market
+        with pytest.raises(PacketRefused, match="insufficient-security-level"):
+            await reserve(office, commands)
+        assert handshakes(office) == 2
+        office.keyset.market = office.market
+        await commands.settle(UA, TRACE)
+    assert market.card.reasons == ["no-operator-session"] * 2
+    assert [one.reason for one in office.kept] == [""]
+
+
 async def test_stopped_in_the_middle_of_another_session(office: KeysetOffice) -> None:
     """The module has the new one, the operator the old one: what it sends does not hold, which mends it."""
     async with office.commands() as commands:

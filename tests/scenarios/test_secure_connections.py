@@ -110,3 +110,22 @@ def test_every_form_over_every_bearer(suite: str, tmp_path: Path) -> None:
     found = {one["service"]: (one["forms"], one["bearers"], one["session"]) for one in module["definitions"]}
     assert found == {_name(*way): ([way[0]], [way[1]], True) for way in WAYS}
     assert {one["suite"] for one in module["definitions"]} == {suite}
+
+
+def test_many_post_quantum_handshakes_of_one_module_at_once(tmp_path: Path) -> None:
+    """Four calls at the same moment: each long response finds the one whom it was promised to, and room."""
+    shutil.copytree(CONFIGS / "apps", tmp_path / "apps")
+    names = [f"service{number}" for number in range(4)]
+    text = FLEET.format(
+        state=tmp_path / "state",
+        suite="pq-hybrid",
+        suites=json.dumps(["x25519", "pq-hybrid"]),
+        services="".join(SERVICE.format(name=name, form="sign-then-agree", bearer="sms") for name in names),
+        names=json.dumps(names),
+    ).replace("buffer = 16384", "buffer = 65536\nmessages = 32\ncalls = 8\nproactive = 1024")
+    text += "".join(STEP.format(do=do, more="") for do in (*PREPARATION, "serve", "invoke"))
+    path = tmp_path / "many.toml"
+    path.write_text(text, encoding="utf-8")
+    report = play(path)
+    assert report.missed == ()
+    assert report.dropped == {}

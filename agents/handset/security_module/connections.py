@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
 from agents.handset.security_module.outgoing import is_answerable, refuse, respond
+from agents.messages.air import MANAGER_TAR
 from transport.errors import PacketRejected, Rejected
 from transport.secured_packet import ResponseStatus, check_counter, decode_command
 from transport.security.handshake import State
@@ -40,12 +41,14 @@ Level 06 would be checksum and ciphering alone, and let a sender who leaves the 
 def begin(core: Core, tar: bytes, side: Side) -> bytes:
     """Keep *side* as the call for *tar*, in the place of the one before; return its first message.
 
+    Of those with suppliers the oldest gives way to one too many; the operator's has a place of its own.
     Raises HandshakeRejected when what is registered as the other side's key is none.
     """
     opening = side.start()
     core.calls.pop(tar, None)
-    while len(core.calls) >= core.profile.calls:
-        core.calls.pop(next(iter(core.calls)))
+    with_suppliers = [each for each in core.calls if each != MANAGER_TAR]
+    if tar != MANAGER_TAR and len(with_suppliers) >= core.profile.calls:
+        del core.calls[with_suppliers[0]]
     core.calls[tar] = side
     return opening
 

@@ -53,7 +53,7 @@ class Profile:
     sessions: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = MAX_SESSIONS
     """How many resources may have a session at once."""
     calls: Annotated[int, Field(ge=1, le=MAX_CALLS)] = 2
-    """How many handshakes it keeps open; the oldest gives way."""
+    """How many handshakes with suppliers it keeps open; the oldest gives way."""
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 4
     """How many links it keeps; the oldest gives way. Each has a timer of the terminal's."""
     messages: Annotated[int, Field(ge=1, le=64)] = 4

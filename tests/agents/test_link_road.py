@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from agents import link as link_module
 from agents.errors import Refusal
 from agents.fleet.addresses import ua_of
+from agents.freshness import WINDOW_S
 from agents.link_sealed import QUESTION
 from agents.link_ways import LinkForms
 from agents.messages.codec import decode, encode
@@ -26,14 +27,19 @@ from bus.errors import MailboxFull
 from bus.frame import Bearer, Frame
 from bus.topics import Inbox
 from tests.agents.link_kit import FORMS
-from tests.agents.role_kit import TRACE
+from tests.agents.role_kit import TRACE, open_kit
+from tests.bus.manual_clock import ManualClock
 from transport.security import sealing
 from transport.security.certificates import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
 
     from agents.link import Link, Question
+    from bus.address import BrokerAddress
     from tests.agents.role_kit import Kit, Puppet, WatchedClient
 
 ASK = LookUp(ua=ua_of("link", 1, 1))
@@ -267,6 +273,25 @@ async def test_a_recorded_question_gets_the_reply_it_got(kit: Kit) -> None:
     await kit.counters.until_dropped("unexpected-reply")
     assert len(puppet.questions) == 1
     assert await link.ask("bank", ASK, Done, trace=TRACE) == Done()
+
+
+async def test_a_question_that_was_forgotten(
+    broker: BrokerAddress, fleet: str, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """Played again when nobody remembers its reply any more, it is told by its packet's counter."""
+    clock, directory = ManualClock(), tmp_path / "later"
+    directory.mkdir()
+    async with open_kit(broker, f"{fleet}-later", directory, log, clock=clock) as kit:
+        kit.forms = LinkForms(said={"mno": FORMS[0]})
+        puppet = await kit.puppet("bank")
+        link = await asker(kit)
+        await link.ask("bank", ASK, Done, trace=TRACE)
+        (recorded,) = await said(kit, "bank", LinkQuestion)
+        clock.advance(WINDOW_S + 1)
+        await link.ask("bank", ASK, Done, trace=TRACE)
+        kit.clients["bank"].inject(inbox(kit, "bank"), recorded)
+        assert kit.counters.drops("replayed") == 1
+        assert len(puppet.questions) == 2
 
 
 async def test_a_question_that_found_no_room_may_come_again(kit: Kit) -> None:

@@ -8,7 +8,7 @@ registration office would do it over the counter.
 Who shares a house (see ``houses``) shares nothing else. An operator that is its own authority runs registry
 and factory beside itself, in its suite, and they are roles like anybody's: with keys, a database and a name
 of their own, asked over the inside road. That costs a question for each module, and buys three things. A
-stolen operator's key certifies nobody, and can be replaced under the authority's. Modules and suppliers see
+stolen operator's key registers no module, and is replaced by the authority's word. Modules and suppliers see
 no difference, so that an authority can move out of the house, or into another's, without a module being
 touched. And no rule has to ask which kind of operator it deals with. What such a house cannot give is a
 second opinion: whoever runs it can name a key of its own as a module's.

@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents.allocator import SIGNED
 from agents.allocators_hand import ASKS
 from agents.errors import MessageRejected, Refusal, Unanswered
-from agents.messages.air import Announce, Answer, Audit, Block, Compact, Release, Subscribe
+from agents.messages.air import (
+    OPERATOR_COMMANDS,
+    Announce,
+    Answer,
+    Audit,
+    Block,
+    Compact,
+    Release,
+    RollOperatorKey,
+    Subscribe,
+)
 from agents.messages.codec import decode, encode
 from agents.messages.inside import MAX_GROUPS, Managed
 from agents.messages.signed import EVERYBODY, Purpose, Signed, sign
@@ -280,6 +291,7 @@ async def test_a_certificate_of_another_module_is_none(house: House) -> None:
         (Announce(time=1), 3, "unexpected-message"),
         (Subscribe(service=SERVICE), 3, "unexpected-message"),
         (Answer(reason="", rsc_id=0), 3, "unexpected-message"),
+        (RollOperatorKey(suite="x25519", public=KEYS.signing.public), 3, "unexpected-message"),
         (b"", 3, "not-msgpack"),
         (b"\x01", 3, "not-an-array"),
     ],
@@ -290,6 +302,7 @@ async def test_a_certificate_of_another_module_is_none(house: House) -> None:
         "announcement",
         "request",
         "answer",
+        "key-of-the-operators",
         "nothing",
         "rubbish",
     ],
@@ -303,6 +316,12 @@ async def test_what_it_does_not_sign(house: House, message: object, turn: int, r
             await house.suppliers.say(house.asks(message, turn))
         assert turns(house) == [1, 2]
         await house.suppliers.say(house.asks(Compact(), 3))
+
+
+def test_every_command_is_signed_but_those_about_its_own_key() -> None:
+    """Whether a new command is signed has to be decided; what rolls a key would take it from its holder."""
+    assert set(OPERATOR_COMMANDS) - set(SIGNED) == {RollOperatorKey}
+    assert set(SIGNED) <= set(OPERATOR_COMMANDS)
 
 
 async def test_a_target_that_is_no_module_is_unknown(house: House) -> None:

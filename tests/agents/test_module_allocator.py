@@ -7,7 +7,16 @@ from typing import Any, Final
 
 import pytest
 
-from agents.messages.air import MANAGER_TAR, Announce, Answer, Block, Compact, Subscribe
+from agents.messages.air import (
+    MANAGER_TAR,
+    Announce,
+    Answer,
+    Block,
+    Compact,
+    IntroduceOperator,
+    RollOperatorKey,
+    Subscribe,
+)
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
@@ -99,6 +108,19 @@ def test_an_allocator_that_passes_for_the_operator_is_none() -> None:
     replied = manage(market.card, host.signed(Compact(), signer="mno"))
     assert replied.status is ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
     assert market.card.reasons == ["not-our-operator"]
+
+
+def test_its_allocators_key_stays_what_it_is() -> None:
+    """Neither a certificate of the operator's, whatever it says, nor a roll by the allocator changes it."""
+    market, host = hosted()
+    before = market.card.image
+    replied = manage(market.card, encode(IntroduceOperator(chain=b"")))
+    assert replied.status is ResponseStatus.INSUFFICIENT_SECURITY_LEVEL
+    assert market.card.reasons == ["allocated"]
+    assert market.card.image == before
+    roll = RollOperatorKey(suite="x25519", public=market.operator.key.public)
+    assert answer(market, manage(market.card, host.signed(roll)).data, counter=1).reason == "allocated"
+    assert answer(market, manage(market.card, host.signed(Compact())).data, counter=2).reason == ""
 
 
 def test_subscriptions_go_to_the_operator() -> None:

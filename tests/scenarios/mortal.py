@@ -1,9 +1,10 @@
-"""A launcher that is killed at a chosen moment: ``python -m tests.scenarios.mortal CONFIG MOMENT COUNT``.
+"""A launcher that is killed at a chosen moment.
 
-MOMENT is ``publish`` (before a message leaves), ``published`` (after the broker has it), ``change`` (before
-rows are handed to a store) or ``changed`` (after they are durable); COUNT says which one of the process. It
-kills itself with SIGKILL, so nothing of it can put anything in order. 0 ends the run without being killed and
-prints how many of each there were.
+It is ``python -m tests.scenarios.mortal CONFIG MOMENT COUNT [STEP]``. MOMENT is ``publish`` (before a message
+leaves), ``published`` (after the broker has it), ``change`` (before rows go to a store) or ``changed``
+(after they are durable); COUNT says which one of the process, or of what comes from the step with number STEP
+on. It kills itself with SIGKILL, so nothing of it can put anything in order. 0 ends the run without being
+killed and prints how many of each there were.
 """
 
 from __future__ import annotations
@@ -28,15 +29,33 @@ from bus.client import BusClient
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from agents.fleet.config import Step
+
 _PLACES: Final[Mapping[tuple[str, str], tuple[type[Any], str]]] = {
     ("publish", "published"): (BusClient, "publish"),
     ("change", "changed"): (GroupCommit, "change"),
 }
 
 
-def main(config: str, moment: str, count: str) -> None:
+class _From(Progress):
+    """Begins to count with a step."""
+
+    def __init__(self, seen: Counter[str], step: int) -> None:
+        self._seen = seen
+        self._step = step
+
+    def step_started(self, index: int, step: Step, total: int) -> None:  # noqa: ARG002
+        """Forget what came before step *index*, if that is the one."""
+        if index + 1 == self._step:
+            self._seen.clear()
+
+
+def main(config: str, moment: str, count: str, step: str = "") -> None:
     """Run until the moment comes."""
     seen: Counter[str] = Counter()
+    if step:
+        # Until the step begins, the moment is so far away that it never comes.
+        seen[moment] = -(1 << 40)
 
     def come(now: str) -> None:
         seen[now] += 1
@@ -45,7 +64,8 @@ def main(config: str, moment: str, count: str) -> None:
 
     for moments, (owner, name) in _PLACES.items():
         setattr(owner, name, _between(moments, getattr(owner, name), come))
-    asyncio.run(run(load_config(Path(config)), UpOptions(), Progress()))
+    progress = _From(seen, int(step)) if step else Progress()
+    asyncio.run(run(load_config(Path(config)), UpOptions(), progress))
     sys.stdout.write(json.dumps(seen) + "\n")
 
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 5
 ROUND_S: Final = 0.2
-QUESTIONS: Final = 1_000
+QUESTIONS: Final = 400
 AT_ONCE: Final = 32
 OCTETS: Final = bytes(range(60))
 REFERENCE: Final = bytes(8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agents.handset.security_module.core import MAX_NOTES
 from bus.capture import Layer
-from transport.apdu import INS_ENVELOPE, PROPRIETARY, CommandApdu, ResponseApdu
+from transport.apdu import INS_ENVELOPE, INS_STORE_DATA, PROPRIETARY, CommandApdu, ResponseApdu
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Note
@@ -49,7 +49,9 @@ class Slot:
         changes = self.module.take_changes()
         if changes:
             await site.pages.save(self._ua, changes)
-        self.record(Layer.APDU, command + response, uplink=False)
+        # The factory is no part of the air, and what it stores may be the module's private keys.
+        if command[1:2] != bytes([INS_STORE_DATA]):
+            self.record(Layer.APDU, command + response, uplink=False)
         return ResponseApdu.parse(response)
 
     def record(self, layer: Layer, octets: bytes, *, uplink: bool, peer: str = "") -> None:

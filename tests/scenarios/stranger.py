@@ -28,6 +28,7 @@ HOST: Final = "127.0.0.1"
 TRACE: Final = TraceContext(trace_id=bytes(16), span_id=bytes(8))
 _NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _MARK: Final = b"wiretap: so far"
+_END: Final = b"wiretap: no further"
 _LISTENING: Final = "listening"
 _CAUGHT_UP: Final = "caught up"
 
@@ -102,6 +103,12 @@ class Wiretap:
         say(self._port, [(f"otafleet/{self._fleet}/wiretap", _MARK)])
         assert self._told.get(timeout=END_TIMEOUT_S) == _CAUGHT_UP
 
+    def leave(self) -> None:
+        """Hear what the broker has taken so far, and no more: for a broker that outlives the fleet."""
+        self.catch_up()
+        say(self._port, [(f"otafleet/{self._fleet}/wiretap", _END)])
+        self._thread.join(END_TIMEOUT_S)
+
     def heard(self, room: str) -> list[tuple[str, bytes]]:
         """Return what was recorded on the topics below *room*, such as ``role/bank``."""
         return [entry for entry in self.tape if entry[0].startswith(f"otafleet/{self._fleet}/{room}")]
@@ -119,6 +126,8 @@ class Wiretap:
             async for message in client.messages:
                 if message.payload == _MARK:
                     self._told.put(_CAUGHT_UP)
+                elif message.payload == _END:
+                    return
                 else:
                     await self._hear(client, (message.topic.value, bytes(message.payload)))
 

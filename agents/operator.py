@@ -134,6 +134,7 @@ class Operator(Role):
             raise Refusal("not-a-supplier")
         if self._suppliers is not None and question.sender not in self._suppliers:
             raise Refusal("supplier-of-another")
+        self._revocations.check("agree", question.sender)
         known = self._agreements.get(message.service)
         if known is not None and known["supplier"] != question.sender:
             raise Refusal("service-of-another")

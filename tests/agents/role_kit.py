@@ -298,9 +298,11 @@ class Kit:
         run: int,
         clock: Clock | None = None,
         by_certificate: bool = True,
+        issuers: Mapping[str, str] | None = None,
     ) -> None:
         self.broker = broker
         self.by_certificate = by_certificate
+        self.issuers = ISSUERS | dict(issuers or {})
         self.fleet = fleet
         self.run = run
         self.log = log
@@ -357,7 +359,7 @@ class Kit:
         root, *others = (
             # Who vouches for nobody needs no store.
             Enrolled(keys=self.keys[name], store=stores.get(name, stores["root"]), issuer=issuer)
-            for name, issuer in ISSUERS.items()
+            for name, issuer in self.issuers.items()
         )
         self.directory_of_roles = await enrol(
             root, others, clock=self.clock, by_certificate=self.by_certificate
@@ -738,6 +740,7 @@ async def open_kit(
     run: int = 1,
     clock: Clock | None = None,
     by_certificate: bool = True,
+    issuers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Kit]:
     """Open the surroundings of launch *run* of *fleet* in *directory*; leaving ends everything at once."""
     async with AsyncExitStack() as stack:
@@ -750,6 +753,7 @@ async def open_kit(
             run=run,
             clock=clock,
             by_certificate=by_certificate,
+            issuers=issuers,
         )
         await kit.open()
         async with kit.group:

@@ -163,7 +163,10 @@ class Office:
             await Registry(store, SUPPLIER_PUBLICS).put(
                 {"service": SERVICE, "digest": key_digest(public), "public_key": public}
             )
-            await Subscriptions(store, self.clock).change(UA, SERVICE, state=SUBSCRIBED)
+            subscriptions = Subscriptions(store, self.clock)
+            await subscriptions.load()
+            if subscriptions.get(UA, SERVICE) is None:
+                await subscriptions.change(UA, SERVICE, state=SUBSCRIBED)
             desk = self.desk()
             yield await Operator.open(desk, store, authority="root", hand=self.hand(desk))
 

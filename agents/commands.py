@@ -190,7 +190,7 @@ class Commands:
             self.waiting.remove(ua),
             self._keep(answered),
         )
-        await self.keys.retire(self.rolls())
+        await self.keys.retire(self.rolls)
         self._desk.log.info(
             "command.answered", do=row["kind"], ua=ua, service=row["service"], reason=answered.reason
         )

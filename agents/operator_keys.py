@@ -32,7 +32,7 @@ from transport.security.certificates import Certificate
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from agents.commands import Answered, Commands
     from agents.role import Desk, Ordered
@@ -115,19 +115,19 @@ class OperatorKeys:
         public = command.public
         return {"generation": next(number for number in self._later() if self.key(number).public == public)}
 
-    async def retire(self, waiting: Iterable[RollOperatorKey]) -> None:
+    async def retire(self, waiting: Callable[[], Iterable[RollOperatorKey]]) -> None:
         """Delete what no module goes by, or will when it has answered what is *waiting*."""
-        old = set(self._later()) - {self.newest}
-        if not old:
-            return
-        awaited = {command.public for command in waiting}
-        for generation in old:
-            is_awaited = self.key(generation).public in awaited
-            if not is_awaited and all(row["generation"] != generation for row in self._modules.rows()):
-                self._keys.pop(generation, None)
-                self._certificates.pop(generation, None)
-                await self._rows.remove(f"{_PURPOSE}{generation}")
-                self._desk.log.info("operator_key.deleted", generation=generation)
+        for generation in set(self._later()) - {self.newest}:
+            # In this order: that a module has it is mostly found at once.
+            if any(row["generation"] == generation for row in self._modules.rows()):
+                continue
+            public = self.key(generation).public
+            if any(command.public == public for command in waiting()):
+                continue
+            self._keys.pop(generation, None)
+            self._certificates.pop(generation, None)
+            await self._rows.remove(f"{_PURPOSE}{generation}")
+            self._desk.log.info("operator_key.deleted", generation=generation)
 
     async def certificate(self, generation: int, trace: TraceContext) -> Certificate:
         """Return the authority's certificate for a generation; it gives the same as long as it is valid."""
@@ -222,7 +222,7 @@ async def _went_over(commands: Commands, ua: str, generation: int, certificate: 
         changes.append(commands.waiting.put(waiting.but(octets=octets)))
     # Handed over in the same step of the loop, they share a transaction.
     await asyncio.gather(commands.modules.put(changed), *changes)
-    await keys.retire(commands.rolls())
+    await keys.retire(commands.rolls)
 
 
 def _number(argument: bytes) -> int:

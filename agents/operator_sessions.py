@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from agents.directory import keys_in
 from agents.errors import MessageRejected, PacketRefused
 from agents.hands import OwnHand
 from agents.messages.air import MANAGER_TAR, Connect, Connecting, Prove
@@ -22,7 +23,6 @@ from agents.store.registry import Registry
 from agents.store.tables import OPERATOR_SESSIONS
 from transport.errors import PacketRejected
 from transport.secured_packet import ResponseStatus
-from transport.security.certificates import Certificate
 from transport.security.handshake import Credentials, responder
 from transport.security.keyset import SessionKeys
 from transport.security.terms import AGREE_THEN_SIGN, Terms
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agents.exchange import Exchange
+    from agents.messages.inside import PublicKeys
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from bus.frame import TraceContext
@@ -112,9 +113,9 @@ class KeysetHand(OwnHand):
         """Make a session with module *ua*. Raises Rejected if it does not hold, and what an exchange does."""
         module = self._modules.get(ua)
         assert module is not None, "nobody commands a module before it is known"
-        certificate = Certificate.parse(module["certificate"])
-        side = self._side(ua, certificate)
-        said = side.receive(await self._opening(ua, certificate, trace))
+        keys = keys_in(module["certificate"])
+        side = self._side(ua, keys)
+        said = side.receive(await self._opening(ua, keys, trace))
         # Once or twice, as the form has it: what we say is answered with the module's next message.
         while said is not None:
             message = encode(Prove(tar=MANAGER_TAR, proof=said))
@@ -122,7 +123,7 @@ class KeysetHand(OwnHand):
         await self._sessions.put({**self._row(ua), "session": side.keys.dump(), "counter": 0})
         self._desk.log.info("session.opened", ua=ua)
 
-    async def _opening(self, ua: str, certificate: Certificate, trace: TraceContext) -> bytes:
+    async def _opening(self, ua: str, keys: PublicKeys, trace: TraceContext) -> bytes:
         """Have the module open a connection; return its first message, which it has signed."""
         row, name = self._row(ua), self._desk.keys.name
         turn = row["connects"] + 1
@@ -138,10 +139,10 @@ class KeysetHand(OwnHand):
         signed = decode(await self._exchange.manage(ua, encode(connect), trace=trace), Signed)
         if (signed.signer, signed.target, signed.counter) != (ua, name, turn):
             raise MessageRejected("answer-of-another")
-        signed.verify(purpose=Purpose.CONNECTION, suite=certificate.suite, public=certificate.signing_public)
+        signed.verify(purpose=Purpose.CONNECTION, suite=keys.suite, public=keys.signing_public)
         return decode(signed.body, Connecting).opening
 
-    def _side(self, ua: str, certificate: Certificate) -> Side:
+    def _side(self, ua: str, keys: PublicKeys) -> Side:
         key, terms = self._key_of(ua), self._terms
         return responder(
             Terms(
@@ -150,12 +151,12 @@ class KeysetHand(OwnHand):
                 initiator=ua.encode(),
                 responder=self.name.encode(),
                 tar=MANAGER_TAR,
-                initiator_suite=certificate.suite,
+                initiator_suite=keys.suite,
                 responder_suite=key.suite,
                 dh_base=terms.dh_base,
                 dh_modulus=terms.dh_modulus,
             ),
-            Credentials(signing_key=key, peer_signing_public=certificate.signing_public),
+            Credentials(signing_key=key, peer_signing_public=keys.signing_public),
             self._desk.rng,
         )
 

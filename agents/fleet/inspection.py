@@ -6,6 +6,7 @@ Nothing secret is told: of secret keys and sessions only whether they are there,
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import FleetError
@@ -83,6 +84,7 @@ def to_json(ua: str, image: bytes) -> dict[str, Any]:
         "personalised": is_personalised(memory),
         "operator": operator or None,
         "allocator": allocator or None,
+        "operator_digest": obeyed_digest(memory) or None,
         "signed_time": signed_time(memory) or None,
         "operator_session": has_operator_session(memory),
         "memory": {
@@ -138,14 +140,26 @@ def is_personalised(memory: Memory) -> bool:
 
 def houses(memory: Memory) -> tuple[str, str]:
     """Return the names of the module's operator, and of whom it obeys in its place; empty for nobody."""
+    identity = _identity(memory)
+    return (identity.operator, identity.allocator) if identity else ("", "")
+
+
+def obeyed_digest(memory: Memory) -> str:
+    """Return the SHA-256 of the public key that the module obeys; empty where it knows none."""
+    identity = _identity(memory)
+    if identity is None or not identity.operator_public:
+        return ""
+    return hashlib.sha256(identity.operator_public).hexdigest()
+
+
+def _identity(memory: Memory) -> Identity | None:
     octets = memory.get_record(Record.IDENTITY)
     if octets is None:
-        return "", ""
+        return None
     try:
-        identity = decode(octets, Identity)
+        return decode(octets, Identity)
     except Rejected as rejection:
         raise ImageRejected("corrupt-record", rejection.reason) from None
-    return identity.operator, identity.allocator
 
 
 def has_operator_session(memory: Memory) -> bool:

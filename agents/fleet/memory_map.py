@@ -20,6 +20,7 @@ from agents.fleet.inspection import (
     has_operator_session,
     houses,
     is_personalised,
+    obeyed_digest,
     read_module,
     signed_time,
 )
@@ -68,6 +69,8 @@ def render_module(ua: str, image: bytes, console: Console) -> None:
     operator, allocator = houses(memory)
     if allocator:
         console.print(Text(f"It obeys {allocator}, in the place of {operator}"))
+    if operator and not obeyed_digest(memory):
+        console.print(Text(f"It does not know the key of {operator} yet"))
     if has_operator_session(memory):
         console.print(Text("There is a session with the operator, for its commands to travel under"))
     if time := signed_time(memory):

@@ -281,6 +281,20 @@ def test_who_commands_in_the_operators_place_is_shown() -> None:
     assert (values["operator"], values["allocator"]) == (None, None)
 
 
+def test_the_key_that_it_obeys_is_told_apart() -> None:
+    """By its digest; a module that waits for a certificate says so, and a blank one that there is none."""
+    memory = module()
+    assert "does not know the key" not in render(bytes(memory))
+    digest = hashlib.sha256(IDENTITY.operator_public).hexdigest()
+    assert to_json(UA, bytes(memory))["operator_digest"] == digest
+    with memory.transaction() as transaction:
+        waiting = replace(IDENTITY, operator_public=b"")
+        memory.put_record(transaction, Record.IDENTITY, encode(waiting))
+    assert "It does not know the key of mno yet" in render(bytes(memory))
+    assert to_json(UA, bytes(memory))["operator_digest"] is None
+    assert to_json(UA, bytes(Memory.format(65536)))["operator_digest"] is None
+
+
 def test_an_identity_that_is_none_is_corrupt() -> None:
     """It is told in a sentence, which quotes nothing of the record."""
     memory = module()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from agents.handset.security_module.core import MAX_LEFT
+from agents.handset.security_module.core import LEFT_OCTETS, MAX_LEFT, Identity
+from agents.handset.security_module.geometry import SLOT_HEAD, Record
 from agents.handset.security_module.manager import ANNOUNCED
+from agents.handset.security_module.profile import STANDARD
 from agents.messages.air import (
     MANAGER_TAR,
     Announce,
@@ -44,6 +46,7 @@ from transport.secured_packet import CELL_BROADCAST, ResponseStatus, SecurityPar
 from transport.security.certificates import Certificate, Role
 from transport.security.chain import encode_chain
 from transport.security.suites import SUITES
+from transport.security.terms import AGREE_THEN_SIGN
 from transport.toolkit import Envelope, Tag
 
 if TYPE_CHECKING:
@@ -493,3 +496,34 @@ def test_a_key_that_the_operators_group_does_not_fit() -> None:
     new = key_of("new")
     assert market.command(RollOperatorKey(suite=new.suite, public=new.public)).reason == "no-parameters"
     assert market.command(Compact()).reason == ""
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_longest_identity_has_room(suite: str) -> None:
+    """With every name as long as names are and all keys that it may have left, it fits its record."""
+    kind, has_group = SUITES[suite], "ffdh" in suite
+    signing, sealing = bytes(kind.signing_public_length), bytes(kind.sealing_public_length)
+    identity = Identity(
+        ua=UA,
+        suite=suite,
+        private=signing,
+        public=signing,
+        sealing_private=sealing,
+        sealing_public=sealing,
+        authority="a" * 32,
+        authority_suite=suite,
+        authority_public=signing,
+        operator="o" * 32,
+        operator_number="1" * 20,
+        operator_suite=suite,
+        operator_public=signing,
+        session_form=AGREE_THEN_SIGN,
+        dh_base=bytes(512 * has_group),
+        dh_modulus=bytes(512 * has_group),
+        allocator="h" * 32,
+        allocator_number="1" * 20,
+        operator_serial=(1 << 40) - 1,
+        operator_left=bytes(LEFT_OCTETS * MAX_LEFT),
+    )
+    records = replace(STANDARD, suites=[suite]).records
+    assert len(encode(identity)) <= records[Record.IDENTITY] - SLOT_HEAD.size

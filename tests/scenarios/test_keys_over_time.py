@@ -149,7 +149,11 @@ def test_killed_in_the_middle_of_a_roll(
 
 
 def test_rolls_and_introductions_under_keysets(tmp_path: Path) -> None:
-    """Where commands travel under a keyset, sessions are made with the key that the module has by then."""
-    number = 'number = "15550100"'
-    config = write(tmp_path, (number, f"{number}\noperator_session = true"))
+    """Sessions are made with the key that the module has by then, also in a market without certificates."""
+    number, root = 'number = "15550100"', 'name = "root"'
+    config = write(
+        tmp_path,
+        (number, f"{number}\noperator_session = true"),
+        (root, f"{root}\ncertificates = false"),
+    )
     check(play(config), tmp_path / "state")

@@ -14,6 +14,7 @@ import typer
 
 from agents.cli import application, certificate
 from agents.cli.broker import broker
+from agents.cli.cost import cost
 from agents.cli.fleet import check, up, write_report
 from agents.cli.module import card, inspect
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, check, inspect, card, broker):
+for command in (up, check, cost, inspect, card, broker):
     app.command()(command)
 app.add_typer(application.app)
 app.add_typer(certificate.app)

@@ -38,9 +38,9 @@ StateOption = Annotated[
 ]
 
 
-def make_console(*, quiet: bool = False) -> Console:
+def make_console(*, quiet: bool = False, stderr: bool = False) -> Console:
     """Return the screen, or what stands for it where the output goes elsewhere."""
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet, stderr=stderr)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PLAIN_WIDTH
     return console

@@ -85,9 +85,10 @@ def cost(
 
 
 _NOTE: Final = (
-    "Up is from the module. Frames are segments or datagrams of a channel. Delivery reports are in the octets"
-    " and not in the short messages; the module's last message, where it is short, rides in one. CPU is the"
-    " median of {repeat} handshakes. Nothing is lost, and every delay is its median."
+    "Up is from the module. Messages are short messages, or a channel's segments or datagrams. Delivery"
+    " reports are in the octets and not in the messages; where the module's answer is short, it rides in one."
+    " The microseconds are what each side computes, the median of {repeat}. Nothing is lost, and every delay"
+    " is its median."
 )
 
 

@@ -1,15 +1,16 @@
 """The fleet that ``cost`` measures: a supplier for each suite, a module for each form, a service a bearer.
 
-It is a real fleet on a real broker, launched three times over one state directory. All launches play the same
-steps, so each goes on where the one before ended:
+It is a real fleet on a real broker, launched up to four times over one state directory. All launches play the
+same steps, so each goes on where the one before ended:
 
 * the first, on air that nothing waits for, prepares everything and has all services served, which loads
   their applications; then each is served again by itself. There is nothing to load any more: what goes over
   the air is the secure connection alone, and it is counted, with handsets and roles counting apart.
-* the second and the third, on air that takes its time, have each service served once more: the second those
-  over short messages, much faster than the world, the third those over channels, which leave less room for
-  a computer to be in the way. What counts are simulated seconds, from the order to its end. A few modules go
-  at a time, each with its services in turn, the longest first.
+* the others, on air that takes its time, have each service served once more. What counts are simulated
+  seconds, from the order to its end. Computing takes simulated time too, and the more of it the faster the
+  clock runs, so there is a launch for short messages, one for such connections as take hundreds of them, and
+  one for channels, each with a speed of its own. A few modules go at a time, each with its services in turn,
+  the longest first.
 
 The air is the config's, but loses, doubles and reorders nothing, has no outages and no spread of delays: what
 chance does to one connection is nothing to compare connections by.
@@ -51,11 +52,21 @@ if TYPE_CHECKING:
     from agents.fleet.cost_rows import Tell, Way
     from agents.fleet.expectations import Outcome
 
-SMS_SPEED: Final = 20.0
-CHANNEL_SPEED: Final = 2.0
-"""Simulated seconds in a second: computing takes simulated time too, and should stay a small part of it."""
-_AT_A_TIME: Final = {SMS_SPEED: 8, CHANNEL_SPEED: 3}
-"""How many modules: what one computes, another one waits for."""
+LONG: Final = 60
+"""Short messages and reports of a connection that is measured at more speed, for it takes minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """Simulated seconds in a second, and how many modules go at a time: what one computes, all wait for."""
+
+    speed: float
+    at_a_time: int
+
+
+_SMS: Final = _Pace(speed=8.0, at_a_time=6)
+_LONG_SMS: Final = _Pace(speed=40.0, at_a_time=6)
+_CHANNEL: Final = _Pace(speed=2.0, at_a_time=4)
 _ON_AIR: Final = (Bearer.SMS, Bearer.REPORT, Bearer.BIP_TCP, Bearer.BIP_UDP)
 _UP: Final = "up"
 _DOWN: Final = "down"
@@ -158,17 +169,26 @@ async def measure_time(
 ) -> dict[Way, float]:
     """Return the simulated seconds of one connection of each way in *traffic*. Raises FleetError."""
     found: dict[Way, float] = {}
-    for speed, is_sms in ((SMS_SPEED, True), (CHANNEL_SPEED, False)):
-        left = iter(_turns([way for way in traffic if (way.bearer == SMS) is is_sms], traffic))
+    for pace in (_SMS, _LONG_SMS, _CHANNEL):
+        turns = _turns([way for way in traffic if _pace(way, traffic[way]) is pace], traffic)
+        if not turns:
+            continue
+        left = iter(turns)
         with as_fleet_error():
             async with (
-                _launched(config.model_copy(update={"air": calm(air, speed)})) as fleet,
+                _launched(config.model_copy(update={"air": calm(air, pace.speed)})) as fleet,
                 asyncio.TaskGroup() as tasks,
             ):
-                for number in range(_AT_A_TIME[speed]):
+                for number in range(pace.at_a_time):
                     work = _take_turns(fleet, left, list(traffic), found, tell)
                     tasks.create_task(work, name=f"cost.{number}")
     return found
+
+
+def _pace(way: Way, traffic: Traffic) -> _Pace:
+    if way.bearer != SMS:
+        return _CHANNEL
+    return _LONG_SMS if traffic.messages_up + traffic.messages_down > LONG else _SMS
 
 
 def _turns(ways: Iterable[Way], traffic: Mapping[Way, Traffic]) -> list[list[Way]]:

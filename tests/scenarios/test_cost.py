@@ -57,12 +57,11 @@ def test_channels_take_frames_and_no_short_messages(rows: Mapping[str, dict[str,
 
 
 def test_time_is_the_air_s(rows: Mapping[str, dict[str, str]]) -> None:
-    """Each of the five messages over the air takes its two seconds, one after the other or a second apart.
+    """Five messages pass, one after the other; with no spread each takes two seconds, and one of the rate.
 
-    The least is the way of m1, the first part of m2 and the second, a second later, and the last report.
-    Channels, whose delays are a thirteenth of that, are faster by far.
+    A channel's delays are a thirteenth of that: it is faster by far, and no faster than they let it.
     """
     sms = float(rows["sms"]["simulated_s"])
-    assert sms >= 2 + 2 + 1 + 2
-    assert float(rows["bip-tcp"]["simulated_s"]) < sms / 2
-    assert float(rows["bip-udp"]["simulated_s"]) < sms / 2
+    assert sms >= 5 * (2 + 1) - 1
+    for bearer in ("bip-tcp", "bip-udp"):
+        assert 4 * 0.15 <= float(rows[bearer]["simulated_s"]) < sms / 2

@@ -66,7 +66,7 @@ class _Pace:
 
 _SMS: Final = _Pace(speed=8.0, at_a_time=6)
 _LONG_SMS: Final = _Pace(speed=40.0, at_a_time=6)
-_CHANNEL: Final = _Pace(speed=2.0, at_a_time=4)
+_CHANNEL: Final = _Pace(speed=1.0, at_a_time=8)
 _ON_AIR: Final = (Bearer.SMS, Bearer.REPORT, Bearer.BIP_TCP, Bearer.BIP_UDP)
 _UP: Final = "up"
 _DOWN: Final = "down"

@@ -33,7 +33,8 @@ from transport.security.terms import FORM_NUMBERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CONFIGS: Final = Path(__file__).parents[2] / "configs"
+ROOT: Final = Path(__file__).parents[2]
+CONFIGS: Final = ROOT / "configs"
 DEMO: Final = CONFIGS / "demo.toml"
 OVER_SMS: Final = Way(suite="x25519", form="agree-then-sign", bearer="sms")
 OVER_TCP: Final = Way(suite="rsa-ffdh", form="sign-then-agree", bearer="bip-tcp")
@@ -215,3 +216,29 @@ def test_no_row_is_too_wide() -> None:
     Console(file=out, width=100).print(as_table(rows, title="All"))
     assert "…" not in out.getvalue()
     assert out.getvalue().count("bip-udp") == len(SUITES) * len(FORM_NUMBERS)
+
+
+def test_the_readme_shows_the_rows() -> None:
+    """The README's table is what docs/cost.csv has, and that has every way there is."""
+    rows = list(csv.DictReader(io.StringIO((ROOT / "docs" / "cost.csv").read_text(encoding="utf-8"))))
+    by_way = {(row["suite"], row["form"], row["bearer"]): row for row in rows}
+    assert list(by_way) == [(way.suite, way.form, way.bearer) for way in ways_of()]
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("| suite | form | round trips |")[2]
+    shown = [line.strip("| ").split(" | ") for line in text.partition("\n\n")[0].splitlines()[2:]]
+    assert len(shown) == len(SUITES) * len(FORM_NUMBERS)
+    for suite, form, *cells in shown:
+        ways = [by_way[suite.strip("`"), form.strip("`"), bearer] for bearer in BEARERS]
+        assert cells == readme_cells(*ways)
+
+
+def readme_cells(sms: dict[str, str], tcp: dict[str, str], udp: dict[str, str]) -> list[str]:
+    """Return what the README has of one suite and form, behind their names."""
+    ways = (sms, tcp, udp)
+    return [
+        sms["round_trips"],
+        sms["short_messages"],
+        f"{tcp['frames']}, {udp['frames']}",
+        "; ".join(f"{int(way['octets_up']) + int(way['octets_down']):,}" for way in ways),
+        "; ".join(f"{int(sms[f'cpu_{side}_median_us']):,}" for side in ("module", "server")),
+        "; ".join(f"{float(way['simulated_s']):.1f}" for way in ways),
+    ]

@@ -38,6 +38,8 @@ class State(Enum):
     ESTABLISHED = auto()  # the other side has proven itself: there are keys
     DEAD = auto()  # refused: there are none and will be none
 
+    __hash__ = object.__hash__  # that of Enum is Python code, and the tables are asked with every message
+
 
 class Event(Enum):
     """What may happen: our own start, a good message of each kind, or a refusal."""
@@ -49,6 +51,8 @@ class Event(Enum):
     ANSWER = auto()
     PROOF = auto()
     REFUSED = auto()
+
+    __hash__ = object.__hash__
 
 
 Table = MappingProxyType[tuple[State, Event], State]

@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 CONFIRMATION_KEY_OCTETS: Final = 32
 _SALT: Final = b"otafleet/1 session"
 _SHA256: Final = SHA256()
-_WAYS: Final = tuple(f"otafleet/1 {key} {way} module" for way in ("to", "from") for key in ("KIc", "KID"))
-_PACKET_KEYS: Final = len(_WAYS)
+_PACKET_KEYS: Final = 4
+_LABELS: Final = (
+    "otafleet/1 KIc to module",
+    "otafleet/1 KID to module",
+    "otafleet/1 KIc from module",
+    "otafleet/1 KID from module",
+    "otafleet/1 initiator confirms",
+    "otafleet/1 responder confirms",
+)
 _MAX_INDEX: Final = 15
 
 
@@ -152,16 +159,14 @@ def derive_keys(
     secret: bytes, transcript_hash: bytes, index: int, protection: str = DEFAULT_PROTECTION
 ) -> KeySchedule:
     """Return the keys of *secret* and *transcript_hash* as keyset *index* (1..15; ValueError for another)."""
-    root = extract(_SALT, secret)
-
-    def key(label: str, length: int) -> bytes:
-        return expand(root, framed(label, transcript_hash), length)
-
-    size = PROTECTIONS[protection].key_octets
+    root, size = extract(_SALT, secret), PROTECTIONS[protection].key_octets
+    lengths = (*(size,) * _PACKET_KEYS, CONFIRMATION_KEY_OCTETS, CONFIRMATION_KEY_OCTETS)
+    *keys, initiator_confirms, responder_confirms = [
+        expand(root, framed(label, transcript_hash), length)
+        for label, length in zip(_LABELS, lengths, strict=True)
+    ]
     return KeySchedule(
-        session=SessionKeys(
-            index=index, keys=tuple(key(label, size) for label in _WAYS), protection=protection
-        ),
-        initiator_confirms=key("otafleet/1 initiator confirms", CONFIRMATION_KEY_OCTETS),
-        responder_confirms=key("otafleet/1 responder confirms", CONFIRMATION_KEY_OCTETS),
+        session=SessionKeys(index=index, keys=tuple(keys), protection=protection),
+        initiator_confirms=initiator_confirms,
+        responder_confirms=responder_confirms,
     )

@@ -50,6 +50,8 @@ REPLY_TIMEOUT_S: Final = 10.0
 ATTEMPTS: Final = 4
 MOST_LETTERS: Final = 256
 """Messages of the ways that wait to be sent; one too many is dropped, as whoever wanted it asks again."""
+MOST_NOTICES: Final = 32
+"""No notice is put behind so many: anybody can call for one, and they must not crowd out handshakes."""
 _ARRAYS: Final = frozenset(bytes([0x90 | length]) for length in range(16))
 _AT_WORK: Final = b""
 """What a question has for a reply until there is one."""
@@ -263,7 +265,8 @@ class Link:
             self._take(frame)
         except NoSession as rejection:
             self._drop(frame, topic, rejection)
-            self._post(frame.source, Letter(octets=rejection.notice), frame.trace)
+            if len(self._letters) < MOST_NOTICES:
+                self._post(frame.source, Letter(octets=rejection.notice), frame.trace)
         except Rejected as rejection:
             self._drop(frame, topic, rejection)
 

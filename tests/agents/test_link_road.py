@@ -13,6 +13,7 @@ from agents.errors import Refusal
 from agents.fleet.addresses import ua_of
 from agents.freshness import WINDOW_S
 from agents.link_sealed import QUESTION
+from agents.link_sessions import SessionWay
 from agents.link_ways import LinkForms
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Agreed, Done, LookUp, Refused
@@ -386,16 +387,33 @@ async def test_garbage_on_the_road_is_counted(kit: Kit, octets: bytes) -> None:
 
 
 async def test_letters_that_wait_are_bounded(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More notices at once than may wait are not taken: the bus counts them, and the road goes on."""
+    """More answers at once than may wait are not given: the bus counts them, and the road goes on."""
     monkeypatch.setattr(link_module, "MOST_LETTERS", 2)
     await kit.puppet("bank")
     link = await asker(kit)
-    question = framed(encode(LinkQuestion(label=bytes(8), packet=b"")))
+    stranger = SessionWay(
+        keys=kit.keys["bank"], directory=kit.directory_of_roles, forms=kit.forms, rng=kit.rng("stranger")
+    )
+    opening = stranger.open("mno", 0.0, patience_s=0.0)
+    assert opening is not None
     for _ in range(2):
-        kit.clients["mno"].inject(inbox(kit, "mno"), question)
+        kit.clients["mno"].inject(inbox(kit, "mno"), framed(opening.octets))
     with pytest.raises(MailboxFull):
-        kit.clients["mno"].inject(inbox(kit, "mno"), question)
+        kit.clients["mno"].inject(inbox(kit, "mno"), framed(opening.octets))
     assert await link.ask("bank", ASK, Done, trace=TRACE) == Done()
+
+
+async def test_notices_do_not_crowd_out_handshakes(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions come in sessions that are not, few notices wait to be sent at once."""
+    monkeypatch.setattr(link_module, "MOST_NOTICES", 2)
+    await kit.puppet("bank")
+    link = await asker(kit)
+    for _ in range(5):
+        question = framed(encode(LinkQuestion(label=bytes(8), packet=b"")))
+        kit.clients["mno"].inject(inbox(kit, "mno"), question)
+    assert kit.counters.drops("no-session") == 5
+    assert await link.ask("bank", ASK, Done, trace=TRACE) == Done()
+    assert len(await said(kit, "bank", LinkUnknown)) == 2
 
 
 async def test_a_letter_that_cannot_be_sent(kit: Kit) -> None:

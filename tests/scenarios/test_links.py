@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from agents.messages.codec import decode
-from agents.messages.link import LINK_MESSAGES, LinkQuestion, LinkReply
+from agents.messages.codec import decode, encode
+from agents.messages.link import LINK_MESSAGES, LinkQuestion, LinkReply, LinkUnknown
 from bus.frame import Bearer, Frame
+from bus.topics import Inbox
 from tests.scenarios.kit import FLEET, Moments, log_events, play, write_fleet
 from tests.scenarios.processes import brokers_of, killed
-from tests.scenarios.stranger import Wiretap
+from tests.scenarios.stranger import Wiretap, frame, say
 from transport.security.terms import AGREE_THEN_SIGN, KEY_TRANSPORT, SIGN_THEN_AGREE
 
 if TYPE_CHECKING:
@@ -75,3 +77,52 @@ def test_killed_in_the_middle_of_a_handshake(
     assert ("mno", "bank") in again
     assert len(set(again)) == len(again)
     assert brokers_of(state) == []
+
+
+def mischief(said: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Return what somebody makes of what was said between roles: again, turned back, and notices."""
+    assert said, "nothing was said between roles"
+    frames = [Frame.parse(payload) for _, payload in said]
+    back = [
+        (
+            Inbox(fleet=FLEET, agent=each.source).path,
+            replace(each, source=each.destination, destination=each.source).encode(),
+        )
+        for each in frames
+    ]
+    notices = [
+        (
+            Inbox(fleet=FLEET, agent=each.source).path,
+            frame(
+                Bearer.ROLE,
+                each.destination,
+                each.source,
+                encode(LinkUnknown(label=decode(each.pdu, LinkQuestion).label)),
+            ).encode(),
+        )
+        for each in frames
+        if isinstance(decode(each.pdu, *LINK_MESSAGES), LinkQuestion)
+    ]
+    return [*notices, *said, *back]
+
+
+@pytest.mark.parametrize("form", [AGREE_THEN_SIGN, SIGN_THEN_AGREE])
+def test_somebody_on_the_road(form: str, tmp_path: Path, recording: Recording) -> None:
+    """He says everything again, turns it back and forges notices: the story ends as it ever does.
+
+    All that comes of it are refusals with their reasons, and handshakes that nobody needed.
+    """
+    config, state = in_sessions(tmp_path, form), tmp_path / "state"
+    with Wiretap(FLEET) as tap:
+
+        def attack(beginning: int) -> None:
+            tap.catch_up()
+            say(moments.port, mischief(tap.heard("role")[beginning:]))
+
+        begun = {4: lambda: attack(0), 9: lambda: attack(-12)}
+        moments = Moments(broker=tap.open, started=begun)
+        report = play(config, progress=moments)
+    recording.check_same_end(report, state)
+    reasons = set(report.dropped)
+    assert {"replayed", "no-session", "no-attempt", "unexpected-notice"} <= reasons
+    assert len(opened(state)) > len(PAIRS)

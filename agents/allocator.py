@@ -44,9 +44,10 @@ from agents.messages.air import (
 from agents.messages.codec import decode, encode, is_address
 from agents.messages.inside import LookUp, Manage, Managed, ModuleRecord
 from agents.messages.signed import EVERYBODY
+from agents.operator_sessions import KeysetHand
 from agents.role import Role, Turns
 from agents.store.registry import Registry
-from agents.store.tables import ALLOCATOR_COMMANDS
+from agents.store.tables import ALLOCATOR_COMMANDS, ALLOCATOR_SESSIONS
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from agents.announcer import Announcer
     from agents.link import Question
+    from agents.operator_sessions import SessionTerms
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
@@ -77,13 +79,18 @@ class Allocator(Role):
         operator: str,
         authority: str,
         announcer: Announcer | None = None,
+        session: SessionTerms | None = None,
     ) -> None:
         super().__init__(desk)
         self._operator = operator
         self._authority = authority
         self._announcer = announcer
-        self._hand = OwnHand(desk)
-        self._commands = Registry(store, ALLOCATOR_COMMANDS)
+        self._commands = known = Registry(store, ALLOCATOR_COMMANDS)
+        self._hand = (
+            OwnHand(desk)
+            if session is None
+            else KeysetHand(desk, store, session, modules=known, table=ALLOCATOR_SESSIONS)
+        )
         self._in_hand = Turns()
 
     @classmethod
@@ -95,10 +102,17 @@ class Allocator(Role):
         operator: str,
         authority: str,
         announcer: Announcer | None = None,
+        session: SessionTerms | None = None,
     ) -> Allocator:
-        """Take up what *store* holds: the allocator of *operator*, by the register of *authority*."""
-        allocator = cls(desk, store, operator=operator, authority=authority, announcer=announcer)
+        """Take up what *store* holds: the allocator of *operator*, by the register of *authority*.
+
+        With *session* its commands travel under a keyset.
+        """
+        allocator = cls(
+            desk, store, operator=operator, authority=authority, announcer=announcer, session=session
+        )
         await allocator._commands.load()
+        await allocator._hand.load()
         return allocator
 
     async def _manage(self, question: Question, message: Manage) -> Managed:

@@ -1,11 +1,11 @@
 """An operator's secure connections to its modules: its commands under a keyset, where the config says so.
 
 A module that was personalised for it takes commands under the keyset of a session and not otherwise. The
-operator makes one before its first command, and another when a module does not know the session or the call,
-or what it says does not hold: once, then the same stored command goes again. Whoever was stopped between the
-two ends of a handshake finds that out with the next command, so nothing else is kept of it. Connect has turns
-of its own (the module's ``operator_session`` says why), and a packet a counter; both are stored before
-anything leaves.
+operator, or the allocator in its place, makes one before its first command, and another when a module does
+not know the session or the call, or what it says does not hold: once, then the same stored command goes
+again. Whoever was stopped between the two ends of a handshake finds that out with the next command, so
+nothing else is kept of it. Connect has turns of its own (the module's ``operator_session`` says why), and a
+packet a counter; both are stored before anything leaves.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from transport.security.terms import AGREE_THEN_SIGN, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Table
 
     from agents.exchange import Exchange
     from agents.messages.inside import PublicKeys
@@ -64,7 +66,7 @@ class SessionTerms:
 
 
 class KeysetHand(OwnHand):
-    """The hand of an operator whose commands travel under a keyset."""
+    """The hand of who commands modules under a keyset."""
 
     def __init__(
         self,
@@ -73,15 +75,17 @@ class KeysetHand(OwnHand):
         terms: SessionTerms,
         *,
         modules: Registry,
-        key_of: Callable[[str], SigningKey],
+        key_of: Callable[[str], SigningKey] | None = None,
+        table: Table = OPERATOR_SESSIONS,
     ) -> None:
-        """Take the *terms* of all sessions, the *modules* that the operator knows, and which key each has."""
+        """Take the *terms* of all sessions, the *modules* that are known, and which key each goes by.
+
+        *modules* have the module's address for their key and a ``certificate``; *table* keeps the sessions.
+        """
         super().__init__(desk, key_of)
-        self._key_of = key_of
-        self._desk = desk
         self._terms = terms
         self._modules = modules
-        self._sessions = Registry(store, OPERATOR_SESSIONS)
+        self._sessions = Registry(store, table)
 
     async def load(self) -> None:
         """Read what the store holds."""

@@ -17,7 +17,7 @@ from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_domains import check_domains
 from agents.fleet.config_lengths import check_lengths
 from agents.fleet.config_profile import check_profiles, profile_table
-from agents.fleet.houses import check_houses
+from agents.fleet.houses import allocator_of, check_houses
 from agents.fleet.key_checks import check_keys
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
 from agents.handset.security_module.errors import ApplicationRefused
@@ -223,8 +223,9 @@ def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]
 def _check_parameters(config: FleetConfig) -> Iterator[str]:
     """Yield a problem for Diffie-Hellman parameters that are unsafe, or of no use to their suite."""
     for index, operator in enumerate(config.operators):
+        suite = (allocator_of(config, operator.name) or operator).suite
         try:
-            suite_for(operator.suite, bytes.fromhex(operator.dh_base), bytes.fromhex(operator.dh_modulus))
+            suite_for(suite, bytes.fromhex(operator.dh_base), bytes.fromhex(operator.dh_modulus))
         except ParametersRejected as rejection:
             yield f"operator[{index}].dh_modulus: {rejection}"
     for index, supplier in enumerate(config.suppliers):

@@ -39,6 +39,8 @@ def check_lengths(config: FleetConfig) -> Iterator[str]:
             yield from _check_queue(place, group, profile)
         for name in expected_services(config, group) if _succeeds(config, group, Verb.RESERVE) else ():
             yield from _check_service(config, place, group, profile, config.offers[name])
+        if _succeeds(config, group, Verb.RESERVE):
+            yield from _check_session(config, place, group, profile)
     yield from _check_broadcasts(config)
 
 
@@ -98,6 +100,21 @@ def _check_service(
                 f"{place} needs packets of more than {length} octets for its {what},"
                 f" and its modules take {profile.packet} (buffer)"
             )
+
+
+def _check_session(config: FleetConfig, place: str, group: Handsets, profile: Profile) -> Iterator[str]:
+    operator = next(each for each in config.operators if each.name == group.operator)
+    if not operator.operator_session:
+        return
+    commander = _commander(config, group)
+    dh_base, dh_modulus = bytes.fromhex(operator.dh_base), bytes.fromhex(operator.dh_modulus)
+    agreement = suite_for(commander.suite, dh_base, dh_modulus)
+    length = agreement.signature_length + agreement.answer_length
+    if length > profile.packet:
+        yield (
+            f"{place}.operator: {commander.name!r} needs packets of more than {length} octets for a session,"
+            f" and its modules take {profile.packet} (buffer)"
+        )
 
 
 def _check_broadcasts(config: FleetConfig) -> Iterator[str]:

@@ -50,14 +50,13 @@ def allocator_of(config: FleetConfig, operator: str) -> Allocator | None:
 
 
 def check_houses(config: FleetConfig) -> Iterator[str]:
-    """Yield a problem for a house that cannot be: two allocators, what none can do, or too long a name."""
+    """Yield a problem for a house that cannot be: two allocators in one, or too long a name."""
     for index, operator in enumerate(config.operators):
         if operator.authority is None and len(operator.name) > _LONGEST:
             yield (
                 f"operator[{index}].name: an operator that is its own authority has a name of at most"
                 f" {_LONGEST} characters, not {len(operator.name)}"
             )
-    has_session = {operator.name for operator in config.operators if operator.operator_session}
     first: dict[str, str] = {}
     for index, allocator in enumerate(config.allocators):
         place = f"allocator[{index}].operator"
@@ -65,5 +64,3 @@ def check_houses(config: FleetConfig) -> Iterator[str]:
             taken = first[allocator.operator]
             yield f"{place}: {allocator.operator!r} has an allocator already, by {taken}; it can have one"
         first.setdefault(allocator.operator, place)
-        if allocator.operator in has_session:
-            yield f"{place}: {allocator.operator!r} has 'operator_session', which an allocator cannot make"

@@ -143,6 +143,7 @@ class Market:
         directory: Directory,
     ) -> None:
         desk = await self._desks.open(opened, directory, number=allocator.number)
+        operator = next(each for each in self._around.config.operators if each.name == allocator.operator)
         await self._listen(
             await Allocator.open(
                 desk,
@@ -150,6 +151,7 @@ class Market:
                 operator=allocator.operator,
                 authority=authority.name,
                 announcer=self._announcer(allocator.operator, desk),
+                session=session_of(operator),
             )
         )
 
@@ -166,7 +168,7 @@ class Market:
             announcer=hand or self._announcer(operator.name, desk),
             hand=hand,
             suppliers=frozenset(each.name for each in under.suppliers if each.operator == operator.name),
-            session=session_of(operator),
+            session=None if in_place else session_of(operator),
         )
         self.operators.append(role)
         await self._listen(role)
@@ -278,7 +280,7 @@ def _in_place(allocator: configs.Allocator | None) -> dict[str, str]:
 
 
 def session_of(operator: configs.Operator) -> SessionTerms | None:
-    """Return what *operator* and its modules make their sessions with; None when commands need none."""
+    """Return what *operator*, or its allocator, makes sessions with modules with; None for no sessions."""
     if not operator.operator_session:
         return None
     return SessionTerms(

@@ -58,6 +58,21 @@ def _issued(metadata: MetaData) -> Table:
     )
 
 
+def _sessions(metadata: MetaData) -> Table:
+    """Return the table of who commands modules under a keyset: of each the session, which is secret.
+
+    ``counter`` is that of the last packet, ``connects`` the last turn of Connect.
+    """
+    return Table(
+        "sessions",
+        metadata,
+        _key("ua", UA),
+        _maybe("session", OCTETS),
+        _column("counter", NUMBER),
+        _column("connects", NUMBER),
+    )
+
+
 # The authority: who is who.
 
 AUTHORITY = MetaData()
@@ -177,16 +192,7 @@ COMMANDS = Table(
     _column("octets", OCTETS),
 )
 
-# Where commands travel under a keyset: the session with each module, its last packet's counter, and the last
-# turn of Connect. ``session`` is secret.
-OPERATOR_SESSIONS = Table(
-    "sessions",
-    OPERATOR,
-    _key("ua", UA),
-    _maybe("session", OCTETS),
-    _column("counter", NUMBER),
-    _column("connects", NUMBER),
-)
+OPERATOR_SESSIONS = _sessions(OPERATOR)
 
 # An allocator: of each module the last command, and what the module answered; empty = not yet. The turn of
 # the last announcement stands under ``all``, which has no certificate.
@@ -203,6 +209,7 @@ ALLOCATOR_COMMANDS = Table(
     _column("octets", OCTETS),
     _column("answer", OCTETS),
 )
+ALLOCATOR_SESSIONS = _sessions(ALLOCATOR)
 
 # A supplier: the resources it was given. ``session`` and ``personal`` are secret.
 

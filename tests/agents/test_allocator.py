@@ -125,7 +125,7 @@ async def test_what_is_kept_of_subscriptions_the_allocator_has_not(house: House)
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     [(target, turn, body)] = database.execute("SELECT target, turn, body FROM commands").fetchall()
     database.close()
-    assert tables == {"own_keys", "commands"}
+    assert tables == {"own_keys", "commands", "sessions"}
     assert (target, turn, body) == (UA, 2, encode(Block(tar=TAR)))
 
 

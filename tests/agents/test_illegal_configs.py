@@ -170,6 +170,14 @@ PROFILES: Final[dict[str, tuple[tuple[str, ...], tuple[str, str], str]]] = {
             "and its modules take 2918 (buffer)"
         ),
     ),
+    "without room for the operator's session": (
+        ("buffer = 4096", f"suites = {ALL_SUITES}"),
+        (HYBRID_MNO[0], f"{HYBRID_MNO[1].rstrip()}\noperator_session = true\n"),
+        (
+            "handsets[0].operator: 'mno' needs packets of more than 4493 octets for a session, and its "
+            "modules take 2918 (buffer)"
+        ),
+    ),
     "without room for what it signs": (
         ("proactive = 16", f"suites = {ALL_SUITES}"),
         (

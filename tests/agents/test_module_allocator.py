@@ -170,12 +170,11 @@ def test_it_believes_the_allocators_time(name: str) -> None:
         ({"allocator_number": ""}, "half-an-allocator"),
         ({"allocator": ""}, "half-an-allocator"),
         ({"allocator": UA}, "bad-allocator"),
-        ({"session_form": "agree-then-sign"}, "bad-allocator"),
     ],
-    ids=["no-number", "no-name", "itself", "with-an-operators-session"],
+    ids=["no-number", "no-name", "itself"],
 )
 def test_an_allocator_that_cannot_be(changes: dict[str, Any], reason: str) -> None:
-    """It has name and number, is not the module, and makes no session in the operator's place."""
+    """It has name and number, and is not the module."""
     market, _host = hosted(**changes)
     assert market.card.module.ua is None
     assert market.card.reasons == [reason]

@@ -1,4 +1,4 @@
-"""Two operators whose commands travel under a keyset, on a real broker that somebody listens to."""
+"""Operators and an allocator whose commands travel under keysets, on a broker that somebody listens to."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from agents.fleet.report import Report
 
 FLEET: Final = "operator-session"
-OPERATORS: Final = {"mno": "15550100", "classic": "15550101"}
-MODULES: Final = 4
+COMMANDERS: Final = {"mno": "15550100", "classic": "15550101", "hands": "15550199"}
+OPERATORS: Final = ("mno", "classic", "hosted")
+MODULES: Final = {"mno": 2, "classic": 2, "hosted": 1}
+HANDSETS: Final = sum(MODULES.values())
+PROOFS: Final = MODULES["mno"] + 2 * MODULES["classic"] + 2 * MODULES["hosted"]
+"""Of agree-then-sign one each, of sign-then-agree two."""
 COMMANDS: Final = {"reserve", "block", "unblock", "audit", "release"}
 
 
@@ -70,7 +74,7 @@ def test_the_whole_story_is_played(heard: Heard) -> None:
     assert heard.report.missed == ()
     assert heard.report.ok
     assert heard.report.dropped == {}
-    assert len(modules(heard.state)) == MODULES
+    assert len(modules(heard.state)) == HANDSETS
 
 
 def _bare(payload: bytes) -> CommandPacket | None:
@@ -82,7 +86,7 @@ def test_no_command_to_a_module_can_be_read(heard: Heard) -> None:
     """All that comes bare to a resource manager is handshakes; the commands are under a keyset, each one."""
     bare, ciphered = [], 0
     for source, said, to_module in heard.messages():
-        if to_module and source in {*OPERATORS.values(), *OPERATORS}:
+        if to_module and source in {*COMMANDERS.values(), *COMMANDERS}:
             assert parse_header(said.payload).tar == MANAGER_TAR
             packet = _bare(said.payload)
             if packet is None:
@@ -91,11 +95,10 @@ def test_no_command_to_a_module_can_be_read(heard: Heard) -> None:
                 bare.append(decode(packet.data, Signed, Prove))
     purposes = {message.purpose for message in bare if isinstance(message, Signed)}
     assert purposes == {Purpose.CONNECTION}
-    assert sum(isinstance(message, Signed) for message in bare) == MODULES
-    # Once for agree-then-sign, twice for sign-then-agree.
-    assert sum(isinstance(message, Prove) for message in bare) == MODULES // 2 * 3
+    assert sum(isinstance(message, Signed) for message in bare) == HANDSETS
+    assert sum(isinstance(message, Prove) for message in bare) == PROOFS
     assert ciphered == sum(row["command_counter"] for name in OPERATORS for row in _books(heard, name))
-    assert ciphered >= MODULES * len(COMMANDS)
+    assert ciphered >= HANDSETS * len(COMMANDS)
 
 
 def _books(heard: Heard, operator: str) -> list[dict[str, int]]:
@@ -116,21 +119,21 @@ def test_what_a_reservation_says_is_nowhere(heard: Heard) -> None:
         if not to_module and said.find(IEI_COMMAND_PACKET) is not None
     ]
     asked = [message for data in packets if isinstance(message := decode(data, Signed, Call), Signed)]
-    assert [message.purpose for message in asked] == [Purpose.REQUEST] * MODULES
-    assert {decode(message.body, Subscribe).service for message in asked} == {"loyalty", "points"}
+    assert [message.purpose for message in asked] == [Purpose.REQUEST] * HANDSETS
+    assert {decode(message.body, Subscribe).service for message in asked} == {"loyalty", "points", "stamps"}
 
 
 def test_both_ends_have_the_same_session(heard: Heard) -> None:
     """Each module's keys are its operator's; no other two are alike, and inspect says that they are there."""
     found = {}
-    for name in OPERATORS:
+    for name in COMMANDERS:
         for row in rows(heard.state, name, "sessions"):
             session = kept(images(heard.state)[row["ua"]])
             assert session is not None
             assert session.keys == row["session"]
             assert session.received_counter == row["counter"]
             found[row["ua"]] = row["session"]
-    assert len(found) == len(set(found.values())) == MODULES
+    assert len(found) == len(set(found.values())) == HANDSETS
     assert all(module["operator_session"] is True for module in modules(heard.state).values())
 
 
@@ -138,11 +141,11 @@ def test_no_session_is_told(heard: Heard) -> None:
     """No key of a session is in a payload, a log, or what inspect says."""
     keys = [
         key
-        for name in OPERATORS
+        for name in COMMANDERS
         for row in rows(heard.state, name, "sessions")
         for key in SessionKeys.load(row["session"]).keys
     ]
-    assert len(set(keys)) == MODULES * 4
+    assert len(set(keys)) == HANDSETS * 4
     said = b"\n".join(
         [
             *(payload for _, payload in heard.tape),

@@ -69,10 +69,10 @@ def _personalise(core: Core, message: Personalise) -> bytes:
         check_key(suite, public)
         if len(public) > profile.key:
             raise Rejected("key-too-long")
-    _check_session(message)
-    check_commander(message)
     if message.operator_suite not in SUITES:
         raise Rejected("unknown-suite")
+    _check_session(message)
+    check_commander(message)
     key, sealing = _own_keys(core, message)
     identity = Identity(
         ua=message.ua,
@@ -118,13 +118,11 @@ def _check_session(message: Personalise) -> None:
 def check_commander(terms: Personalise | Identity) -> None:
     """Check what a module is told, or keeps, of an allocator. Raises Rejected.
 
-    It has a name and a number, or there is none. The secure connection that an operator's commands may travel
-    under is the operator's own.
+    It has a name and a number, or there is none, and its key is the one that the module obeys.
     """
     if bool(terms.allocator) != bool(terms.allocator_number):
         raise Rejected("half-an-allocator")
-    is_known = bool(terms.operator_public) and not terms.session_form
-    if terms.allocator and (not is_known or terms.allocator == terms.ua):
+    if terms.allocator and (not terms.operator_public or terms.allocator == terms.ua):
         raise Rejected("bad-allocator")
 
 

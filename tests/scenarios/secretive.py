@@ -216,6 +216,10 @@ class Run:
         return self.files[1].read_bytes()
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Watching(LineProgress):
     """Prints what a person sees, and has a look at what is at rest between the steps."""
 
@@ -225,7 +229,7 @@ class _Watching(LineProgress):
     def step_started(self, index: int, step: Step, total: int) -> None:
         """Do what is due when step *index* begins."""
         super().step_started(index, step, total)
-        self.started.get(index, self.look)()
+        self.started.get(index, _nothing)()
 
     def step_finished(self, index: int, report: StepReport) -> None:
         """Print the step's line, and look."""

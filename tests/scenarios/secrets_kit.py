@@ -20,6 +20,7 @@ import re
 import sqlite3
 import sys
 import typing
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.handset.security_module.definitions import DefinitionTable
@@ -134,6 +135,7 @@ def _of_record(octets: bytes) -> Iterator[bytes]:
         yield octets
 
 
+@cache
 def _message_classes() -> list[type[Any]]:
     return [
         each
@@ -150,7 +152,7 @@ def hidden(value: Any) -> Iterator[bytes]:
         for each in value:
             yield from hidden(each)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = typing.get_type_hints(type(value), include_extras=True) if _is_message(value) else {}
+        hints = _hints(type(value)) if _is_message(value) else {}
         for each in dataclasses.fields(value):
             inner = getattr(value, each.name)
             marks = getattr(hints.get(each.name), "__metadata__", ())
@@ -158,6 +160,11 @@ def hidden(value: Any) -> Iterator[bytes]:
                 yield from hidden(inner)
             else:
                 yield from _all_of(each.name, inner)
+
+
+@cache
+def _hints(message: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(message, include_extras=True)
 
 
 def _is_message(value: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from agents.fleet.config_profile import expected_services, profile_table
 from agents.fleet.config_tables import Verb
 from agents.fleet.expectations import Result
-from agents.fleet.houses import allocator_of
+from agents.fleet.houses import allocator_of, authorities_of, authority_of
 from transport.cell_broadcast import MAX_CONTENT
 from transport.security.suites import SUITES, suite_for
 from transport.security.terms import KEY_TRANSPORT
@@ -37,6 +37,9 @@ def check_lengths(config: FleetConfig) -> Iterator[str]:
             yield from _check_owners(config, place, group, profile)
         if _succeeds(config, group, Verb.SUBSCRIBE):
             yield from _check_queue(place, group, profile)
+        for do, what, length in _operators_own(config, group):
+            if length > profile.packet and _succeeds(config, group, do):
+                yield f"{place}.operator: {_too_long(length, what, profile)}"
         for name in expected_services(config, group) if _succeeds(config, group, Verb.RESERVE) else ():
             yield from _check_service(config, place, group, profile, config.offers[name])
         if _succeeds(config, group, Verb.RESERVE):
@@ -69,6 +72,16 @@ def _check_owners(config: FleetConfig, place: str, group: Handsets, profile: Pro
         yield f"{place}.operator: has a key of {length} octets, and its modules take {profile.key} (key)"
 
 
+def _operators_own(config: FleetConfig, group: Handsets) -> Iterator[tuple[Verb, str, int]]:
+    """Yield what the operator says of itself to a module: in which step, what it is, its octets."""
+    operator = next(each for each in config.operators if each.name == group.operator)
+    authority = next(each for each in authorities_of(config) if each.name == authority_of(operator))
+    own = SUITES[_commander(config, group).suite]
+    yield Verb.ROLL_OPERATOR_KEY, "next key", own.signature_length + own.signing_public_length
+    vouched = SUITES[authority.suite].signature_length + own.signing_public_length
+    yield Verb.INTRODUCE_OPERATOR, "certificate", vouched
+
+
 def _check_queue(place: str, group: Handsets, profile: Profile) -> Iterator[str]:
     parts = -(-SUITES[group.suite].signature_length // _PART_OCTETS)
     if parts > profile.proactive:
@@ -96,10 +109,14 @@ def _check_service(
         ("secure connection", supplier.signature_length + share),
     ):
         if length > profile.packet:
-            yield (
-                f"{place} needs packets of more than {length} octets for its {what},"
-                f" and its modules take {profile.packet} (buffer)"
-            )
+            yield f"{place} {_too_long(length, what, profile)}"
+
+
+def _too_long(length: int, what: str, profile: Profile) -> str:
+    return (
+        f"needs packets of more than {length} octets for its {what},"
+        f" and its modules take {profile.packet} (buffer)"
+    )
 
 
 def _check_session(config: FleetConfig, place: str, group: Handsets, profile: Profile) -> Iterator[str]:

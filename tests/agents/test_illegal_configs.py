@@ -24,7 +24,8 @@ SERVICE: Final = '\n[[supplier.service]]\nname = "account"\n'
 ACCOUNT: Final = 'rights = ["hmac"]\n'
 CITY: Final = 'name = "city"\n'
 STEPS: Final = "".join(
-    f'\n[[step]]\ndo = "{do}"\n' for do in ("personalise", "agree", "subscribe", "reserve")
+    f'\n[[step]]\ndo = "{do}"\n'
+    for do in ("personalise", "agree", "subscribe", "reserve", "roll-operator-key")
 )
 ALL_SUITES: Final = str(list(SUITES)).replace("'", '"')
 HYBRID_MNO: Final = (
@@ -176,6 +177,14 @@ PROFILES: Final[dict[str, tuple[tuple[str, ...], tuple[str, str], str]]] = {
         (
             "handsets[0].operator: 'mno' needs packets of more than 4493 octets for a session, and its "
             "modules take 2918 (buffer)"
+        ),
+    ),
+    "without room for the operator's next key": (
+        ("buffer = 6144", f"suites = {ALL_SUITES}"),
+        HYBRID_MNO,
+        (
+            "handsets[0].operator: needs packets of more than 5357 octets for its next key, and its modules "
+            "take 4377 (buffer)"
         ),
     ),
     "without room for what it signs": (

@@ -75,6 +75,8 @@ def _pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
         if name == "mno":
             pem = openssl("pkcs8", "-topk8", "-passout", f"pass:{PASSPHRASE}", octets=pem)  # noqa: PLW2901
             lines += f'key_password_env = "{VARIABLE}"\n'
+        if name == "bank":
+            lines += 'certified_by = "operator"\n'
         (directory / f"{name}.pem").write_bytes(pem)
         text = text.replace(f'name = "{name}"\n', lines, 1)
     config.write_text(text.replace("\n[[handsets]]", HYBRID + "\n[[handsets]]"), encoding="utf-8")

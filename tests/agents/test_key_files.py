@@ -159,3 +159,17 @@ async def test_which_key_a_role_has(tmp_path: Path) -> None:
         await kept.put({"purpose": "signing", "suite": "p256", "private_key": stored.private})
         rolled = await role_keys(kept, **who, brought=brought, rng=seeded(3))  # type: ignore[arg-type]
         assert rolled.signing.public == stored.public
+
+
+def test_an_allocator_may_bring_its_key(tmp_path: Path) -> None:
+    """It holds the key that modules obey, as an operator without one does; the state depends on it too."""
+    table = '[[allocator]]\nname = "host"\nnumber = "15550110"\noperator = "mno"\nsuite = "p256"\n'
+    digests = []
+    for pem in (made_by_openssl(*P256), openssl("genpkey", *P256)):
+        (tmp_path / "host.pem").write_bytes(pem)
+        config = fleet_config(tmp_path, f'\n{table}key_file = "host.pem"\n')
+        brought = config.brought_keys("host")
+        assert brought is not None
+        assert brought.signing.public == import_private(pem, name="p256").signing.public
+        digests.append(config.fingerprints()["allocator"])
+    assert len(set(digests)) == len(digests)

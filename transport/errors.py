@@ -9,6 +9,7 @@ nothing else::
     ├── TpduRejected             a short message TPDU or its user-data header
     ├── ConcatenationRejected    a part of a concatenated short message
     ├── CellBroadcastRejected    a page, or what pages put together
+    ├── DiffusionRejected        a fragment of a campaign that loads all modules of a domain
     ├── BipRejected              what a bearer independent channel carries on its network side
     ├── CatTpRejected            a CAT_TP protocol data unit
     ├── PacketRejected           a secured packet; status: what a response packet says of it
@@ -54,6 +55,10 @@ class ConcatenationRejected(Rejected):
 
 class CellBroadcastRejected(Rejected):
     """Raised when a cell broadcast page cannot be taken."""
+
+
+class DiffusionRejected(Rejected):
+    """Raised when a fragment of a campaign, or what fragments put together, does not hold."""
 
 
 class BipRejected(Rejected):

@@ -2,7 +2,8 @@
 
 A *symmetric* DK is 32 octets; whoever has them can claim to be any module of the domain. An *asymmetric* DK
 is a pair of keys of one suite: modules hold the pair and sign with it, the supplier needs its public half
-only. Every use takes a key of its own, ``derive``, so that none of them can be turned against another.
+only. Every use takes a key of its own, ``derive``, so that none of them can be turned against another; for
+what is encrypted to all modules at once a pair has a secret in common as well, ``derive_common``.
 
 How it travels, wrapped to one module's sealing key, through an operator who cannot read it::
 
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 
 from transport.errors import SealRejected
 from transport.security.framing import framed
-from transport.security.keyset import expand
+from transport.security.keyset import expand, extract
 from transport.security.suite_base import draw
 from transport.security.suites import suite, suite_by_id
 
@@ -48,6 +49,7 @@ MAX_DUMP_OCTETS: Final = 512
 """More than ``DomainKey.dump`` gives in any suite."""
 _PAIR_HEAD: Final = 6
 _HEADER: Final = 6
+_PAIR_SALT: Final = b"otafleet/1 domain key pair"
 _WRAPPED: Final = "otafleet/1 domain key wrapped"
 
 
@@ -113,6 +115,20 @@ class DomainKey:
         )
         object.__setattr__(made, "_signing_key", key)
         return made
+
+    def derive_common(self, purpose: str, length: int = 32) -> bytes:
+        """Return the key for one *purpose* that all who hold the secret share, be it symmetric or a pair.
+
+        A pair's private octets are no uniform key, so they are extracted first, under a salt that serves this
+        alone: what comes out tells nothing of the pair. ValueError for a public half.
+        """
+        if self.kind is Kind.SYMMETRIC:
+            return self.derive(purpose, length)
+        if self.kind is not Kind.PAIR:
+            raise ValueError("a public half has no secret to derive from")
+        root = extract(_PAIR_SALT, self.secret)
+        named = (self.suite.encode("ascii"), purpose.encode("ascii"))
+        return expand(root, framed("otafleet/1 domain key pair", *named), length)
 
     def public_half(self) -> DomainKey:
         """Return what a supplier needs of an asymmetric key: he cannot pose as a module with it."""

@@ -1,0 +1,104 @@
+"""The work that octets and keys alone decide: opening a packet, checking a signature, recovering a programme.
+
+A module does it for itself (:class:`Work`). Where many modules of a domain are emulated in one process, all
+of them would do the very same work on the very same octets; :class:`SharedWork` does it once and remembers.
+That is safe because nothing else goes in: what it remembers is found by the whole input, octet for octet and
+not by a digest of it, under the one domain that it was made for, and what came out is a value that nobody
+changes. No module learns anything that its own octets would not tell it: a packet that it never got it
+cannot ask for. Refusals are not remembered, so whoever has no key pushes nothing out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from transport.diffusion.erasure import recover
+from transport.diffusion.fragment import Fragment, open_fragment
+from transport.diffusion.manifest import signed_octets
+from transport.errors import DiffusionRejected, SignatureRejected
+from transport.security.suites import suite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from transport.diffusion.fragment import Domain
+    from transport.diffusion.manifest import Manifest
+
+_Result = TypeVar("_Result")
+
+MAX_PACKETS: Final = 2048
+MAX_SIGNATURES: Final = 16
+MAX_PROGRAMMES: Final = 64
+
+
+class Work:
+    """Does the work for one *domain*."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+
+    def open(self, packet: bytes) -> Fragment:
+        """Return the fragment in *packet*; PacketRejected, DiffusionRejected as ``open_fragment``."""
+        return open_fragment(packet, self.domain)
+
+    def verify(self, manifest: Manifest, signature: bytes) -> None:
+        """Return if *signature* is the supplier's of *manifest*; DiffusionRejected("bad-signature")."""
+        domain = self.domain
+        try:
+            suite(domain.supplier_suite).verify(
+                domain.supplier_public, signed_octets(domain.supplier_suite, manifest), signature
+            )
+        except SignatureRejected as rejection:
+            raise DiffusionRejected("bad-signature", rejection.reason) from None
+
+    def recover(self, manifest: Manifest, pieces: Mapping[int, bytes]) -> bytes | None:
+        """Return what *pieces* give, which may not be the programme; None when they do not suffice."""
+        return recover(pieces, manifest.programme_length, manifest.piece_length, manifest.scheme)
+
+
+class _Memory(Generic[_Result]):
+    """At most *size* results by what they are results of; the one not asked for longest goes first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._results: OrderedDict[Hashable, _Result] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], _Result]) -> _Result:
+        """Return the result for *key*, made by *make* when it is not known."""
+        try:
+            found = self._results[key]
+        except KeyError:
+            found = self._results[key] = make()
+            if len(self._results) > self._size:
+                self._results.popitem(last=False)
+            return found
+        self._results.move_to_end(key)
+        return found
+
+
+class SharedWork(Work):
+    """Does the work for many modules of one *domain*, each piece of it once.
+
+    It remembers at most *packets* packets with their fragments, 16 signatures and 64 programmes with the
+    pieces that gave them: some 5 MiB of packets and, at the worst, 64 times a programme and its pieces.
+    """
+
+    def __init__(self, domain: Domain, *, packets: int = MAX_PACKETS) -> None:
+        super().__init__(domain)
+        self._fragments: _Memory[Fragment] = _Memory(packets)
+        self._proven: _Memory[None] = _Memory(MAX_SIGNATURES)
+        self._recovered: _Memory[bytes | None] = _Memory(MAX_PROGRAMMES)
+
+    def open(self, packet: bytes) -> Fragment:
+        """See ``Work.open``."""
+        return self._fragments.get(packet, lambda: super(SharedWork, self).open(packet))
+
+    def verify(self, manifest: Manifest, signature: bytes) -> None:
+        """See ``Work.verify``."""
+        self._proven.get((manifest, signature), lambda: super(SharedWork, self).verify(manifest, signature))
+
+    def recover(self, manifest: Manifest, pieces: Mapping[int, bytes]) -> bytes | None:
+        """See ``Work.recover``."""
+        key = (manifest, tuple(sorted(pieces.items())))
+        return self._recovered.get(key, lambda: super(SharedWork, self).recover(manifest, pieces))

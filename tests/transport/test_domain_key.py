@@ -90,6 +90,18 @@ def test_each_purpose_has_a_key_of_its_own() -> None:
     assert len(SHARED.derive("broadcast", 16)) == 16
 
 
+@each_key
+def test_what_all_who_hold_the_secret_derive(key: DomainKey) -> None:
+    """Keys in common differ by purpose and domain key, and are had from a stored key but from no public half."""
+    common = key.derive_common("broadcast")
+    others = {one.derive_common("broadcast") for one in EACH_KEY if one != key} | {key.derive_common("other")}
+    assert common not in others
+    assert len(others) == len(EACH_KEY)
+    assert DomainKey.load(key.dump()).derive_common("broadcast") == common
+    assert common not in key.secret
+    assert len(key.derive_common("broadcast", 16)) == 16
+
+
 def test_a_pair_signs() -> None:
     """What is signed with the pair verifies under its public half."""
     for kind in ALL_SUITES:
@@ -126,6 +138,7 @@ def test_keys_that_cannot_be() -> None:
         lambda: SHARED.signing_key,
         lambda: PAIR.public_half().signing_key,
         lambda: PAIR.derive("handshake"),
+        lambda: PAIR.public_half().derive_common("broadcast"),
         SHARED.public_half,
         lambda: wrapped(PAIR.public_half()),
         lambda: generate_symmetric(lambda _: b"short"),

@@ -226,12 +226,21 @@ class Collector:
         self._current = Collection(manifest, self._work, self._max_octets)
         self._seen_at = now
         self._events.append(Announced(manifest=manifest))
+        later = [waiting for waiting in self._waiting if _order(waiting.head.manifest) > _order(manifest)]
+        self._waiting = deque(later, maxlen=MAX_WAITING)
         held = self._unproven.of(manifest.campaign)
         self._unproven.clear()
+        self._add_all(held, now)
+
+    def _add_all(self, held: list[Fragment], now: float) -> None:
+        """Add what was held until the manifest was proven, as far as it is needed."""
         for fragment in held:
-            # that some of it is forged is no news of the packet that came just now
-            with suppress(DiffusionRejected):
-                self._take_other(fragment, now)
+            if self._current is None:
+                return
+            if fragment.kind is not FragmentKind.SIGNATURE:
+                # that some of it is forged is no news of the packet that came just now
+                with suppress(DiffusionRejected):
+                    self._add(self._current, fragment, now)
 
     def _take_other(self, fragment: Fragment, now: float) -> None:
         if self._current and self._current.manifest.campaign == fragment.campaign:

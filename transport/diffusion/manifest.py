@@ -195,11 +195,6 @@ class Head:
     signature: bytes = field(default=b"", repr=False)
     parts: tuple[bytes, ...] = field(default=(), repr=False)
 
-    @property
-    def signed_octets(self) -> bytes:
-        """What the supplier signs."""
-        return signed_octets(self.suite, self.manifest)
-
     def encode(self) -> bytes:
         """Return the data of the fragment."""
         body = self.manifest.encode()

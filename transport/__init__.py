@@ -1,9 +1,10 @@
 """What goes over the air: bytes in, events out.
 
 This floor knows the octets of over-the-air management and nothing of how they travel. It may import the
-standard library's pure parts and ``cryptography``; it imports no event loop, no message broker, no log, no
-clock and no source of randomness, and neither of the floors above it. Time is the argument ``now`` in
-seconds, randomness the argument ``rng``; a test walks the imports to keep it so.
+standard library's pure parts, ``cryptography``, ``msgpack`` and, if it is there, ``raptorq``; it imports no
+event loop, no message broker, no log, no clock and no source of randomness, and neither of the floors above
+it. Time is the argument ``now`` in seconds, randomness the argument ``rng``; a test walks the imports to
+keep it so.
 
 Theory of operation. A command becomes a secured packet (:mod:`transport.secured_packet`, TS 102 225) under
 the keys that :mod:`transport.security` agreed on. The packet is cut to its bearer's limits

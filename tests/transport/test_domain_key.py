@@ -92,7 +92,7 @@ def test_each_purpose_has_a_key_of_its_own() -> None:
 
 @each_key
 def test_what_all_who_hold_the_secret_derive(key: DomainKey) -> None:
-    """Keys in common differ by purpose and domain key, and are had from a stored key but from no public half."""
+    """Keys in common differ by purpose and domain key, and come from a stored key alike."""
     common = key.derive_common("broadcast")
     others = {one.derive_common("broadcast") for one in EACH_KEY if one != key} | {key.derive_common("other")}
     assert common not in others

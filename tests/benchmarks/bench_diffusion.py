@@ -162,8 +162,8 @@ def seconds_a_page(pages: int) -> dict[str, float]:
         for octets in heard:
             assembler.receive(Page.parse(octets), 0.0)
 
-    def collect() -> None:
-        collector = Collector(Work(DOMAIN))
+    def collect(work: Work) -> None:
+        collector = Collector(work)
         for packet in packets:
             events.extend(collector.receive(packet, 0.0))
 
@@ -171,7 +171,14 @@ def seconds_a_page(pages: int) -> dict[str, float]:
         bare(packets)
         Work(DOMAIN).verify(sent.manifest, sent.signature)
 
-    took = {"assemble": seconds(assemble), "collect": seconds(collect), "bare": seconds(least)}
+    shared = SharedWork(DOMAIN)
+    collect(shared)
+    took = {
+        "assemble": seconds(assemble),
+        "collect": seconds(lambda: collect(Work(DOMAIN))),
+        "bare": seconds(least),
+        "shared": seconds(lambda: collect(shared)),
+    }
     if not any(isinstance(event, Collected) for event in events):
         raise SystemExit("the programme was not collected")
     return {name: value / len(heard) for name, value in took.items()}
@@ -179,14 +186,16 @@ def seconds_a_page(pages: int) -> dict[str, float]:
 
 def cpu_table() -> list[str]:
     """Return the table of CPU."""
-    lines = ["us of CPU a page and module: into packets | from packet to programme | bare crypto of that"]
+    lines = [
+        "us of CPU a page and module: to packets | from there to the programme | bare crypto | work shared"
+    ]
     for pages in PAGES:
         rounds = [seconds_a_page(pages) for _ in range(ROUNDS)]
-        assemble, collect, least = (
-            1e6 * median(each[name] for each in rounds) for name in ("assemble", "collect", "bare")
+        assemble, collect, least, shared = (
+            1e6 * median(each[name] for each in rounds) for name in ("assemble", "collect", "bare", "shared")
         )
-        ratio = f"{collect / least:.2f} times that"
-        lines.append(f"  {pages:>2} pages a packet {assemble:>7.2f} {collect:>7.2f} {least:>7.2f}   {ratio}")
+        shown = "".join(f"{value:>8.2f}" for value in (assemble, collect, least, shared))
+        lines.append(f"  {pages:>2} pages a packet {shown}   {collect / least:.2f} of bare")
     return lines
 
 

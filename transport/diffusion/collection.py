@@ -42,6 +42,7 @@ class Collection:
 
     def __init__(self, manifest: Manifest, work: Work, max_octets: int) -> None:
         self.manifest = manifest
+        self.campaign = manifest.campaign
         self.is_suspect = self.is_broken = False
         self._work = work
         self._max_octets = max_octets

@@ -155,7 +155,7 @@ class Collector:
         fragment = self._work.open(packet)
         if fragment.campaign != self._ended:
             _TAKE[fragment.kind](self, fragment, now)
-        return self._reported()
+        return self._reported() if self._events else ()
 
     def expire(self, now: float) -> tuple[Event, ...]:
         """Give up what nothing was heard of for too long; return that, if it was not reported yet."""
@@ -163,8 +163,6 @@ class Collector:
         return self._reported()
 
     def _reported(self) -> tuple[Event, ...]:
-        if not self._events:
-            return ()
         events = tuple(self._events)
         self._events.clear()
         return events
@@ -243,22 +241,26 @@ class Collector:
                     self._add(self._current, fragment, now)
 
     def _take_other(self, fragment: Fragment, now: float) -> None:
-        if self._current and self._current.manifest.campaign == fragment.campaign:
-            self._add(self._current, fragment, now)
+        current = self._current
+        if current is not None and current.campaign == fragment.campaign:
+            self._add(current, fragment, now)
         else:
             self._keep(fragment, now)
 
     def _keep(self, fragment: Fragment, now: float) -> None:
         if self._current is None:
             self._unproven.add(fragment, now)
-        elif self._current.manifest.campaign != fragment.campaign:
+        elif self._current.campaign != fragment.campaign:
             raise DiffusionRejected("other-campaign", f"campaign {fragment.campaign} is not collected")
 
     def _add(self, current: Collection, fragment: Fragment, now: float) -> None:
         """Add a fragment to the campaign that is being collected."""
-        manifest, was_suspect = current.manifest, current.is_suspect
+        was_suspect = current.is_suspect
         programme = current.take(fragment)
         self._seen_at = now
+        if programme is None and current.is_suspect is was_suspect and not current.is_broken:
+            return
+        manifest = current.manifest
         if current.is_broken:
             self._give_up(GivenUpReason.WRONG_PROGRAMME)
             self._ended = manifest.campaign

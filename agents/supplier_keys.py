@@ -13,6 +13,7 @@ newest may be in a module that is reserved and not yet activated, of which the s
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
@@ -21,6 +22,7 @@ from agents.messages.air import ChangeSupplierKey
 from agents.messages.inside import NextSupplierKey, SupplierKey
 from agents.messages.signed import check_key
 from agents.messages.succession import key_digest, sealing_for, succession_statement
+from agents.randomness import make_rng
 from agents.role import Turns
 from agents.store.registry import Registry
 from agents.store.tables import KEY_GENERATIONS, SUPPLIER_PUBLICS
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from bus.frame import TraceContext
 
 
+_SEED_OCTETS: Final = 32
 _MOST_DIGITS: Final = 9
 """Of a roll-over's number."""
 
@@ -88,7 +91,9 @@ class KeyRing:
 
     async def _make(self, service: str, roll: int, generation: int) -> None:
         own = self._desk.keys
-        made = RoleKeys.make(name=own.name, role=own.role, suite=own.suite, rng=self._desk.rng)
+        # Primes take seconds, and nobody waits for them; the thread has randomness of its own.
+        rng = make_rng(int.from_bytes(self._desk.rng(_SEED_OCTETS), "big"), f"{own.name}/{service}")
+        made = await asyncio.to_thread(RoleKeys.make, name=own.name, role=own.role, suite=own.suite, rng=rng)
         await self._rows.put(
             {
                 "service": service,

@@ -93,8 +93,8 @@ class OperatorKeys:
             generations.add(0)
         return [self.key(generation) for generation in sorted(generations)]
 
-    async def make(self, number: int) -> int:
-        """Return the newest generation, one of step *number* or later, once it is durable."""
+    async def make(self, number: int) -> None:
+        """Return once there is a generation of step *number* or later, and it is durable."""
         if number > self.newest:
             suite = self._desk.keys.suite
             key = SUITES[suite].generate_signing_key(self._desk.rng)
@@ -105,7 +105,6 @@ class OperatorKeys:
             self._desk.log.info("operator_key.made", generation=number)
         else:
             await self._rows.settled()
-        return self.newest
 
     def after(self, answered: Answered) -> dict[str, int]:
         """Return what a module's answer changes about which key it goes by."""
@@ -175,9 +174,11 @@ async def roll(commands: Commands, ordered: Ordered) -> None:
     if not commands.has_keys:
         raise Refusal(ALLOCATED)
     number = _number(ordered.order.argument)
+    # Made whether or not this module listens: one that does not may be introduced by it.
+    await keys.make(number)
     await commands.settle(ua, trace)
     module = await commands.module(ua, trace)
-    key = keys.key(await keys.make(number))
+    key = keys.key(keys.newest)
     if module["generation"] >= number:
         return
     if key.suite not in module["suites"].split():

@@ -79,6 +79,9 @@ def _operators_own(config: FleetConfig, group: Handsets) -> Iterator[tuple[Verb,
     own = SUITES[_commander(config, group).suite]
     yield Verb.ROLL_OPERATOR_KEY, "next key", own.signature_length + own.signing_public_length
     vouched = SUITES[authority.suite].signature_length + own.signing_public_length
+    if authority.certificates and all(step.do is not Verb.ROLL_OPERATOR_KEY for step in config.steps):
+        # It is the certificate of the enrolment then, which has both keys.
+        vouched += own.sealing_public_length
     yield Verb.INTRODUCE_OPERATOR, "certificate", vouched
 
 

@@ -216,3 +216,21 @@ def test_a_signature_that_no_broadcast_holds(path: Path) -> None:
     ]
     path.write_text(text + "expect = { refused = 3 }\n", encoding="utf-8")
     assert load_config(path).steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "length", "of"),
+    [
+        (("introduce-operator",), 3264, "certificate"),
+        (("introduce-operator", "roll-operator-key"), 5357, "next key"),
+    ],
+    ids=["a-certificate-of-both-keys", "a-roll-and-a-certificate-of-one"],
+)
+def test_a_certificate_that_no_packet_holds(
+    steps: tuple[str, ...], length: int, of: str, path: Path
+) -> None:
+    """The certificate of the enrolment has two keys; that of a later key, which would go, has one."""
+    text = with_profile(edited(path, HYBRID_MNO), f"suites = {ALL_SUITES}", "buffer = 4096")
+    text += "".join(f'\n[[step]]\ndo = "{step}"\n' for step in steps)
+    expected = f"needs packets of more than {length} octets for its {of}, and its modules take 2918 (buffer)"
+    assert told(path, text) == [f"handsets[{index}].operator: {expected}" for index in range(2)]

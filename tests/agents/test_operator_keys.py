@@ -20,8 +20,9 @@ from agents.randomness import make_rng
 from agents.store.database import open_store
 from agents.store.tables import OPERATOR
 from tests.agents.desk_kit import AUTHORITY, KEYS, Office
-from tests.agents.module_kit import OTHER_UA, UA
+from tests.agents.module_kit import OTHER_UA, UA, manage
 from transport.errors import CertificateRejected
+from transport.secured_packet import ResponseStatus
 from transport.security.chain import parse_chain
 from transport.security.suites import SUITES
 
@@ -106,7 +107,7 @@ async def test_a_roll_that_is_ordered_again(office: Office) -> None:
 async def test_a_launch_that_ended_when_the_key_was_made(office: Office) -> None:
     """The next one finds it, for it was durable before anything was signed for it."""
     async with office.commands() as commands:
-        assert await commands.keys.make(7) == 7
+        await commands.keys.make(7)
         made = commands.keys.key(7).public
     async with office.operator() as operator:
         await give(operator, office, ROLL, b"7")
@@ -328,6 +329,24 @@ async def test_a_certificate_that_is_none(office: Office, certify: Callable[[Cer
         with pytest.raises((MessageRejected, CertificateRejected)):
             await give(operator, office, INTRODUCE)
     assert office.air.sent == []
+
+
+async def test_the_only_module_is_a_thiefs(office: Office) -> None:
+    """Its roll fails, as nothing obeys the old key; but the key is made, and its certificate believed."""
+    market = office.market
+    stolen = RollOperatorKey(suite=OTHER.suite, public=OTHER.public)
+    thief = market.operator.signed(stolen, counter=(1 << 40) - 1)
+    assert manage(market.card, thief).status is ResponseStatus.POR_OK
+    async with office.operator() as operator:
+        with pytest.raises(MessageRejected):
+            await give(operator, office, "compact")
+        with pytest.raises(Refusal, match="left-key"):
+            await give(operator, office, INTRODUCE)
+        with pytest.raises(MessageRejected):
+            await give(operator, office, ROLL, b"7")
+        await give(operator, office, INTRODUCE)
+        await give(operator, office, "compact")
+        assert generation(office) == 7
 
 
 # --- what is said to everybody, and whose key it is ---

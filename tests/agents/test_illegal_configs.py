@@ -226,9 +226,7 @@ def test_a_signature_that_no_broadcast_holds(path: Path) -> None:
     ],
     ids=["a-certificate-of-both-keys", "a-roll-and-a-certificate-of-one"],
 )
-def test_a_certificate_that_no_packet_holds(
-    steps: tuple[str, ...], length: int, of: str, path: Path
-) -> None:
+def test_a_certificate_that_no_packet_holds(steps: tuple[str, ...], length: int, of: str, path: Path) -> None:
     """The certificate of the enrolment has two keys; that of a later key, which would go, has one."""
     text = with_profile(edited(path, HYBRID_MNO), f"suites = {ALL_SUITES}", "buffer = 4096")
     text += "".join(f'\n[[step]]\ndo = "{step}"\n' for step in steps)

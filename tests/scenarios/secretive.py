@@ -196,6 +196,7 @@ MOST_SAID: Final = 120
 class Run:
     """What a run left, printed and said, and every secret that anybody had in it."""
 
+    config: Path
     state: Path
     said: tuple[str, str]
     """On the standard output and the standard error."""
@@ -296,6 +297,7 @@ def played(directory: Path, port: int) -> Run:
     ).signing.private
     given = {root, PASSPHRASE.encode(), PASSWORD.encode(), INPUT}
     return Run(
+        config=config,
         state=state,
         said=(out, complaint),
         files=files,

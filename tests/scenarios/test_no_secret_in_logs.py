@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bus.frame import Bearer, Frame
-from tests.scenarios.kit import logs, spellings
-from tests.scenarios.secretive import INPUT, PASSWORD, STEPS, Run, played
+from tests.scenarios.kit import cli, images, logs, spellings
+from tests.scenarios.secretive import INPUT, PASSPHRASE, PASSWORD, STEPS, VARIABLE, Run, played
 from tests.scenarios.secrets_kit import Search
 from transport.concatenation import Reassembler
 from transport.sms import SmsDeliver, SmsSubmit
@@ -154,3 +154,20 @@ def test_no_secret_is_said(run: Run, search: Search) -> None:
 def test_no_secret_is_printed(run: Run, search: Search) -> None:
     """Nothing on the screen has one."""
     assert search.in_lines("\n".join(run.said).encode()) == set()
+
+
+def test_no_command_tells_one(run: Run, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who inspects the modules, and has certificates and keys shown and exported, is told none."""
+    monkeypatch.setenv(VARIABLE, PASSPHRASE)
+    uas = list(images(run.state))
+    commands = [("inspect", ua, "--state", run.state, *more) for ua in uas for more in ((), ("--json",))]
+    for name in ("root", "bank", *uas):
+        commands += [
+            ("certificate", "show", run.config, name, "--json"),
+            ("certificate", "export", run.config, name, "--key-only"),
+            ("certificate", "export", run.config, name, "--key-only", "--purpose", "sealing"),
+        ]
+    commands += [("certificate", "export", run.config, name) for name in ("root", "bank")]
+    told = [cli(*command) for command in commands]
+    assert {code for code, _, _ in told} == {0}
+    assert search.in_lines("\n".join(out for _, out, _ in told).encode()) == set()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.hands import Hand
+    from agents.operator_sessions import SessionTerms
     from agents.role import Desk
     from bus.frame import TraceContext
 
@@ -98,6 +99,8 @@ class House(Office):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
+        self.session: SessionTerms | None = None
+        """What the allocator makes sessions with the module with."""
         self.allocator: Allocator | None = None
         self.announced: list[tuple[tuple[str, ...], Any]] = []
         """What was broadcast: to which groups, and what was said."""
@@ -130,7 +133,12 @@ class House(Office):
         async with open_store(self.directory / "host.db", ALLOCATOR) as store:
             announcer: Any = self if voice else None
             self.allocator = await Allocator.open(
-                self.desk(HOST), store, operator="mno", authority="root", announcer=announcer
+                self.desk(HOST),
+                store,
+                operator="mno",
+                authority="root",
+                announcer=announcer,
+                session=self.session,
             )
             try:
                 yield self.allocator

@@ -18,9 +18,11 @@ from agents.exchange import SECURED, UNSECURED
 from agents.messages.air import MANAGER_TAR, Answer, Audit, Block, Compact, Connecting, Prove, Release
 from agents.messages.codec import decode, encode
 from agents.messages.signed import Purpose, Signed, sign
+from agents.operator import Operator
 from agents.operator_sessions import SessionTerms
 from agents.randomness import make_rng
 from tests.agents.desk_kit import KEYS, Air, Office
+from tests.agents.house_kit import HOST, HOST_NUMBER, House
 from tests.agents.module_kit import OTHER_UA, SERVICE, TAR, UA, manage
 from tests.agents.operator_session_kit import KeysetMarket
 from tests.agents.role_kit import TRACE
@@ -413,3 +415,38 @@ async def test_nothing_of_a_command_can_be_read(office: KeysetOffice) -> None:
             assert word not in octets
     bare = encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=office.keyset.under[0][1])
     assert asked.supplier_public in bare
+
+
+# By an allocator's hand
+
+
+async def test_an_allocator_has_the_sessions(tmp_path: Path) -> None:
+    """It makes and keeps them; stopped between an answer and its keeping, it goes on under the same one."""
+    house = House(tmp_path)
+    market = KeysetMarket(operator_suite=HOST.suite)
+    market.operator.name, market.operator.key = HOST.name, HOST.signing
+    market.card.now = house.clock.now()
+    market.personalise(operator="mno", allocator=HOST.name, allocator_number=HOST_NUMBER)
+    air = KeysetAir(market)
+    house.market, house.air, house.session = market, air, SessionTerms()
+    async with house.operator() as operator:
+        air.unanswered = 1
+        async with house.allocating():
+            with pytest.raises(Refusal, match="no-answer"):
+                await Operator.orders["reserve"](operator, house.order("reserve"))
+        async with house.allocating():
+            await Operator.orders["reserve"](operator, house.order("reserve"))
+            await Operator.orders["block"](operator, house.order("block"))
+    assert [counter for counter, _ in air.under] == [1, 2, 3]
+    assert air.under[0][1] == air.under[1][1]
+    assert [decode(octets, Signed).signer for _, octets in air.under] == [HOST.name] * 3
+    # Connect and one Prove, and nothing else bare.
+    assert len(air.handshakes) == 2
+    kept = {name: sqlite3.connect(tmp_path / f"{name}.db") for name in ("host", "mno")}
+    counts = {
+        name: database.execute("SELECT count(*) FROM sessions").fetchone()[0]
+        for name, database in kept.items()
+    }
+    for database in kept.values():
+        database.close()
+    assert counts == {"host": 1, "mno": 0}

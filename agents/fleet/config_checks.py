@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import Handsets, Named, Service, Supplier
+    from agents.fleet.config_tables import Handsets, Named, Service
 
 RESERVED_NAMES: Final = frozenset({"console", "fleet", "modules", "personaliser", "personalizer"})
 """Names that the fleet gives to agents of its own."""
@@ -191,19 +191,10 @@ def _check_references(config: FleetConfig) -> Iterator[str]:
         yield from unknown(f"allocator[{index}].operator", "operator", allocator.operator, operators)
     for index, supplier in enumerate(config.suppliers):
         yield from unknown(f"supplier[{index}].operator", "operator", supplier.operator, operators)
-        yield from _check_certifier(config, f"supplier[{index}]", supplier)
     for index, group in enumerate(config.handsets):
         yield from unknown(f"handsets[{index}].operator", "operator", group.operator, operators)
         for name in group.services:
             yield from unknown(f"handsets[{index}].services", "service", name, config.offers)
-
-
-def _check_certifier(config: FleetConfig, place: str, supplier: Supplier) -> Iterator[str]:
-    """Yield a problem if it is said who certifies a supplier, and nobody does."""
-    above = {operator.authority for operator in config.operators if operator.name == supplier.operator}
-    without = {authority.name for authority in config.authorities if not authority.certificates}
-    if "certified_by" in supplier.model_fields_set and above & without:
-        yield f"{place}.certified_by: there are no certificates under authority {above.pop()!r}"
 
 
 def _check_applications(config: FleetConfig, programmes: Mapping[str, Programme]) -> Iterator[str]:

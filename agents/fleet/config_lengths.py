@@ -47,10 +47,14 @@ def check_lengths(config: FleetConfig) -> Iterator[str]:
     yield from _check_broadcasts(config)
 
 
-def _succeeds(config: FleetConfig, group: Handsets, do: Verb) -> bool:
-    """Say whether a step does *do* with *group*'s modules, and expects neither refusals nor failures."""
+def _succeeds(config: FleetConfig, group: Handsets, do: Verb, service: str = "") -> bool:
+    """Say whether a step does *do* with *group*'s modules, and expects neither refusals nor failures.
+
+    With *service*, a step that is about this one.
+    """
     return any(
         step.do is do
+        and (not service or step.service in (None, service))
         and (step.handsets is None or group.name in step.handsets)
         and not (
             step.expect
@@ -107,9 +111,14 @@ def _check_service(
     reservation = SUITES[_commander(config, group).suite].signature_length + supplier.signing_public_length
     reservation += supplier.sealing_public_length * seals + len(service.dh_base + service.dh_modulus) // 2
     share = supplier.sealed_length(0) if service.forms[0] == KEY_TRANSPORT else agreement.answer_length
+    # The key that it has, the next one, and what the one says for the other.
+    change = SUITES[_commander(config, group).suite].signature_length + 2 * supplier.signing_public_length
+    change += supplier.sealing_public_length * seals + supplier.signature_length
+    is_rolled = _succeeds(config, group, Verb.ROLL_SUPPLIER_KEY, service.name)
     for what, length in (
         ("reservation", reservation),
         ("secure connection", supplier.signature_length + share),
+        ("supplier's next key", change * is_rolled),
     ):
         if length > profile.packet:
             yield f"{place} {_too_long(length, what, profile)}"

@@ -1,4 +1,4 @@
-"""What can be wrong with a config's keys over time: an allocator's are its own, and stay what they are."""
+"""What can be wrong with a config's keys over time: an allocator's stay what they are; who certifies them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,37 @@ _OF_OPERATORS: Final = frozenset({Verb.ROLL_OPERATOR_KEY, Verb.INTRODUCE_OPERATO
 
 
 def check_keys(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for everything wrong with keys over time, and with who certifies them."""
+    yield from _check_allocators(config)
+    yield from _check_certificates(config)
+
+
+def _check_certificates(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for each certificate that a config asks for where there are none."""
+    bare = {authority.name for authority in config.authorities if not authority.certificates}
+    without = {
+        operator.name: operator.authority for operator in config.operators if operator.authority in bare
+    }
+    for index, supplier in enumerate(config.suppliers):
+        if "certified_by" in supplier.model_fields_set and supplier.operator in without:
+            above = without[supplier.operator]
+            yield f"supplier[{index}].certified_by: there are no certificates under authority {above!r}"
+    for index, group in enumerate(config.handsets):
+        if group.operator_key is OperatorKey.CERTIFICATE and group.operator in without:
+            above = without[group.operator]
+            yield f"handsets[{index}].operator_key: there are no certificates under authority {above!r}"
+    for index, step in enumerate(config.steps):
+        meant = {
+            group.operator
+            for group in config.handsets
+            if step.handsets is None or group.name in step.handsets
+        }
+        if step.do is Verb.INTRODUCE_OPERATOR and meant & without.keys():
+            above = without[min(meant & without.keys())]
+            yield f"step[{index}].do: there are no certificates under authority {above!r}"
+
+
+def _check_allocators(config: FleetConfig) -> Iterator[str]:
     """Yield a problem for each group whose modules obey an allocator, and are to have an operator's key."""
     for index, group in enumerate(config.handsets):
         if group.operator_key is OperatorKey.CERTIFICATE and allocator_of(config, group.operator):

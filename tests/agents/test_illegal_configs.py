@@ -25,7 +25,7 @@ ACCOUNT: Final = 'rights = ["hmac"]\n'
 CITY: Final = 'name = "city"\n'
 STEPS: Final = "".join(
     f'\n[[step]]\ndo = "{do}"\n'
-    for do in ("personalise", "agree", "subscribe", "reserve", "roll-operator-key")
+    for do in ("personalise", "agree", "subscribe", "reserve", "roll-operator-key", "roll-supplier-key")
 )
 ALL_SUITES: Final = str(list(SUITES)).replace("'", '"')
 HYBRID_MNO: Final = (
@@ -185,6 +185,14 @@ PROFILES: Final[dict[str, tuple[tuple[str, ...], tuple[str, str], str]]] = {
         (
             "handsets[0].operator: needs packets of more than 5357 octets for its next key, and its modules "
             "take 4377 (buffer)"
+        ),
+    ),
+    "without room for the supplier's next key": (
+        ("buffer = 8192", f"suites = {ALL_SUITES}"),
+        (BANK, BANK.replace("p256", "pq-hybrid")),
+        (
+            "handsets[0].services: account needs packets of more than 7405 octets for its supplier's next "
+            "key, and its modules take 5836 (buffer)"
         ),
     ),
     "without room for what it signs": (

@@ -138,6 +138,12 @@ def office(request: pytest.FixtureRequest, tmp_path: Path) -> KeysetOffice:
     return KeysetOffice(tmp_path, request.param)
 
 
+@pytest.fixture(name="single")
+def _single(tmp_path: Path) -> KeysetOffice:
+    """Return the same for one form alone: what is tried with it is the same in both."""
+    return KeysetOffice(tmp_path)
+
+
 async def reserve(office: KeysetOffice, commands: Commands) -> None:
     """Have the account reserved."""
     command = office.market.supplier.reserve()
@@ -176,13 +182,13 @@ async def test_the_first_command_makes_the_session(office: KeysetOffice) -> None
     ]
 
 
-async def test_another_launch_goes_on_under_the_session(office: KeysetOffice) -> None:
+async def test_another_launch_goes_on_under_the_session(single: KeysetOffice) -> None:
     """Keys and counter come from the store: no handshake, no counter twice."""
     for _ in range(3):
-        async with office.commands() as commands:
+        async with single.commands() as commands:
             await compact(commands)
-    assert handshakes(office) == 1
-    assert counters(office) == [1, 2, 3]
+    assert handshakes(single) == 1
+    assert counters(single) == [1, 2, 3]
 
 
 async def test_counters_are_stored_before_anything_leaves(office: KeysetOffice) -> None:
@@ -255,20 +261,20 @@ async def test_a_module_that_forgets_the_call_is_asked_again(office: KeysetOffic
     assert counters(office) == [1]
 
 
-async def test_a_module_that_takes_no_connection_is_asked_twice_and_no_more(office: KeysetOffice) -> None:
+async def test_a_module_that_takes_no_connection_is_asked_twice_and_no_more(single: KeysetOffice) -> None:
     """One that was not personalised for it: the order fails, the command stays under way."""
     market = KeysetMarket(session_form="")
     market.operator.key = KEYS.signing
     market.personalise()
-    async with office.commands() as commands:
-        office.keyset.market = market
+    async with single.commands() as commands:
+        single.keyset.market = market
         with pytest.raises(PacketRefused, match="insufficient-security-level"):
-            await reserve(office, commands)
-        assert handshakes(office) == 2
-        office.keyset.market = office.market
+            await reserve(single, commands)
+        assert handshakes(single) == 2
+        single.keyset.market = single.market
         await commands.settle(UA, TRACE)
     assert market.card.reasons == ["no-operator-session"] * 2
-    assert [one.reason for one in office.kept] == [""]
+    assert [one.reason for one in single.kept] == [""]
 
 
 async def test_stopped_in_the_middle_of_another_session(office: KeysetOffice) -> None:
@@ -307,26 +313,26 @@ async def test_a_response_that_does_not_hold_costs_one_handshake(office: KeysetO
     assert len(office.market.card.module.definitions.all()) == 1
 
 
-async def test_a_refusal_that_another_session_would_not_mend_is_one(office: KeysetOffice) -> None:
+async def test_a_refusal_that_another_session_would_not_mend_is_one(single: KeysetOffice) -> None:
     """A module that does not believe what is inside says so under the keyset: no handshake, no end of it."""
-    async with office.commands() as commands:
+    async with single.commands() as commands:
         await compact(commands)
-        office.market.operator.key = STRANGER
-        desk = office.desk()
+        single.market.operator.key = STRANGER
+        desk = single.desk()
         keys = replace(desk.keys, signing=STRANGER)
-        async with office.store() as store:
+        async with single.store() as store:
             other = Commands(
                 replace(desk, keys=keys),
                 store,
                 authority="root",
-                keep=office.keep,
-                session=SessionTerms(form=office.form),
+                keep=single.keep,
+                session=SessionTerms(form=single.form),
             )
             await other.load()
             with pytest.raises(Refusal, match="insufficient-security-level") as caught:
                 await compact(other)
     assert caught.value.proven
-    assert handshakes(office) == 1
+    assert handshakes(single) == 1
 
 
 def connecting(answer: bytes, **changes: Any) -> bytes:
@@ -370,18 +376,18 @@ def connecting(answer: bytes, **changes: Any) -> bytes:
     ],
 )
 async def test_who_opens_in_the_modules_place(
-    office: KeysetOffice, change: Callable[[bytes], bytes], error: type[Exception], reason: str
+    single: KeysetOffice, change: Callable[[bytes], bytes], error: type[Exception], reason: str
 ) -> None:
     """What the module did not sign in this turn for this operator begins nothing; the next attempt does."""
-    async with office.commands() as commands:
-        office.keyset.reply = change
+    async with single.commands() as commands:
+        single.keyset.reply = change
         with pytest.raises(error, match=reason):
-            await reserve(office, commands)
-        assert office.keyset.under == []
-        assert len(office.keyset.handshakes) == 1
-        office.keyset.reply = lambda answer: answer
+            await reserve(single, commands)
+        assert single.keyset.under == []
+        assert len(single.keyset.handshakes) == 1
+        single.keyset.reply = lambda answer: answer
         await commands.settle(UA, TRACE)
-    assert [one.reason for one in office.kept] == [""]
+    assert [one.reason for one in single.kept] == [""]
 
 
 async def test_who_answers_in_the_modules_place(office: KeysetOffice) -> None:
@@ -405,15 +411,15 @@ async def test_who_answers_in_the_modules_place(office: KeysetOffice) -> None:
     assert [one.reason for one in office.kept] == [""]
 
 
-async def test_nothing_of_a_command_can_be_read(office: KeysetOffice) -> None:
+async def test_nothing_of_a_command_can_be_read(single: KeysetOffice) -> None:
     """Bare are the handshake's messages alone: no service, no supplier, no key of his stands in them."""
-    async with office.commands() as commands:
-        await reserve(office, commands)
-    asked = office.market.supplier.reserve()
-    for octets in office.keyset.handshakes:
+    async with single.commands() as commands:
+        await reserve(single, commands)
+    asked = single.market.supplier.reserve()
+    for octets in single.keyset.handshakes:
         for word in (asked.service.encode(), asked.supplier.encode(), asked.supplier_public):
             assert word not in octets
-    bare = encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=office.keyset.under[0][1])
+    bare = encode_command(spi=UNSECURED, tar=MANAGER_TAR, data=single.keyset.under[0][1])
     assert asked.supplier_public in bare
 
 

@@ -76,11 +76,12 @@ class Handshakes:
         Raises MessageRejected ("unknown-role"), or CertificateRejected: as ``Directory.party`` has it, and
         "wrong-role", "same-key", "no-sealing-key".
         """
-        peer = self._directory.party(name)
+        peer, own = self._directory.party(name), self._keys
         faults = {
             # Modules are not on the inside road, whoever certified them.
             "wrong-role": peer.role == Role.MODULE,
-            "same-key": peer.signing_public == self._keys.signing.public,
+            "same-key": peer.signing_public == own.signing.public
+            or peer.sealing_public == own.sealing.public,
             "no-sealing-key": not peer.sealing_public,
         }
         for reason, found in faults.items():

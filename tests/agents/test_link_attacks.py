@@ -102,7 +102,7 @@ def test_a_lost_message_of_a_handshake(case: Case, step: int) -> None:
     renewed(street)
 
 
-@each_step
+@each_small_step
 def test_a_delayed_message_of_a_handshake(case: Case, step: int) -> None:
     """A message that comes late goes on where it was to go on, whatever came in between."""
     street = Street(case)
@@ -201,7 +201,7 @@ def test_packets_of_an_old_session(case: Case) -> None:
 # Reflect
 
 
-@each_step
+@each_small_step
 def test_a_message_of_a_handshake_sent_back(case: Case, step: int) -> None:
     """A side's own message, turned back to it as the other's, gets nobody to where there are keys."""
     street = Street(case)
@@ -583,22 +583,25 @@ def test_a_forged_notice_ends_nothing(case: Case) -> None:
 
 
 def unusable(street: Street) -> dict[str, Party]:
-    """Return what may be known of the other that is nobody to make a session with, by the reason."""
+    """Return what may be known of the other that is nobody to make a session with, by the fault."""
     keys = street.keys[OTHER]
     return {
         "wrong-role": Party.known(replace(keys, role=Role.MODULE), issuer="root"),
         "same-key": Party.known(replace(street.keys[ASKER], name=OTHER), issuer="root"),
+        "same-key-to-seal": replace(
+            Party.known(keys, issuer="root"), sealing_public=street.keys[ASKER].sealing.public
+        ),
         "no-sealing-key": replace(Party.known(keys, issuer="root"), sealing_public=b""),
     }
 
 
 @each_form
-@pytest.mark.parametrize("reason", ["wrong-role", "same-key", "no-sealing-key"])
-def test_one_whom_nobody_shakes_hands_with(case: Case, reason: str) -> None:
-    """A module, one with our own key, one without a key to seal to: neither opened to nor answered."""
-    street = Street(case)
+@pytest.mark.parametrize("fault", ["wrong-role", "same-key", "same-key-to-seal", "no-sealing-key"])
+def test_one_whom_nobody_shakes_hands_with(case: Case, fault: str) -> None:
+    """A module, one with a key of ours, one without a key to seal to: neither opened to nor answered."""
+    street, reason = Street(case), fault.removesuffix("-to-seal")
     opening = street.open(OTHER, ASKER)
-    street.restart(ASKER).newer[OTHER] = unusable(street)[reason]
+    street.restart(ASKER).newer[OTHER] = unusable(street)[fault]
     with pytest.raises(CertificateRejected, match=reason):
         street.open()
     assert refused(street, ASKER, OTHER, opening.octets) == reason

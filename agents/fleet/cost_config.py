@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from agents.fleet.config_tables import AirTable, BearerTable
     from agents.fleet.cost_rows import Way
 
-PREPARATION: Final = ("personalise", "agree", "subscribe", "reserve", "activate", "serve")
-"""The last has all applications loaded."""
-ROUNDS: Final = ("count", "time")
+PREPARATION: Final = ("personalise", "agree", "subscribe", "reserve", "activate")
+ROUNDS: Final = ("load", "count", "time")
 """What each service is served for by itself, once each."""
 _CALM: Final = {"loss": 0.0, "duplication": 0.0, "reordering": 0.0, "spread": 0.0, "outages": ()}
 _APPLICATION: Final = """\

@@ -10,7 +10,6 @@ import pytest
 
 from agents.errors import Refusal
 from agents.messages.inside import Done, LookUp, NextSupplierKey, SupplierKey
-from agents.store.tables import REVOKED
 from agents.subscriptions import ACTIVE, RELEASED
 from tests.agents.role_kit import PATIENCE_S, TRACE, open_kit
 from transport.errors import CertificateRejected
@@ -219,11 +218,3 @@ async def test_it_is_stored_before_anything_is_released(
         assert await outcome(kit, "reserve", "account") == ("refused", "revoked")
         assert await revoke(kit) == ("ok", "")
         assert held(kit) == set()
-
-
-async def test_what_cannot_be_stored_is_not_said(served: Kit) -> None:
-    """With a full disk nobody is revoked, and nothing is released."""
-    served.fail_next_save("mno", REVOKED)
-    await served.send_order("revoke-supplier", "account", agent="mno", ua=served.ua(), argument=BANK)
-    assert await revoke(served) == ("ok", "")
-    assert revoked_on_disk(served) == ["bank"]

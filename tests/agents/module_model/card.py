@@ -155,8 +155,8 @@ def check_sound(
     for start, room in model.gaps():
         assert not any(image[start : start + room])
     resources = model.resources.values()
-    for supplier, public in publics.items():
-        assert (public in image) is any(each.supplier == supplier and each.has_key for each in resources)
+    for key, public in publics.items():
+        assert (public in image) is any(each.key == key and each.has_key for each in resources)
     for number, session in keys.items():
         assert (session.dump() in image) is any(each.session == number for each in resources)
     assert not card.film.journal

@@ -75,6 +75,11 @@ class Resource:
     programme: Programme | None = None
     version: int = 0
     data: bytes = b""
+    key: str = ""
+    """What its supplier's key is called; the first one has the supplier's name."""
+
+    def __post_init__(self) -> None:
+        self.key = self.key or self.supplier
 
     @property
     def end(self) -> int:
@@ -231,12 +236,12 @@ class Model:
         return DONE
 
     def unblock(self, tar: bytes, key: str) -> Outcome:
-        """Give a blocked resource back to its supplier, whose key must be that of the reservation."""
+        """Give a blocked resource back to its supplier, whose key must be the one that it had last."""
         resource = self.resources.get(tar)
         if resource is None:
             return refused("unknown-resource")
         outcome = refused(
-            "" if key == resource.supplier else "not-the-suppliers-key",
+            "" if key == resource.key else "not-the-suppliers-key",
             "" if resource.state == "blocked" else f"unblock-when-{resource.state}",
         )
         if not outcome.reasons:
@@ -249,13 +254,27 @@ class Model:
         if resource is None:
             return refused("unknown-resource")
         outcome = refused(
-            "" if key == resource.supplier else "not-the-suppliers-key",
+            "" if key == resource.key else "not-the-suppliers-key",
             *self._unlivable(expires_at, executions),
         )
         if not outcome.reasons:
             resource.expires_at, resource.executions = expires_at, executions
             if resource.state != "blocked":
                 resource.state, resource.has_key = resource.alive, True
+        return outcome
+
+    def change_key(self, tar: bytes, former: str, key: str, *, endorsed: bool) -> Outcome:
+        """Go by another key of the supplier, by the word of the one that the resource has, in any state."""
+        resource = self.resources.get(tar)
+        if resource is None:
+            return refused("unknown-resource")
+        outcome = refused(
+            "" if former == resource.key else "not-the-suppliers-key",
+            "" if endorsed else "not-endorsed",
+        )
+        if not outcome.reasons:
+            resource.key, resource.session, resource.received = key, None, 0
+            self._forget(tar)
         return outcome
 
     def release(self, tar: bytes) -> Outcome:

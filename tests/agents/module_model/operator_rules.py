@@ -14,6 +14,7 @@ from agents.messages.air import (
     Audited,
     AuditedResource,
     Block,
+    ChangeSupplierKey,
     Compact,
     Release,
     Renew,
@@ -21,10 +22,11 @@ from agents.messages.air import (
 )
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose
+from agents.messages.succession import succession_statement
 from tests.agents.module_kit import manage
 from tests.agents.module_model.card import SIZE
 from tests.agents.module_model.model import NEVER, UNLIMITED, Resource
-from tests.agents.module_model.teller import NUMBERS, TARS, Teller, picks
+from tests.agents.module_model.teller import KEYS, NUMBERS, TARS, Teller, picks, signing_key
 from transport.secured_packet import ResponseStatus
 
 FAULTS: Final[dict[str, dict[str, Any]]] = {
@@ -57,7 +59,7 @@ strangers = st.sampled_from([False, False, False, True])
 
 
 class OperatorRules(Teller):
-    """Reserve, block, unblock, renew, release, compact, audit, announce."""
+    """Reserve, block, unblock, renew, change a key, release, compact, audit, announce."""
 
     @rule(tar=st.sampled_from(TARS), terms=reservations, seconds=ends)
     def reserve(self, tar: bytes, terms: dict[str, Any], seconds: int | None) -> None:
@@ -116,6 +118,39 @@ class OperatorRules(Teller):
         """Send the order, with the key of the supplier called *key*."""
         command = Renew(tar=tar, supplier_public=self.publics[key], expires_at=date, executions=count)
         self.order(command, self.model.renew(tar, key, date, count), rsc_id=self.rsc_id(tar))
+
+    @rule(
+        pick=picks,
+        key=st.sampled_from(KEYS),
+        stranger=strangers,
+        endorsed=st.sampled_from([True, True, False]),
+    )
+    def change_key(self, pick: int, key: str, stranger: bool, endorsed: bool) -> None:  # noqa: FBT001 -- drawn
+        """Have a resource go by another key: by its own key's word, a *stranger*'s, or none."""
+        tar = self.aim(pick)
+        self.play(
+            lambda: self.order_change(tar, self.key_for(tar, stranger=stranger), key, endorsed=endorsed)
+        )
+
+    def order_change(self, tar: bytes, former: str, key: str, *, endorsed: bool) -> None:
+        """Send the order."""
+        public = self.publics[key]
+        statement = succession_statement(
+            supplier=self.owner(tar).name,
+            tar=tar,
+            former=self.publics[former],
+            public=public,
+            sealing=b"",
+        )
+        command = ChangeSupplierKey(
+            tar=tar,
+            former_public=self.publics[former],
+            supplier_public=public,
+            supplier_sealing=b"",
+            endorsement=signing_key(former).sign(statement if endorsed else b"anything else"),
+        )
+        outcome = self.model.change_key(tar, former, key, endorsed=endorsed)
+        self.order(command, outcome, rsc_id=self.rsc_id(tar))
 
     @rule(pick=picks)
     def release(self, pick: int) -> None:
@@ -203,5 +238,7 @@ class OperatorRules(Teller):
 
     def key_for(self, tar: bytes, *, stranger: bool) -> str:
         """Return whose key the operator sends: the supplier's, or a *stranger*'s."""
-        name = self.owner(tar).name
-        return next(each for each in NUMBERS if (each != name) is stranger)
+        known = self.model.resources.get(tar)
+        key = known.key if known else "bank"
+        # A key that it had before, or another supplier's, is a stranger's.
+        return next(each for each in reversed(KEYS) if (each != key) is stranger)

@@ -118,7 +118,7 @@ class Scenes(StrangerRules, WorldRules):
 
     def use_up(self, tar: bytes, argument: bytes) -> None:
         """Give a resource one more execution, and run it."""
-        self.order_renewal(tar, self.owner(tar).name, NEVER, 1)
+        self.order_renewal(tar, self.key_for(tar, stranger=False), NEVER, 1)
         self.moment()
         self.run(tar, argument)
 
@@ -126,9 +126,9 @@ class Scenes(StrangerRules, WorldRules):
         """Give back what was taken from a resource, if it is still there."""
         known = self.model.resources.get(tar)
         if known is not None:
-            self.play(lambda: self.order_renewal(tar, known.supplier, date, UNLIMITED))
+            self.play(lambda: self.order_renewal(tar, known.key, date, UNLIMITED))
             if self.model.resources[tar].state == "blocked":
-                self.play(lambda: self.order_unblock(tar, known.supplier))
+                self.play(lambda: self.order_unblock(tar, known.key))
 
     def make_worse(self, tar: bytes) -> None:
         """Try to give to another supplier what was taken from this one."""

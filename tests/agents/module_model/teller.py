@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -24,13 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transport.security.keyset import SessionKeys
+    from transport.security.suites import SigningKey
 
 TARS: Final = tuple(bytes((0xB2, 0, number)) for number in range(SLOTS + 1))
 """One more than DEF has room for."""
 NUMBERS: Final = {"bank": "15550200", "shop": "15550300"}
 """Suppliers and their telephone numbers; each may get any of the TARs."""
+KEYS: Final = tuple(f"{name}{later}" for name in NUMBERS for later in ("", "/1", "/2"))
+"""What the suppliers' keys are called: the first one as the supplier, and those that come after it."""
 picks = st.integers(0, 10_000)
 """Numbers to pick by: what there is to pick from is known only when a rule is played."""
+
+
+@cache
+def signing_key(key: str) -> SigningKey:
+    """Return a supplier's key by what it is called."""
+    made: SigningKey = Supplier(suite="p256", name=key).key
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +65,7 @@ class Teller(RuleBasedStateMachine):
         self.card = self.market.filmed
         self.operator = self.market.operator
         self.model = Model(zone=(self.card.zone_start, SIZE), slots=SLOTS)
-        self.publics = {name: Supplier(suite="p256", name=name).key.public for name in NUMBERS}
+        self.publics = {name: signing_key(name).public for name in KEYS}
         self.cut: int | None = None
         self.moments: list[Model] = []
         self.keys: dict[int, SessionKeys] = {}
@@ -134,7 +145,11 @@ class Teller(RuleBasedStateMachine):
     def owner(self, tar: bytes) -> Supplier:
         """Return the supplier of a resource, or somebody if there is none."""
         known = self.model.resources.get(tar)
-        return self.supplier(known.supplier if known else "bank", tar)
+        if known is None:
+            return self.supplier("bank", tar)
+        supplier = self.supplier(known.supplier, tar)
+        supplier.key = signing_key(known.key)
+        return supplier
 
     def date(self, seconds: int | None) -> int:
         """Return the date so many seconds from now."""

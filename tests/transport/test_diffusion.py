@@ -262,8 +262,10 @@ def test_the_measured_coding_fits(length: int, scheme: Scheme) -> None:
     programme = random.Random(length).randbytes(length)
     made = campaign(programme, coding=coding)
     assert programmes(deliver(collector(max_octets=1 << 18), made.packets)) == [programme]
-    least = {Scheme.PLAIN: 2, Scheme.RAPTORQ: 1}[scheme]
-    assert coding.pages == least or sum(replace(coding, pages=coding.pages - 1).pieces(length, keys)) > 960
+    least, repair = {Scheme.PLAIN: (2, 0.0), Scheme.RAPTORQ: (1, 0.75)}[scheme]
+    fewer = replace(coding, pages=max(least, coding.pages - 1))
+    assert coding.pages == least or fewer.pieces(length, keys)[0] * (1 + repair) > 960
+    assert repair <= coding.repair <= 1.5
 
 
 def test_without_a_coding_it_is_sent_plain() -> None:
@@ -275,6 +277,8 @@ def test_without_a_coding_it_is_sent_plain() -> None:
 MISTAKES: dict[str, Callable[[], object]] = {
     "nothing": lambda: campaign(b""),
     "too-long": lambda: campaign(bytes(MAX_PROGRAMME + 1)),
+    "nothing-measured": lambda: Coding.measured(0, Scheme.RAPTORQ, domain().keys),
+    "too-long-measured": lambda: Coding.measured(MAX_PROGRAMME + 1, Scheme.PLAIN, domain().keys),
     "too-many-pieces": lambda: campaign(bytes(MAX_PROGRAMME), coding=replace(PLAIN, pages=1)),
     "too-many-lists": lambda: campaign(bytes(49_000), coding=replace(PLAIN, pages=1, list_pages=1)),
     "too-many-packets": lambda: campaign(bytes(49_000), coding=replace(PLAIN, pages=1)),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 MAX_REPAIR: Final = 4.0
 _MOST_MEASURED: Final = 960  # pieces, so that their list of digests finds message codes as well
+_LEAST_REPAIR: Final = 0.75
 _HEAD_SHARE: Final = 3
 
 
@@ -87,13 +88,19 @@ class Coding:
     def measured(cls, length: int, scheme: Scheme, keys: PacketKeys) -> Coding:
         """Return what was measured to be best for a programme of *length* octets.
 
-        With error correction packets of a page, or of the fewest that the number of pieces allows: a lost
-        page then spoils as little as possible. Without it packets of two pages, or likewise.
+        With error correction packets of one page, or of the fewest with which there are pieces enough left
+        for repair: a lost page then spoils as little as possible. Without it packets of two pages, or more.
+        ValueError for a programme that is too long, or none.
         """
-        first = 1 if scheme is Scheme.RAPTORQ else 2
-        codings = (cls(scheme=scheme, pages=pages) for pages in range(first, MAX_PAGES))
-        fitting = (one for one in codings if sum(one.pieces(length, keys)) <= _MOST_MEASURED)
-        return next(fitting, cls(scheme=scheme, pages=MAX_PAGES))
+        _check_length(length)
+        fewest, least_repair = (1, _LEAST_REPAIR) if scheme is Scheme.RAPTORQ else (2, 0.0)
+        sources = {
+            pages: source_pieces(length, cls(pages=pages).piece_length(keys))
+            for pages in range(fewest, MAX_PAGES + 1)
+        }
+        pages = next(pages for pages in sources if sources[pages] * (1 + least_repair) <= _MOST_MEASURED)
+        repair = min(cls().repair, _MOST_MEASURED / sources[pages] - 1)
+        return cls(scheme=scheme, pages=pages, repair=repair if scheme is Scheme.RAPTORQ else cls().repair)
 
 
 class CampaignPacket(NamedTuple):
@@ -188,10 +195,14 @@ class Campaign:
         return split(packet.octets, serial, message_identifier)
 
 
+def _check_length(length: int) -> None:
+    if not 1 <= length <= MAX_PROGRAMME:
+        raise ValueError(f"a programme has 1 to {MAX_PROGRAMME} octets, not {length}")
+
+
 def _cut(programme: bytes, domain: Domain, coding: Coding) -> tuple[bytes, ...]:
     """Return the pieces of *programme*, as long as *coding*'s pages have room for."""
-    if not 1 <= len(programme) <= MAX_PROGRAMME:
-        raise ValueError(f"a programme has 1 to {MAX_PROGRAMME} octets, not {len(programme)}")
+    _check_length(len(programme))
     sources, repair = coding.pieces(len(programme), domain.keys)
     if sources + repair > MAX_PIECES:
         raise ValueError(

@@ -12,6 +12,7 @@ certified no more: what is later at the authority is later everywhere.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
 from agents.messages.inside import Certified, MadeKeys
 from agents.messages.signed import Purpose, Signed, check_key
+from agents.randomness import branch
 from agents.store.registry import Registry
 from agents.store.tables import CERTIFICATES, MADE_KEYS
 from transport.errors import SignatureRejected
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from agents.messages.inside import Certify, MakeKeys
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
+    from transport.security.suites import Rng, SealingKey, SigningKey
 
 MOST_MADE: Final = 8
 """Of one module's keys that are known again: more are made only for who asks, and never gives one to it."""
@@ -56,11 +59,9 @@ class ModuleKeyMaker:
         """Return new key pairs, once it is durable how to know them again; the oldest gives way."""
         if message.suite not in SUITES:
             raise Refusal("unknown-suite")
-        suite = SUITES[message.suite]
-        signing, sealing = (
-            suite.generate_signing_key(self._desk.rng),
-            suite.generate_sealing_key(self._desk.rng),
-        )
+        # Primes take their time, and nobody waits for them; the thread has randomness of its own.
+        rng = branch(self._desk.rng, message.ua)
+        signing, sealing = await asyncio.to_thread(_pairs, message.suite, rng)
         known = self._of(message.ua)
         for digest in known[: max(0, len(known) - MOST_MADE + 1)]:
             await self._made.remove(message.ua, digest)
@@ -137,6 +138,11 @@ class OperatorCertifier:
             (row for row in self._issued.rows() if row["subject"] == subject), key=lambda row: row["serial"]
         )
         return [Certificate.parse(row["octets"]) for row in rows]
+
+
+def _pairs(suite: str, rng: Rng) -> tuple[SigningKey, SealingKey]:
+    made = SUITES[suite]
+    return made.generate_signing_key(rng), made.generate_sealing_key(rng)
 
 
 def _check_possession(authority: str, operator: str, message: Certify) -> None:

@@ -17,6 +17,8 @@ fails, until the introduction is ordered again.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import MessageRejected, Refusal
@@ -25,6 +27,7 @@ from agents.messages.air import RollOperatorKey
 from agents.messages.codec import encode
 from agents.messages.inside import Certified, Certify
 from agents.messages.signed import Purpose, sign
+from agents.randomness import branch
 from agents.store.registry import Registry
 from agents.store.tables import OPERATOR_KEYS
 from transport.security import certificates
@@ -32,7 +35,7 @@ from transport.security.certificates import Certificate
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agents.commands import Answered, Commands
     from agents.role import Desk, Ordered
@@ -48,6 +51,7 @@ ALLOCATED: Final = "allocated"
 _PURPOSE: Final = "signing."
 """What a later generation's row of ``own_keys`` is called by, before its number."""
 _MOST_STEPS: Final = 1 << 31
+_MOST_DIGITS: Final = 10
 
 
 class OperatorKeys:
@@ -61,6 +65,8 @@ class OperatorKeys:
         self._rows = Registry(store, OPERATOR_KEYS)
         self._keys: dict[int, SigningKey] = {}
         self._certificates: dict[int, Certificate] = {}
+        self._held: Counter[int] = Counter()
+        self._making = asyncio.Lock()
 
     async def load(self) -> None:
         """Read what the store holds."""
@@ -95,16 +101,28 @@ class OperatorKeys:
 
     async def make(self, number: int) -> None:
         """Return once there is a generation of step *number* or later, and it is durable."""
-        if number > self.newest:
+        async with self._making:
+            if number <= self.newest:
+                await self._rows.settled()
+                return
             suite = self._desk.keys.suite
-            key = SUITES[suite].generate_signing_key(self._desk.rng)
+            # Primes take their time, and nobody waits for them; the thread has randomness of its own.
+            rng = branch(self._desk.rng, f"{self._desk.keys.name}/{number}")
+            key = await asyncio.to_thread(SUITES[suite].generate_signing_key, rng)
             self._keys[number] = key
             await self._rows.put(
                 {"purpose": f"{_PURPOSE}{number}", "suite": suite, "private_key": key.private}
             )
             self._desk.log.info("operator_key.made", generation=number)
-        else:
-            await self._rows.settled()
+
+    @contextmanager
+    def held(self, generation: int) -> Iterator[None]:
+        """Keep a generation from being deleted while a module may be about to go by it."""
+        self._held[generation] += 1
+        try:
+            yield
+        finally:
+            self._held[generation] -= 1
 
     def after(self, answered: Answered) -> dict[str, int]:
         """Return what a module's answer changes about which key it goes by."""
@@ -116,7 +134,7 @@ class OperatorKeys:
 
     async def retire(self, waiting: Callable[[], Iterable[RollOperatorKey]]) -> None:
         """Delete what no module goes by, or will when it has answered what is *waiting*."""
-        for generation in set(self._later()) - {self.newest}:
+        for generation in set(self._later()) - {self.newest} - set(+self._held):
             # In this order: that a module has it is mostly found at once.
             if any(row["generation"] == generation for row in self._modules.rows()):
                 continue
@@ -197,11 +215,12 @@ async def introduce(commands: Commands, ordered: Ordered) -> None:
         raise Refusal(ALLOCATED)
     await commands.module(ua, trace)
     generation = keys.newest
-    certificate = await keys.certificate(generation, trace)
-    reason = await commands.present(ua, certificate, trace)
-    if reason:
-        raise Refusal(reason)
-    await _went_over(commands, ua, generation, certificate)
+    with keys.held(generation):
+        certificate = await keys.certificate(generation, trace)
+        reason = await commands.present(ua, certificate, trace)
+        if reason:
+            raise Refusal(reason)
+        await _went_over(commands, ua, generation, certificate)
 
 
 async def _went_over(commands: Commands, ua: str, generation: int, certificate: Certificate) -> None:
@@ -228,10 +247,10 @@ async def _went_over(commands: Commands, ua: str, generation: int, certificate: 
 
 def _number(argument: bytes) -> int:
     """Return the number of the step that ordered. Raises Refusal for what is none."""
-    text = argument.decode(errors="replace")
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) < _MOST_STEPS):
+    is_number = len(argument) <= _MOST_DIGITS and argument.isdigit()
+    if not is_number or not 0 < int(argument) < _MOST_STEPS:
         raise Refusal("bad-step")
-    return int(text)
+    return int(argument)
 
 
 RULES: Final = {ROLL: roll, INTRODUCE: introduce}

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from transport.security.suites import Rng
+
+
+_SEED_OCTETS: Final = 32
 
 
 def make_rng(seed: int | None, label: str) -> Rng:
@@ -28,3 +31,8 @@ def make_rng(seed: int | None, label: str) -> Rng:
         return hashlib.shake_256(state + drawn.to_bytes(8, "big")).digest(count)
 
     return draw
+
+
+def branch(rng: Rng, label: str) -> Rng:
+    """Return randomness of its own for a thread, which must not draw from *rng* beside others."""
+    return make_rng(int.from_bytes(rng(_SEED_OCTETS), "big"), label)

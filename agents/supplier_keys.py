@@ -22,7 +22,7 @@ from agents.messages.air import ChangeSupplierKey
 from agents.messages.inside import NextSupplierKey, SupplierKey
 from agents.messages.signed import check_key
 from agents.messages.succession import key_digest, sealing_for, succession_statement
-from agents.randomness import make_rng
+from agents.randomness import branch
 from agents.role import Turns
 from agents.store.registry import Registry
 from agents.store.tables import KEY_GENERATIONS, SUPPLIER_PUBLICS
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bus.frame import TraceContext
 
 
-_SEED_OCTETS: Final = 32
 _MOST_DIGITS: Final = 9
 """Of a roll-over's number."""
 
@@ -92,7 +91,7 @@ class KeyRing:
     async def _make(self, service: str, roll: int, generation: int) -> None:
         own = self._desk.keys
         # Primes take seconds, and nobody waits for them; the thread has randomness of its own.
-        rng = make_rng(int.from_bytes(self._desk.rng(_SEED_OCTETS), "big"), f"{own.name}/{service}")
+        rng = branch(self._desk.rng, f"{own.name}/{service}")
         made = await asyncio.to_thread(RoleKeys.make, name=own.name, role=own.role, suite=own.suite, rng=rng)
         await self._rows.put(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -157,6 +158,28 @@ async def test_a_key_that_another_module_has_stays(office: Office) -> None:
         assert generations(office) == ["signing.3", "signing.9"]
 
 
+async def test_a_key_that_is_being_shown_to_a_module_stays(office: Office) -> None:
+    """Whatever is rolled meanwhile, it is not deleted before its module has gone over to it or has not."""
+    async with office.commands() as commands:
+        for number in (3, 5):
+            await commands.keys.make(number)
+        with commands.keys.held(3):
+            await commands.keys.retire(list)
+            assert generations(office) == ["signing.3", "signing.5"]
+        await commands.keys.retire(list)
+        assert generations(office) == ["signing.5"]
+
+
+async def test_two_orders_of_a_step_at_once(office: Office) -> None:
+    """They wait for one key, and make no other."""
+    async with office.commands() as commands:
+        await asyncio.gather(*(commands.keys.make(7) for _ in range(3)))
+        made = commands.keys.key(7)
+    async with office.commands() as commands:
+        assert commands.keys.key(7).public == made.public
+    assert generations(office) == ["signing.7"]
+
+
 async def test_an_order_of_an_earlier_step_is_done_by_a_later_key(office: Office) -> None:
     """What comes late makes nothing, and leads to no older key."""
     async with office.operator() as operator:
@@ -165,7 +188,9 @@ async def test_an_order_of_an_earlier_step_is_done_by_a_later_key(office: Office
     assert (generations(office), generation(office)) == (["signing.9"], 9)
 
 
-@pytest.mark.parametrize("argument", [b"", b"0", b"-1", b"1.5", b"x", "٣".encode(), b"\xff", b"9" * 5000])
+@pytest.mark.parametrize(
+    "argument", [b"", b"0", b"-1", b"1.5", b"x", "٣".encode(), b"\xff", b"9" * 5000, b"00000000001"]
+)
 async def test_an_order_of_no_step(office: Office, argument: bytes) -> None:
     """An order that does not say which step gave it is refused, and makes no key."""
     async with office.operator() as operator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.randomness import make_rng
+from agents.randomness import branch, make_rng
 
 COUNTS = st.lists(st.integers(min_value=0, max_value=64), min_size=1, max_size=8)
 
@@ -29,3 +29,14 @@ def test_no_two_draws_are_alike() -> None:
 def test_without_a_seed_nothing_repeats() -> None:
     """Without a seed the system's randomness serves, whatever the label."""
     assert make_rng(None, "a")(16) != make_rng(None, "a")(16)
+
+
+def test_a_branch_is_randomness_of_its_own() -> None:
+    """Two of one source differ, and neither is what the source goes on with; the same seed gives the same."""
+    drawn = []
+    for _ in range(2):
+        source = make_rng(1, "source")
+        first, second = branch(source, "thread"), branch(source, "thread")
+        drawn.append([first(16), second(16), source(16), first(16)])
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 4

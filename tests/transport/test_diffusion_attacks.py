@@ -7,6 +7,7 @@ any do.
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ def test_a_programme_that_is_too_large(room: dict[str, Any]) -> None:
 
 def test_error_correction_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module without the wheel says so of a campaign that needs it, and takes plain ones."""
-    monkeypatch.setitem(__import__("sys").modules, "raptorq", None)
+    monkeypatch.setitem(sys.modules, "raptorq", None)
     module = collector()
     with pytest.raises(DiffusionRejected, match="no-fec"):
         deliver(module, REPAIRED.cycle)
@@ -406,6 +407,16 @@ def test_a_flood_of_campaigns(max_octets: int) -> None:
             assert attempt(module, seal_fragment(fragment, domain()))[1] in {"", "full"}
             assert module.octets <= max_octets
     assert programmes(deliver(module, MADE.cycle)) == [PROGRAMME]
+
+
+def test_what_has_no_room_pushes_nothing_out() -> None:
+    """A fragment that is too large for a campaign's share makes no older campaign give way."""
+    module = collector(max_octets=4096)
+    for number in range(8, 12):
+        forge(module, PIECE, 0, FORGED, campaign=number)
+    before = module.octets
+    assert refused(module, PIECE, 0, bytes(1200), campaign=12) == "full"
+    assert module.octets == before == 4 * len(FORGED)
 
 
 def test_a_flood_does_not_push_out_a_proven_campaign() -> None:

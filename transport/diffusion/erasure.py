@@ -1,8 +1,8 @@
 """From a programme to pieces, and back from enough of them: the forward error correction (FEC) of a campaign.
 
 Scheme ``PLAIN`` has no repair pieces: each piece is needed. Scheme ``RAPTORQ`` (RFC 6330) has as many as one
-likes, and nearly any pieces that are as many as the programme has will do: one time in a hundred one more is
-needed, one time in ten thousand two. A piece's index is its encoding symbol ID; there is one source block.
+likes, and nearly any pieces that are as many as the programme has will do: one time in a hundred and fifty
+one more is needed, hardly ever two. A piece's index is its encoding symbol ID; there is one source block.
 
 The code is the wheel ``raptorq``, imported when it is first needed, because it is an extra that most fleets
 do without. It panics on symbols of a wrong length and on indices beyond what it was told of, so it is never

@@ -38,7 +38,7 @@ class _Campaign:
         if fragment in copies:
             return
         if len(copies) == MAX_COPIES or self.octets + len(fragment.data) > max_octets:
-            raise DiffusionRejected("full", f"no room for more of campaign {fragment.campaign}")
+            raise _full(fragment)
         self.copies.setdefault((fragment.kind, fragment.number), []).append(fragment)
         self.octets += len(fragment.data)
 
@@ -59,6 +59,8 @@ class Unproven:
         """Keep *fragment*; DiffusionRejected("full") where its campaign, or its name, has no room for it."""
         campaign = self._campaigns.get(fragment.campaign)
         if campaign is None:
+            if len(fragment.data) > self._max_octets:
+                raise _full(fragment)
             if len(self._campaigns) == MAX_CAMPAIGNS:
                 self._campaigns.popitem(last=False)
             campaign = self._campaigns[fragment.campaign] = _Campaign()
@@ -78,6 +80,10 @@ class Unproven:
         """Forget campaigns of which nothing came since *limit*."""
         for number in [number for number, held in self._campaigns.items() if held.seen_at <= limit]:
             del self._campaigns[number]
+
+
+def _full(fragment: Fragment) -> DiffusionRejected:
+    return DiffusionRejected("full", f"no room for more of campaign {fragment.campaign}")
 
 
 class Waiting:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def agreement_row(
-    message: Agree, supplier: str, *, tar: bytes, domain_key: DomainKey | None, now: float
+    message: Agree, supplier: str, *, tar: bytes, domain_key: DomainKey | None, identifier: int, now: float
 ) -> dict[str, Any]:
-    """Return the row of what *supplier* asked for and is given under *tar*."""
+    """Return the row of what *supplier* asked for and is given: TAR, message *identifier*, domain key."""
     return {
         "service": message.service,
         "supplier": supplier,
@@ -35,6 +35,7 @@ def agreement_row(
         "server": message.server,
         "protection": message.protection,
         "logic_name": message.logic_name,
+        "message_identifier": identifier,
         "domain_key": domain_key.dump() if domain_key else b"",
         "agreed_at": now,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
+from agents.messages.bearers import GLOBAL_SERVICES
 from transport.security import domain_key
 from transport.security.domain_key import DomainKey, Kind
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS, DOMAIN_SYMMETRIC
@@ -66,6 +67,22 @@ def agreed_key(message: Agree, agreements: Iterable[Row], rng: Rng) -> DomainKey
         return None
     key = DomainKey.load(kept) if kept else None
     return key if key is not None and fits(message.forms, key) else new_key(message.forms, message.suite, rng)
+
+
+def agreed_identifier(message: Agree, agreements: Iterable[Row]) -> int:
+    """Return the message identifier of a global service, the one it has if it is agreed again; 0 for another.
+
+    Raises Refusal (``no-message-identifier``) when the operator has given out all.
+    """
+    if not message.logic_name:
+        return 0
+    given = {row["message_identifier"]: row["service"] for row in agreements}
+    own = [number for number, service in given.items() if number and service == message.service]
+    free = (number for number in GLOBAL_SERVICES if number not in given)
+    identifier = own[0] if own else next(free, None)
+    if identifier is None:
+        raise Refusal("no-message-identifier")
+    return identifier
 
 
 def for_supplier(key: DomainKey) -> DomainKey:

@@ -141,9 +141,15 @@ class Operator(Role):
         check_names(message)
         check_keys(message, public=message.public, sealing=message.sealing)
         domain_key = domains.agreed_key(message, self._agreements.rows(), self.desk.rng)
+        identifier = domains.agreed_identifier(message, self._agreements.rows())
         tar = known["tar"] if known else (FIRST_TAR + len(self._agreements)).to_bytes(3, "big")
         row = agreement_row(
-            message, question.sender, tar=tar, domain_key=domain_key, now=self.desk.clock.now()
+            message,
+            question.sender,
+            tar=tar,
+            domain_key=domain_key,
+            identifier=identifier,
+            now=self.desk.clock.now(),
         )
         # Handed over in the same step of the loop, they share a transaction.
         await asyncio.gather(
@@ -151,7 +157,7 @@ class Operator(Role):
         )
         self.log.info("service.agreed", service=message.service, supplier=question.sender)
         told = domains.for_supplier(domain_key).dump() if domain_key else b""
-        return Agreed(service=message.service, tar=tar, domain_key=told)
+        return Agreed(service=message.service, tar=tar, domain_key=told, message_identifier=identifier)
 
     # SUB ---------------------------------------------------------------------------------------------------
 

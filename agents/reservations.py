@@ -49,6 +49,7 @@ def reservation(agreement: Row, module: Row, now: float) -> Reserve:
         dh_base=agreement["dh_base"],
         dh_modulus=agreement["dh_modulus"],
         logic_name=agreement["logic_name"],
+        message_identifier=agreement["message_identifier"],
         supplier_sealing=agreement["sealing_key"] if KEY_TRANSPORT in forms else b"",
     )
 

@@ -120,7 +120,14 @@ class Supplier(Role):
         if offer.custody == domains.BY_SUPPLIER:
             kept = known["domain_key"] if known else b""
             domain_key = kept or domains.new_key(offer.forms, agree.suite, self.desk.rng).dump()
-        await self._services.put({"service": offer.service, "tar": agreed.tar, "domain_key": domain_key})
+        await self._services.put(
+            {
+                "service": offer.service,
+                "tar": agreed.tar,
+                "domain_key": domain_key,
+                "message_identifier": agreed.message_identifier,
+            }
+        )
         return b""
 
     async def _wrap_domain_key(self, question: Question, message: WrapDomainKey) -> WrappedDomainKey:

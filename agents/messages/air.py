@@ -44,6 +44,7 @@ Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
 Signature = Annotated[bytes, Field(min_length=64, max_length=4096)]
 SealingPublic = Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
 WrappedKey = Annotated[bytes, Field(max_length=2048)]
+MessageIdentifier = Annotated[int, Field(ge=0, lt=0xFFFF)]
 LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
 Custody = Annotated[str, StringConstraints(pattern=r"^(supplier|operator)?$")]
 ResourceId = Annotated[int, Field(ge=0, lt=1 << 16)]
@@ -92,6 +93,8 @@ class Reserve:
     """What is encrypted to the supplier; empty when no form needs it."""
     domain_key: WrappedKey = b""
     """Of a global service: the domain key, wrapped to this module (``transport.security.domain_key``)."""
+    message_identifier: MessageIdentifier = 0
+    """Of a global service: that of the cell broadcasts which are for it (TS 23.041); else 0."""
 
 
 @message(12)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
+from transport.cell_broadcast import FORMATTED_PACKETS
 from transport.secured_packet import CAT_TP, TCP, Dialect
 from transport.toolkit import TransportProtocol
 
@@ -18,6 +19,8 @@ SMS: Final = "sms"
 """The bearer that needs no server, and every handset has. Names are those of ``bus.frame.Bearer``."""
 ANNOUNCEMENTS: Final = 0x1080
 """The message identifier of an operator's announcements: the first for secured data download (TS 23.041)."""
+GLOBAL_SERVICES: Final = range(ANNOUNCEMENTS + 1, FORMATTED_PACKETS.stop)
+"""Those that an operator gives its global services, each its own, from the first on."""
 BIP_TCP: Final = "bip-tcp"
 BIP_UDP: Final = "bip-udp"
 

@@ -12,6 +12,7 @@ from agents.messages.air import (  # noqa: TC001 -- pydantic reads the annotatio
     Executions,
     Forms,
     LogicName,
+    MessageIdentifier,
     SealingPublic,
     Signature,
     WrappedKey,
@@ -125,6 +126,8 @@ class Agreed:
     tar: Tar
     domain_key: Secret = b""
     """Of a global service whose operator makes the domain key: what the supplier needs of it, as dumped."""
+    message_identifier: MessageIdentifier = 0
+    """Of a global service: that of the cell broadcasts which are for it."""
 
 
 @message(45)

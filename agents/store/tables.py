@@ -129,6 +129,7 @@ AGREEMENTS = Table(
     _column("protection", NAME),
     # Of a global service; the key, which is secret, only where the operator made it.
     _column("logic_name", NAME),
+    _column("message_identifier", Integer()),
     _column("domain_key", OCTETS),
     _column("agreed_at", SECONDS),
 )
@@ -252,7 +253,12 @@ KEY_GENERATIONS = Table(
 
 # What the operator calls each service of a supplier on the air, and the domain key of a global one: secret.
 SERVICES = Table(
-    "services", SUPPLIER, _key("service", NAME), _column("tar", TAR), _column("domain_key", OCTETS)
+    "services",
+    SUPPLIER,
+    _key("service", NAME),
+    _column("tar", TAR),
+    _column("domain_key", OCTETS),
+    _column("message_identifier", Integer()),
 )
 
 # The fleet: what it was made from and how far its steps have come. ``output`` is an application's.

@@ -195,6 +195,7 @@ class Office:
             "protection": asked.protection,
             "logic_name": asked.logic_name,
             "domain_key": b"",
+            "message_identifier": 0,
             "agreed_at": self.clock.now(),
         }
 

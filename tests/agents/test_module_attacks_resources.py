@@ -28,6 +28,7 @@ from agents.messages.air import (
     Reserve,
     Unblock,
 )
+from agents.messages.bearers import GLOBAL_SERVICES
 from agents.messages.codec import decode, encode
 from agents.messages.signed import Signed
 from tests.agents.attack_kit import (
@@ -390,6 +391,7 @@ def _named(market: Market, octets: int) -> Reserve:
         server=bytes(8),
         logic_name=name,
         domain_key=wrapped,
+        message_identifier=GLOBAL_SERVICES[0],
         expires_at=END,
         executions=2,
     )

@@ -11,6 +11,7 @@ from agents import domains
 from agents.handset.security_module import domain
 from agents.handset.security_module.errors import TransitionRefused
 from agents.messages.air import Release
+from agents.messages.bearers import GLOBAL_SERVICES
 from tests.agents.module_kit import TAR, UA, Market
 from transport.security.domain_key import DomainKey, Kind, generate_asymmetric, generate_symmetric, wrap
 from transport.security.suites import SUITES
@@ -41,6 +42,7 @@ def _reserved(
 ) -> str:
     """Reserve with the domain key in *octets*; return why the module refuses, empty when it does not."""
     values: dict[str, Any] = {"forms": list(forms), "logic_name": NAME, "domain_key": octets}
+    values["message_identifier"] = GLOBAL_SERVICES[0]
     return market.command(market.supplier.reserve(**(values | changes))).reason
 
 

@@ -14,6 +14,7 @@ import pytest
 from agents import domains
 from agents.handset.security_module.profile import LIGHT_SUITES, STANDARD
 from agents.messages.air import Prove
+from agents.messages.bearers import GLOBAL_SERVICES
 from agents.messages.codec import encode
 from tests.agents.module_kit import TAR, UA, Market, Supplier, manage
 from transport.errors import HandshakeRejected
@@ -67,7 +68,7 @@ def domain_of(market: Market, form: str, **changes: Any) -> dict[str, Any]:
         sealing_suite=market.module_suite,
         **values,
     )
-    return {"logic_name": LOGIC_NAME, "domain_key": wrapped}
+    return {"logic_name": LOGIC_NAME, "domain_key": wrapped, "message_identifier": GLOBAL_SERVICES[0]}
 
 
 def _market(suite: str, form: str, *, module_suite: str = "") -> Market:

@@ -340,8 +340,14 @@ class Core:
             self.ask(ProactiveCommand(type=CommandType.REFRESH, qualifier=FILE_CHANGE, files=(EF_CBMID,)))
 
     def _wanted(self) -> MessageFilter:
-        """Return what a personalised module listens to: its operator's announcements."""
-        return MessageFilter(identifiers=(ANNOUNCEMENTS,) if self.identity else ())
+        """Return what a personalised module listens to: its operator's announcements, its global services.
+
+        Of a resource that nobody may use for now, it wants to hear nothing.
+        """
+        if self.identity is None:
+            return MessageFilter()
+        usable = (each.message_identifier for each in self.definitions.all() if each.supplier_public)
+        return MessageFilter(identifiers=(ANNOUNCEMENTS, *sorted(filter(None, usable))))
 
     def ask(self, command: ProactiveCommand) -> None:
         """Queue *command* for the terminal to fetch; one too many is dropped, with a note."""

@@ -27,7 +27,7 @@ from transport.security.keyset import DEFAULT_PROTECTION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_RECORD_VERSION: Final = 3
+_RECORD_VERSION: Final = 4
 _DIGEST_OCTETS: Final = 32
 _MAX_SESSION_KEYS: Final = 130  # two keys a direction of at most 32 octets, and what they are
 _MAX_NAMES: Final = 4
@@ -59,6 +59,7 @@ _RANGES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
         "code_length": (0, 0xFFFFFFFF),
         "version": (0, 0xFFFFFFFF),
         "expires_at": (0, 0xFFFFFFFFFFFF),
+        "message_identifier": (0, 0xFFFE),
         "executions_left": (-1, 0xFFFFFFFF),
     },
 )
@@ -94,8 +95,8 @@ class Definition:
     exhaustion do. ``suite`` and ``forms`` are what a secure connection may be made with, ``dh_base`` and
     ``dh_modulus`` its Diffie-Hellman parameters b and M, big-endian, empty when the suite has its own;
     ``supplier_sealing`` is the key that forms encrypt to which do, and empty for others;
-    ``logic_name`` and ``domain_key``, as it was dumped, are a global service's. One that cannot be is a
-    ValueError.
+    a global service has a ``logic_name``, a ``domain_key``, as it was dumped, and the ``message_identifier``
+    of broadcasts for it. One that cannot be is a ValueError.
     """
 
     rsc_id: int
@@ -126,6 +127,7 @@ class Definition:
     logic_name: str = ""
     supplier_sealing: bytes = b""
     domain_key: bytes = field(default=b"", repr=False)
+    message_identifier: int = 0
     session: SessionRecord | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.errors import TransitionRefused
+from agents.handset.security_module.files import CBMID_ENTRIES
+from agents.messages.bearers import GLOBAL_SERVICES
 from transport.security.domain_key import DomainKey, Kind, unwrap
 from transport.security.suites import SUITES
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS, DOMAIN_SYMMETRIC
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
     from agents.messages.air import Reserve
 
+MOST_IDENTIFIERS: Final = CBMID_ENTRIES - 1
+"""Of global services: EF.CBMID has room for so many beside the operator's announcements."""
 _KINDS: Final[Mapping[str, Kind]] = {DOMAIN_SYMMETRIC: Kind.SYMMETRIC, DOMAIN_ASYMMETRIC: Kind.PAIR}
 """What a form wants of the module's domain key."""
 
@@ -49,6 +53,23 @@ def take(core: Core, command: Reserve) -> bytes:
         raise TransitionRefused("no-logic-name")
     check(command.forms, command.logic_name, dumped)
     return dumped
+
+
+def listen(core: Core, command: Reserve) -> int:
+    """Return the message identifier of the reservation's broadcasts, 0 for a service that is not global.
+
+    Raises TransitionRefused: ``bad-message-identifier`` for one that is another's or no global service's, and
+    where there should be one and is none or the other way round; ``message-identifiers-full``.
+    """
+    identifier = command.message_identifier
+    if not command.logic_name and not identifier:
+        return 0
+    taken = {each.message_identifier for each in core.definitions.all()} - {0}
+    if not command.logic_name or identifier not in GLOBAL_SERVICES or identifier in taken:
+        raise TransitionRefused("bad-message-identifier")
+    if len(taken) >= MOST_IDENTIFIERS:
+        raise TransitionRefused("message-identifiers-full")
+    return identifier
 
 
 def check(forms: Iterable[str], logic_name: str, dumped: bytes) -> None:

@@ -85,6 +85,7 @@ def exhaust(core: Core, transaction: Transaction, definition: Definition) -> lis
 def tell(core: Core, happened: list[Happened], now: float) -> None:
     """Have what was kept take effect on what is volatile too."""
     core.deadline = None
+    core.renew_filter()
     for tar, event in happened:
         core.note(NOTES[event], tar=tar)
         core.calls.pop(tar, None)

@@ -144,6 +144,7 @@ def _carry_out(core: Core, signed: Signed, digest: bytes, now: float) -> bytes:
         with core.memory.transaction() as transaction:
             return _keep(core, transaction, signed, digest, Answer(reason=refusal.reason, rsc_id=0))
     core.deadline = None
+    core.renew_filter()
     if type(command) in _REVOCATIONS:
         limits.forget(core, tar, now)
     core.note(f"manager.{type(command).__name__.lower()}", tar=tar)
@@ -211,6 +212,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
         logic_name=command.logic_name,
         supplier_sealing=command.supplier_sealing,
         domain_key=domain.take(core, command),
+        message_identifier=domain.listen(core, command),
     )
     core.definitions.check_room(definition)
     core.definitions.put(transaction, definition)

@@ -149,18 +149,18 @@ def _load_data(core: Core, definition: Definition, command: LoadData, now: float
 
 
 def _load_application(core: Core, definition: Definition, command: LoadApplication, _now: float) -> Result:
-    definition.state_after(_loading(definition))
+    definition.state_after(loading(definition))
     if _is_loaded(core, definition, command):
         return DONE  # the piece that completed it, said again because its answer was lost
     upload = _piece(core, definition, command)
     if len(upload.octets) < upload.total:
         return DONE
     del core.uploads[definition.tar]
-    _install(core, definition, command.version, bytes(upload.octets))
+    install(core, definition, command.version, bytes(upload.octets))
     return DONE
 
 
-def _loading(definition: Definition) -> ResourceEvent:
+def loading(definition: Definition) -> ResourceEvent:
     """Return what loading a programme is to this resource: the first one, or another."""
     return ResourceEvent.UPDATE if definition.code_length else ResourceEvent.LOAD
 
@@ -192,17 +192,25 @@ def _piece(core: Core, definition: Definition, command: LoadApplication) -> Uplo
     return upload
 
 
-def _install(core: Core, definition: Definition, version: int, code: bytes) -> None:
+def install(
+    core: Core, definition: Definition, version: int, code: bytes, *, keep_data: bool = False
+) -> None:
+    """Put a whole programme into its resource, in the place of the one before, if it is newer than that.
+
+    Its data part begins anew, as the programme has it; with *keep_data* it stays, if there was a programme.
+    Raises ApplicationRefused, or what else keeps it from running here; nothing has changed then.
+    """
     same = hashlib.sha256(code).digest() == definition.code_digest
     if same and version == definition.version:
         return  # said twice, done once: the data stays what it has become
-    event = _loading(definition)
+    event = loading(definition)
     if version <= definition.version:
         raise ApplicationRefused("version-not-newer", f"{version} after {definition.version}")
     data = run_unit.load(code, rights=definition.rights, data_size=definition.data_size)
     with core.memory.transaction() as transaction:
         changed = core.definitions.write_code(transaction, definition, code).after(event, version=version)
-        core.definitions.write_data(transaction, changed, data)
+        if not (keep_data and definition.code_length):
+            core.definitions.write_data(transaction, changed, data)
         core.definitions.put(transaction, changed)
     core.note("application.loaded", tar=definition.tar)
 

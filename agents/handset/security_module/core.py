@@ -49,6 +49,7 @@ from transport.sms.user_data import IEI_COMMAND_PACKET
 from transport.toolkit import CommandType, ProactiveCommand
 
 if TYPE_CHECKING:
+    from agents.handset.security_module.diffusion import Listening
     from agents.handset.security_module.links import Link
     from agents.handset.security_module.memory import Memory, Transaction
     from agents.handset.security_module.menu import Dialogue
@@ -178,6 +179,7 @@ class Core:
         "filter",
         "identity",
         "links",
+        "listening",
         "memory",
         "notes",
         "parting",
@@ -207,6 +209,8 @@ class Core:
         self.fetched: ProactiveCommand | None = None
         self.links: dict[tuple[bytes, str], Link] = {}
         self.parting: list[Link] = []
+        self.listening: dict[bytes, Listening] = {}
+        """What is collected of broadcasts, by the TAR of a global service."""
         self.filter = self._wanted()
         self.selected = AT_RESET
         self.waiting: ResponseApdu | None = None

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import manager, operator_session, owner, sessions
+from agents.handset.security_module import diffusion, manager, operator_session, owner, sessions
 from agents.handset.security_module.outgoing import Incoming, is_answerable, refuse, respond
 from agents.messages.air import MANAGER_TAR, IntroduceOperator, Prove
+from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
 from transport.cell_broadcast import Page, packet_of
@@ -75,7 +76,21 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
     if content is not None:
         packet = packet_of(content)
         header = parse_header(packet, CELL_BROADCAST)
-        take(core, Incoming(header=header, octets=packet, now=now, dialect=CELL_BROADCAST))
+        incoming = Incoming(header=header, octets=packet, now=now, dialect=CELL_BROADCAST)
+        _take_broadcast(core, incoming, page.message_identifier)
+
+
+def _take_broadcast(core: Core, incoming: Incoming, identifier: int) -> None:
+    """Hand a broadcast packet to whom its TAR names, if it came under that one's message identifier."""
+    tar = incoming.header.tar
+    if tar == MANAGER_TAR and identifier == ANNOUNCEMENTS:
+        take(core, incoming)
+        return
+    definition = core.definitions.by_tar(tar)
+    if definition is None or definition.message_identifier != identifier:
+        refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, _NOT_FOR_ALL)
+        return
+    diffusion.receive(core, definition, incoming)
 
 
 def take(core: Core, incoming: Incoming) -> bytes:
@@ -84,8 +99,6 @@ def take(core: Core, incoming: Incoming) -> bytes:
         return refuse(core, incoming, ResponseStatus.INSUFFICIENT_MEMORY, "too-large")
     if incoming.header.tar == MANAGER_TAR:
         return _manage(core, incoming)
-    if incoming.dialect is CELL_BROADCAST:
-        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, _NOT_FOR_ALL)
     return sessions.receive(core, incoming)
 
 

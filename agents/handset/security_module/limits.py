@@ -90,6 +90,7 @@ def tell(core: Core, happened: list[Happened], now: float) -> None:
         core.note(NOTES[event], tar=tar)
         core.calls.pop(tar, None)
         core.uploads.pop(tar, None)
+        core.listening.pop(tar, None)
         if event in _SILENCERS:
             links.drop(core, tar, now)
 
@@ -99,6 +100,7 @@ def forget(core: Core, tar: bytes, now: float) -> None:
     core.deadline = None
     core.calls.pop(tar, None)
     core.uploads.pop(tar, None)
+    core.listening.pop(tar, None)
     links.drop(core, tar, now)
 
 

@@ -1,0 +1,123 @@
+"""Global loading: what a supplier broadcasts to all modules of a domain, as one of them takes it (GLOBAL).
+
+A packet of a broadcast campaign comes to a global service's own TAR, in a page message of the service's own
+identifier, under keys that come of the domain key. ``transport.diffusion`` judges and collects; here stands
+what it is judged by (DEF), how much may be held of it (the profile, and the room of the resource), and what
+becomes of a programme that is whole: it takes the place of the one before in one transaction, with its
+version, and keeps or begins its data part as the supplier's signed manifest says. Nobody is answered.
+
+The domain key alone loads nothing: a programme needs the supplier's signature, and a version above the one
+that is loaded. What a collector holds is volatile; a module that was off begins again, or is served by the
+supplier itself, which gives it the same version.
+
+Modules of one process share what octets and keys alone decide (``SharedWork``), as they share compiled
+programmes; what one of them was not sent, it does not get.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from agents.handset.security_module import applications
+from agents.handset.security_module.errors import ModuleError
+from agents.handset.security_module.outgoing import refuse
+from transport.diffusion import Collected, Collector, DataPart, Domain, SharedWork
+from transport.errors import DiffusionRejected, PacketRejected
+from transport.secured_packet import ResponseStatus
+from transport.security.domain_key import DomainKey
+
+if TYPE_CHECKING:
+    from agents.handset.security_module.core import Core
+    from agents.handset.security_module.definitions import Definition
+    from agents.handset.security_module.outgoing import Incoming
+
+LOADED: Final = "diffusion.loaded"
+"""The note that the module leaves when a broadcast has brought a programme."""
+_DOMAINS: Final = 64
+"""Domains whose work is shared at once in a process."""
+_ENVELOPE: Final = 8192
+"""Octets that a collector may hold beside the pieces of a programme: what is not proven yet, and spare ones."""
+
+
+class Listening(NamedTuple):
+    """A collector, and what of DEF it goes by: when that is another, it is of no more use."""
+
+    goes_by: tuple[int, int, bytes, bytes]
+    collector: Collector
+
+
+def receive(core: Core, definition: Definition, incoming: Incoming) -> bytes:
+    """Take one packet of a campaign for a global service; the answer is none, whatever comes of it.
+
+    Never raises for what a packet holds: a refusal is a note.
+    """
+    if not definition.domain_key or not definition.supplier_public:
+        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, "not-for-a-broadcast")
+    try:
+        definition.state_after(applications.loading(definition))
+        events = _collector(core, definition).receive(incoming.octets, incoming.now)
+    except PacketRejected as rejection:
+        return refuse(core, incoming, rejection.status, rejection.reason)
+    except (ModuleError, DiffusionRejected) as rejection:
+        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
+    for event in events:
+        if isinstance(event, Collected):
+            _install(core, definition, event)
+        else:
+            core.note(f"diffusion.{type(event).__name__.lower()}", tar=definition.tar)
+    return b""
+
+
+def _collector(core: Core, definition: Definition) -> Collector:
+    """Return the collector for what DEF says now; one that goes by anything else is dropped."""
+    goes_by = (definition.rsc_id, definition.version, definition.supplier_public, definition.domain_key)
+    known = core.listening.get(definition.tar)
+    if known is not None and known.goes_by == goes_by:
+        return known.collector
+    work = _work(
+        definition.tar,
+        definition.logic_name,
+        definition.supplier,
+        definition.suite,
+        definition.supplier_public,
+        definition.domain_key,
+    )
+    room = min(definition.code_size, core.profile.programme)
+    collector = Collector(
+        work, newer_than=definition.version, max_programme=room, max_octets=2 * room + _ENVELOPE
+    )
+    core.listening[definition.tar] = Listening(goes_by, collector)
+    return collector
+
+
+@lru_cache(maxsize=_DOMAINS)
+def _work(
+    tar: bytes, logic_name: str, supplier: str, suite: str, public: bytes, domain_key: bytes
+) -> SharedWork:
+    """Return the work of a domain, the same for all modules of the process that are in it."""
+    return SharedWork(
+        Domain(
+            tar=tar,
+            logic_name=logic_name.encode(),
+            supplier=supplier.encode(),
+            supplier_suite=suite,
+            supplier_public=public,
+            domain_key=DomainKey.load(domain_key),
+        )
+    )
+
+
+def _install(core: Core, definition: Definition, collected: Collected) -> None:
+    """Put the programme into its resource; one that cannot run here is refused, with a note."""
+    keep = collected.manifest.data_part is DataPart.KEEP
+    try:
+        applications.install(
+            core, definition, collected.manifest.version, collected.programme, keep_data=keep
+        )
+    except ModuleError as refusal:
+        core.note("application.refused", reason=refusal.reason, tar=definition.tar)
+        return
+    # An upload of the supplier's was of a programme that is older now, or the same.
+    core.uploads.pop(definition.tar, None)
+    core.note(LOADED, tar=definition.tar)

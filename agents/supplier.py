@@ -9,13 +9,15 @@ twice. Packets go over the bearers that the service names, in their order: when 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agents import domains
 from agents.answering import answering
 from agents.backends import BACKENDS
+from agents.diffuser import Diffuser
 from agents.errors import Refusal, Unanswered
-from agents.messages.air import Call, Invoke, LoadApplication, LoadData, Prove
+from agents.messages.air import Call, Held, Invoke, LoadApplication, LoadData, Prove
 from agents.messages.bearers import CHANNEL_BEARERS
 from agents.messages.codec import decode, encode
 from agents.messages.inside import (
@@ -41,6 +43,7 @@ from transport.security.domain_key import DomainKey
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agents.diffuser import Aerial
     from agents.exchange import FromModule
     from agents.link import Question
     from agents.offers import Offer
@@ -72,6 +75,7 @@ class Supplier(Role):
         number: str,
         offers: Iterable[Offer],
         server: bytes = b"",
+        aerial: Aerial | None = None,
     ) -> None:
         super().__init__(desk)
         self._server = server
@@ -89,6 +93,7 @@ class Supplier(Role):
         """The opening of each resource's session: the air may bring a call twice."""
         self._turns = Turns()
         self._usage = Usage(desk, self._resources, self._turns)
+        self._diffuser = Diffuser(desk, store, aerial)
 
     @classmethod
     async def open(
@@ -100,12 +105,19 @@ class Supplier(Role):
         number: str,
         offers: Iterable[Offer],
         server: bytes = b"",
+        aerial: Aerial | None = None,
     ) -> Supplier:
-        """Take up what *store* holds; *server* is where modules find this supplier on the packet network."""
-        supplier = cls(desk, store, operator=operator, number=number, offers=offers, server=server)
+        """Take up what *store* holds; *server* is where modules find this supplier on the packet network.
+
+        *aerial* is what it broadcasts with.
+        """
+        supplier = cls(
+            desk, store, operator=operator, number=number, offers=offers, server=server, aerial=aerial
+        )
         await supplier._resources.load()
         await supplier._services.load()
         await supplier._ring.load()
+        await supplier._diffuser.load()
         return supplier
 
     # AGREE -------------------------------------------------------------------------------------------------
@@ -307,14 +319,22 @@ class Supplier(Role):
         if row["state"] != ACTIVE:
             return
         offer = self._offer(row["service"])
-        for offset in range(0, len(offer.code), PIECE_OCTETS):
+        to_load = b"" if await self._is_there(use, offer) else offer.code
+        for offset in range(0, len(to_load), PIECE_OCTETS):
             piece = offer.code[offset : offset + PIECE_OCTETS]
             await self._usage.command(
                 use,
                 LoadApplication(version=offer.version, total=len(offer.code), offset=offset, octets=piece),
             )
         await self._resources.put(self._usage.row(use).but(state=LOADED))
-        self.log.info("application.loaded", ua=use.ua, service=row["service"], octets=len(offer.code))
+        self.log.info("application.loaded", ua=use.ua, service=row["service"], octets=len(to_load))
+
+    async def _is_there(self, use: Use, offer: Offer) -> bool:
+        """Whether a broadcast has loaded the application before: of a global service, the module is asked."""
+        if not offer.logic_name:
+            return False
+        held = await self._usage.command(use, Held())
+        return (held.status, held.output) == (offer.version, hashlib.sha256(offer.code).digest())
 
     async def _personalise(self, use: Use) -> None:
         row = self._usage.row(use)
@@ -342,6 +362,18 @@ class Supplier(Role):
             raise Refusal("wrong-answer")
         return result.output
 
+    # GLOBAL ------------------------------------------------------------------------------------------------
+
+    async def _broadcast(self, ordered: Ordered) -> bytes:
+        """Load a global service's application in all modules that hear it, in the groups that the order names."""
+        offer, order = self._offer(ordered.order.service), ordered.order
+        service = self._services.get(offer.service)
+        if service is None:
+            raise Refusal("unknown-service")
+        keys, groups = self._ring.newest(offer.service), order.argument.decode().split()
+        await self._diffuser.diffuse(offer, service, keys, groups, trace=ordered.trace)
+        return b""
+
     # -------------------------------------------------------------------------------------------------------
 
     def _use(self, ua: str, tar: bytes, trace: TraceContext, *, came_over: str = "") -> Use:
@@ -368,4 +400,4 @@ class Supplier(Role):
         WrapDomainKey: _wrap_domain_key,
         NextSupplierKey: _next_key,
     }
-    orders: ClassVar = {"agree": _agree, "invoke": _invoke}
+    orders: ClassVar = {"agree": _agree, "broadcast": _broadcast, "invoke": _invoke}

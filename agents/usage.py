@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from agents.exchange import Exchange
-    from agents.messages.air import Invoke, LoadApplication, LoadData
+    from agents.messages.air import Held, Invoke, LoadApplication, LoadData
     from agents.role import Desk, Turns
     from agents.store.registry import Registry, Row
     from bus.frame import TraceContext
@@ -71,7 +71,7 @@ class Usage:
             raise Refusal(row["barred"])
         return row
 
-    async def command(self, use: Use, message: LoadApplication | LoadData | Invoke) -> Result:
+    async def command(self, use: Use, message: LoadApplication | LoadData | Invoke | Held) -> Result:
         """Send one command under the session over the first bearer that serves; return its result.
 
         Raises Refusal with the module's reason, or what the last bearer failed with.
@@ -99,7 +99,7 @@ class Usage:
                 raise DeliveryFailed("no-link", use.ua, 1, 1)
 
     async def _send(
-        self, use: Use, message: LoadApplication | LoadData | Invoke | Push, bearer: str
+        self, use: Use, message: LoadApplication | LoadData | Invoke | Push | Held, bearer: str
     ) -> Result:
         row = self.row(use)
         if row["session"] is None:

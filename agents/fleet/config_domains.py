@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from agents import domains
 from agents.backends import BACKENDS
-from agents.fleet.config_tables import Scope
-from transport.security.terms import DOMAIN_FORMS
+from agents.fleet.config_tables import Custody, Fec, Scope, Verb
+from transport.diffusion import Scheme, is_available
+from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from agents.fleet.config import FleetConfig
     from agents.fleet.config_tables import Service
 
-_GLOBAL_KEYS: Final = ("logic_name", "custody")
+_GLOBAL_KEYS: Final = ("logic_name", "custody", "fec")
 """The keys that belong to a global service."""
 
 
@@ -28,7 +29,9 @@ def check_domains(config: FleetConfig) -> Iterator[str]:
         for number, service in enumerate(supplier.services):
             place = f"supplier[{index}].service[{number}]"
             yield from _check_service(place, service)
+            yield from _check_fec(place, service)
     yield from _check_names(config)
+    yield from _check_broadcasts(config)
 
 
 def _check_service(place: str, service: Service) -> Iterator[str]:
@@ -46,6 +49,27 @@ def _check_service(place: str, service: Service) -> Iterator[str]:
             f"{place}.backend: {service.backend.value!r} has data for one module alone, and with {wanted[0]}"
             " any module of the domain could ask for it"
         )
+
+
+def _check_fec(place: str, service: Service) -> Iterator[str]:
+    if service.fec is Fec.RAPTORQ and not is_available(Scheme.RAPTORQ):
+        yield f"{place}.fec: 'raptorq' needs the package raptorq: pip install 'otafleet[fec]'"
+
+
+def _check_broadcasts(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for each step that broadcasts what is not global, or what its supplier cannot protect."""
+    for index, step in enumerate(config.steps):
+        offer = config.offers.get(step.service or "")
+        if step.do is not Verb.BROADCAST or offer is None:
+            continue
+        service, place = offer.service, f"step[{index}].service"
+        if service.scope is not Scope.GLOBAL:
+            yield f'{place}: broadcast loads a service with scope = "global", and {service.name!r} has not'
+        elif DOMAIN_ASYMMETRIC in service.forms and service.custody is Custody.OPERATOR:
+            yield (
+                f"{place}: of {service.name!r} the operator has the domain's pair of keys, and the supplier"
+                " its public half, which protects no broadcast"
+            )
 
 
 def _check_names(config: FleetConfig) -> Iterator[str]:

@@ -76,6 +76,7 @@ class Verb(StrEnum):
     COMPACT = "compact"
     AUDIT = "audit"
     ANNOUNCE = "announce"
+    BROADCAST = "broadcast"
     SET_CLOCK = "set-clock"
     ROLL_OPERATOR_KEY = "roll-operator-key"
     INTRODUCE_OPERATOR = "introduce-operator"
@@ -138,6 +139,13 @@ class Scope(StrEnum):
 
     MODULE = "module"
     GLOBAL = "global"
+
+
+class Fec(StrEnum):
+    """How a broadcast makes up for pages that are lost, beside repeating them."""
+
+    NONE = "none"
+    RAPTORQ = "raptorq"
 
 
 class Custody(StrEnum):
@@ -341,6 +349,8 @@ class Service(Named):
     """What all modules know a global service by; by default its name."""
     custody: Custody = Custody.SUPPLIER
     """Who makes a global service's domain key."""
+    fec: Fec = Fec.NONE
+    """The forward error correction of a global service's broadcasts."""
 
     @property
     def domain(self) -> str:

@@ -23,6 +23,7 @@ from agents.allocator import Allocator
 from agents.allocators_hand import AllocatorsHand
 from agents.announcer import Announcer
 from agents.authority import Authority
+from agents.diffuser import Aerial
 from agents.enrolment import Enrolled, enrol
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
@@ -186,6 +187,7 @@ class Market:
                 number=supplier.number,
                 offers=[self._offer(service) for service in supplier.services],
                 server=server.encode(),
+                aerial=self._aerial(supplier.operator, desk),
             )
         )
 
@@ -211,25 +213,40 @@ class Market:
         await role.start()
 
     def _announcer(self, operator: str, desk: Desk) -> Announcer:
-        around = self._around
-        table = around.config.air.cell_broadcast
+        config = self._around.config
+        table = config.air.cell_broadcast
         return Announcer(
             desk=desk,
-            broadcaster=CellBroadcaster(
-                desk.client,
-                fleet=desk.fleet,
-                source=desk.keys.name,
-                clock=broadcast_clock(around),
-                counters=around.counters,
-                rng=around.rng(f"broadcast/{desk.keys.name}"),
-                log=desk.log,
-            ),
-            cells={
-                group.name: group.cell_names for group in around.config.handsets if group.operator == operator
-            },
+            broadcaster=self._broadcaster(desk),
+            cells=self._cells(operator),
             schedule=Schedule(period=table.period, count=table.repetitions),
-            subscribers=sum(group.count for group in around.config.handsets if group.operator == operator),
+            subscribers=sum(group.count for group in config.handsets if group.operator == operator),
         )
+
+    def _aerial(self, operator: str, desk: Desk) -> Aerial:
+        """Return what a supplier of *operator*'s broadcasts with, in that operator's cells."""
+        return Aerial(
+            broadcaster=self._broadcaster(desk),
+            cells=self._cells(operator),
+            repetitions=self._around.config.air.cell_broadcast.repetitions,
+        )
+
+    def _broadcaster(self, desk: Desk) -> CellBroadcaster:
+        around = self._around
+        return CellBroadcaster(
+            desk.client,
+            fleet=desk.fleet,
+            source=desk.keys.name,
+            clock=broadcast_clock(around),
+            counters=around.counters,
+            rng=around.rng(f"broadcast/{desk.keys.name}"),
+            log=desk.log,
+        )
+
+    def _cells(self, operator: str) -> Mapping[str, tuple[str, ...]]:
+        """Return the cells of *operator*'s subscribers, by group."""
+        groups = (group for group in self._around.config.handsets if group.operator == operator)
+        return {group.name: group.cell_names for group in groups}
 
     def _work(self, operators: list[configs.Operator]) -> Mapping[str, WorkOrder]:
         config = self._around.config
@@ -271,6 +288,7 @@ class Market:
             dh_modulus=bytes.fromhex(service.dh_modulus),
             logic_name=service.domain,
             custody=service.custody.value if service.domain else "",
+            fec=service.fec is Fec.RAPTORQ,
         )
 
 

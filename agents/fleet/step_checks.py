@@ -32,6 +32,7 @@ _KEYS: Final[Mapping[str, tuple[Verb, ...]]] = {
 _NEEDED: Final[Mapping[Verb, str]] = {
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
+    Verb.BROADCAST: "service",
     Verb.REVOKE_SUPPLIER: "supplier",
 }
 """The key that a step cannot do without."""

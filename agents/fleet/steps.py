@@ -47,6 +47,10 @@ LISTEN_S: Final = 5.0
 """How long the console listens, after a broadcast has ended, to handsets that have yet to tell."""
 
 
+BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST})
+"""The steps that are one order for many targets, and that each target tells the end of."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
     agent: str
@@ -112,8 +116,8 @@ class Runner:
         outcomes: list[Outcome] = []
         if step.do is Verb.WAIT:
             await self._wait(index, step, outcomes)
-        elif step.do is Verb.ANNOUNCE:
-            await self._broadcast(index, step, [ua for ua, _ in targets], outcomes)
+        elif step.do in BROADCASTS:
+            await self._broadcast(index, step, targets, outcomes)
         else:
             await self._one_by_one(index, step, targets, outcomes)
         ended = Outcomes(number=index + 1, do=step.do.value, outcomes=outcomes, service=step.service or "")
@@ -149,24 +153,26 @@ class Runner:
             for number in range(min(self._window, len(targets))):
                 tasks.create_task(self._work(index, step, left, outcomes), name=f"step[{index + 1}].{number}")
 
-    async def _broadcast(self, index: int, step: Step, addresses: list[str], outcomes: list[Outcome]) -> None:
-        """Give each operator one order for all its handsets; a target has ended well when it tells so.
+    async def _broadcast(
+        self, index: int, step: Step, targets: list[tuple[str, str]], outcomes: list[Outcome]
+    ) -> None:
+        """Give who broadcasts one order for all its handsets; a target has ended well when it tells so.
 
         A broadcast is answered by nobody: who tells is the handset, whose module took what it heard.
         """
-        audiences: dict[str, set[str]] = {}
-        for ua in addresses:
-            known = self._outcome(index, ua, "")
+        audiences: dict[tuple[str, str], set[str]] = {}
+        for ua, service in targets:
+            known = self._outcome(index, ua, service)
             if known is None:
-                audiences.setdefault(self._agents.operator(ua, ""), set()).add(ua)
+                audiences.setdefault((self._agents.of(step, ua, service), service), set()).add(ua)
             else:
                 outcomes.append(known)
                 self._progress.advance(index)
-        for operator, listening in audiences.items():
+        for (agent, service), listening in audiences.items():
             audience = _Audience(addresses=frozenset(listening))
             started = self._around.clock.now()
             groups = " ".join(step.handsets or ()).encode()
-            target = _Target(agent=operator, do=step.do.value, ua="", service="", argument=groups)
+            target = _Target(agent=agent, do=step.do.value, ua="", service=service, argument=groups)
             event = await self._ask(target, audience)
             unheard = (Result.FAILED, "not-heard")
             if event is not None and event.result == Result.REFUSED:
@@ -176,7 +182,7 @@ class Runner:
                 result, reason = unheard if at is None else (Result.OK, "")
                 outcome = Outcome(
                     ua=ua,
-                    service="",
+                    service=service,
                     result=result,
                     reason=reason,
                     latency_s=(self._around.clock.now() if at is None else at) - started,
@@ -354,6 +360,8 @@ _AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
     Verb.SET_CLOCK: _Agents.handset,
     Verb.ROLL_OPERATOR_KEY: _Agents.operator,
     Verb.INTRODUCE_OPERATOR: _Agents.operator,
+    Verb.ANNOUNCE: _Agents.operator,
+    Verb.BROADCAST: _Agents.supplier,
 }
 
 

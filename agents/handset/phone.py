@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from agents.console import COMMAND, RESPONSE
 from agents.handset.channels import Channels
 from agents.handset.security_module.links import GIVEN_UP
+from agents.handset.security_module.diffusion import LOADED
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.menu import REFUSED, RESULT, Item
 from agents.handset.security_module.outgoing import GOES_ON
@@ -51,6 +52,8 @@ SET_CLOCK: Final = "set-clock"
 MOST_SECONDS: Final = 1 << 40
 """More than any handset is wrong by."""
 REMEMBERED: Final = 48
+_HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast"}
+"""What a handset tells the console of what its module heard, by the note that the module leaves."""
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 
 
@@ -168,9 +171,18 @@ class Phone(Actor[Post]):
             return
         self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
         await self._tell_module(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=frame.pdu))
-        if any(note.name == ANNOUNCED for note in self._slot.notes):
-            heard = Order(run=self._site.console.run, do="announce", ua=self.name, service="", argument=b"")
-            await self._event(heard, frame.trace, result="ok")
+        for note in self._slot.notes:
+            if note.name in _HEARD:
+                resource = self.module.definitions.by_tar(note.tar)
+                service = resource.service if resource else ""
+                heard = Order(
+                    run=self._site.console.run,
+                    do=_HEARD[note.name],
+                    ua=self.name,
+                    service=service,
+                    argument=b"",
+                )
+                await self._event(heard, frame.trace, result="ok")
 
     async def _packet(self, frame: Frame) -> None:
         try:

@@ -240,6 +240,11 @@ class Invoke:
     argument: Secret
 
 
+@message(38)
+class Held:
+    """Which programme is in the resource? Result: its version, 0 for none, and its SHA-256, empty for none."""
+
+
 @message(25)
 class Result:
     """What came of a supplier's command: *reason* is empty when it was done."""
@@ -322,7 +327,7 @@ OPERATOR_COMMANDS: Final = (
     ChangeSupplierKey,
     RollOperatorKey,
 )
-SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push)
+SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push, Held)
 
 __all__ = [
     "MANAGER_TAR",
@@ -343,6 +348,7 @@ __all__ = [
     "Counter",
     "Executions",
     "Forms",
+    "Held",
     "IntroduceOperator",
     "Invoke",
     "LoadApplication",

@@ -261,6 +261,17 @@ SERVICES = Table(
     _column("message_identifier", Integer()),
 )
 
+# The last campaign of each global service: ``what`` is a digest of all that its octets come of.
+CAMPAIGNS = Table(
+    "campaigns",
+    SUPPLIER,
+    _key("service", NAME),
+    _column("number", NUMBER),
+    _column("version", NUMBER),
+    _column("what", OCTETS),
+    _column("signature", OCTETS),
+)
+
 # The fleet: what it was made from and how far its steps have come. ``output`` is an application's.
 
 FLEET = MetaData()

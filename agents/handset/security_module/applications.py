@@ -19,7 +19,7 @@ from agents.handset.security_module.core import Upload
 from agents.handset.security_module.errors import ApplicationRefused, MemoryFull, ModuleError
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import show
-from agents.messages.air import SUPPLIER_COMMANDS, Invoke, LoadApplication, LoadData, Push, Result
+from agents.messages.air import SUPPLIER_COMMANDS, Held, Invoke, LoadApplication, LoadData, Push, Result
 from agents.messages.codec import decode
 from transport.errors import Rejected
 
@@ -137,6 +137,11 @@ def _push(core: Core, definition: Definition, command: Push, now: float) -> Resu
     return DONE
 
 
+def _held(_core: Core, definition: Definition, _command: Held, _now: float) -> Result:
+    definition.state_after(ResourceEvent.AUTHENTICATE)
+    return Result(reason="", status=definition.version, output=definition.code_digest)
+
+
 def _load_data(core: Core, definition: Definition, command: LoadData, now: float) -> Result:
     personalised = definition.after(ResourceEvent.PERSONALISE)
     result, changes = _run(core, definition, "personalise", command.octets, now)
@@ -220,4 +225,5 @@ _COMMANDS: Final[Mapping[type[Any], Callable[[Core, Definition, Any, float], Res
     LoadData: _load_data,
     Invoke: _invoke,
     Push: _push,
+    Held: _held,
 }

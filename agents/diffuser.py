@@ -1,0 +1,146 @@
+"""A supplier's campaigns: one broadcast that loads an application in every module of a domain (GLOBAL).
+
+A campaign is one version of a service's application, signed by the supplier's newest key for the service, and
+protected under its domain key; ``transport.diffusion`` makes the packets. Its number counts up under a domain
+key and is stored with the signature before anything is broadcast: given again, the order gives the very same
+octets, so that what modules have collected by then stays of use.
+
+Nobody answers a broadcast. A module that knows the supplier by an older key than the newest takes nothing; nor
+does one that was off. Both are served when they call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agents.errors import Refusal
+from agents.store.registry import Registry
+from agents.store.tables import CAMPAIGNS
+from transport.cell_broadcast import GeographicScope, Schedule
+from transport.cell_broadcast.serial_number import MAX_UPDATE
+from transport.diffusion import Campaign, Coding, Domain, Scheme
+from transport.security.domain_key import DomainKey, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agents.identity import RoleKeys
+    from agents.role import Desk
+    from agents.store.group_commit import GroupCommit
+    from agents.store.registry import Row
+    from agents.supplier import Offer
+    from bus.bearers.cell_broadcast import CellBroadcaster
+    from bus.frame import TraceContext
+
+_ONCE: Final = Schedule(period=1, count=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aerial:
+    """What a supplier broadcasts with: cells by group of subscribers, and how often a campaign is repeated."""
+
+    broadcaster: CellBroadcaster
+    cells: Mapping[str, tuple[str, ...]]
+    repetitions: int
+
+
+class Diffuser:
+    """One supplier's campaigns."""
+
+    def __init__(self, desk: Desk, store: GroupCommit, aerial: Aerial | None) -> None:
+        self._desk = desk
+        self._aerial = aerial
+        self._campaigns = Registry(store, CAMPAIGNS)
+
+    async def load(self) -> None:
+        """Read what the store holds."""
+        await self._campaigns.load()
+
+    async def diffuse(
+        self, offer: Offer, service: Row, keys: RoleKeys, groups: Iterable[str], *, trace: TraceContext
+    ) -> None:
+        """Broadcast *offer*'s application in the cells of *groups*, or of all for none; return when that is over.
+
+        Raises Refusal: ``no-broadcast``, ``not-global``, ``no-domain-key`` (the operator made a pair of which we
+        have the public half alone), ``unknown-group``, ``too-large-to-broadcast``.
+        """
+        if self._aerial is None:
+            raise Refusal("no-broadcast")
+        cells = self._cells(groups)
+        campaign = await self._campaign(offer, service, keys)
+        self._desk.log.info(
+            "campaign.begun",
+            service=offer.service,
+            version=offer.version,
+            pages=campaign.pages,
+            packets=len(campaign.packets),
+            cells=len(cells),
+        )
+        for _ in range(self._aerial.repetitions):
+            for packet in campaign.cycle:
+                await self._aerial.broadcaster.broadcast(
+                    packet.octets,
+                    message_identifier=service["message_identifier"],
+                    code=packet.place,
+                    update=campaign.manifest.campaign % (MAX_UPDATE + 1),
+                    cells=cells,
+                    scope=GeographicScope.PLMN,
+                    schedule=_ONCE,
+                    trace=trace,
+                )
+        self._desk.log.info("campaign.ended", service=offer.service, version=offer.version)
+
+    def _cells(self, groups: Iterable[str]) -> list[str]:
+        assert self._aerial is not None
+        chosen = dict.fromkeys(groups) or self._aerial.cells
+        cells = [cell for group in chosen for cell in self._aerial.cells.get(group, ())]
+        if not cells:
+            raise Refusal("unknown-group")
+        return cells
+
+    async def _campaign(self, offer: Offer, service: Row, keys: RoleKeys) -> Campaign:
+        """Return the campaign of this version, made again if it was made before; it is stored by then."""
+        if not service["domain_key"]:
+            raise Refusal("not-global")
+        domain_key = DomainKey.load(service["domain_key"])
+        if domain_key.kind is Kind.PUBLIC_HALF:
+            raise Refusal("no-domain-key")
+        domain = Domain(
+            tar=service["tar"],
+            logic_name=offer.logic_name.encode(),
+            supplier=keys.name.encode(),
+            supplier_suite=keys.suite,
+            supplier_public=keys.signing.public,
+            domain_key=domain_key,
+        )
+        coding = Coding(scheme=Scheme.RAPTORQ if offer.fec else Scheme.PLAIN)
+        what = hashlib.sha256(
+            b"".join((hashlib.sha256(offer.code).digest(), keys.signing.public, repr(coding).encode()))
+        ).digest()
+        known = self._campaigns.get(offer.service)
+        is_known = known is not None and (known["version"], known["what"]) == (offer.version, what)
+        number = known["number"] if known else 0
+        try:
+            campaign = Campaign(
+                domain,
+                offer.code,
+                number=number if is_known else number + 1,
+                version=offer.version,
+                signing_key=keys.signing,
+                signature=known["signature"] if known and is_known else b"",
+                coding=coding,
+            )
+        except ValueError:
+            raise Refusal("too-large-to-broadcast") from None
+        await self._campaigns.put(
+            {
+                "service": offer.service,
+                "number": campaign.manifest.campaign,
+                "version": offer.version,
+                "what": what,
+                "signature": campaign.signature,
+            }
+        )
+        return campaign

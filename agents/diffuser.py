@@ -5,8 +5,8 @@ protected under its domain key; ``transport.diffusion`` makes the packets. Its n
 key and is stored with the signature before anything is broadcast: given again, the order gives the very same
 octets, so that what modules have collected by then stays of use.
 
-Nobody answers a broadcast. A module that knows the supplier by an older key than the newest takes nothing; nor
-does one that was off. Both are served when they call.
+Nobody answers a broadcast. A module that knows the supplier by an older key than the newest takes nothing,
+nor does one that was off. Both are served when they call.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from agents.identity import RoleKeys
+    from agents.offers import Offer
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
-    from agents.supplier import Offer
     from bus.bearers.cell_broadcast import CellBroadcaster
     from bus.frame import TraceContext
 
@@ -39,7 +39,7 @@ _ONCE: Final = Schedule(period=1, count=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aerial:
-    """What a supplier broadcasts with: cells by group of subscribers, and how often a campaign is repeated."""
+    """What a supplier broadcasts with: cells by group of subscribers; how often a campaign is repeated."""
 
     broadcaster: CellBroadcaster
     cells: Mapping[str, tuple[str, ...]]
@@ -61,10 +61,10 @@ class Diffuser:
     async def diffuse(
         self, offer: Offer, service: Row, keys: RoleKeys, groups: Iterable[str], *, trace: TraceContext
     ) -> None:
-        """Broadcast *offer*'s application in the cells of *groups*, or of all for none; return when that is over.
+        """Broadcast *offer*'s application in the cells of *groups*, or of all for none.
 
-        Raises Refusal: ``no-broadcast``, ``not-global``, ``no-domain-key`` (the operator made a pair of which we
-        have the public half alone), ``unknown-group``, ``too-large-to-broadcast``.
+        Raises Refusal: ``no-broadcast``, ``not-global``, ``no-domain-key`` (the operator made a pair, and we
+        have its public half alone), ``unknown-group``, ``too-large-to-broadcast``.
         """
         if self._aerial is None:
             raise Refusal("no-broadcast")

@@ -45,6 +45,8 @@ class Offer:
     custody: str = ""
     """Of a global service: who makes its domain key (``domains``)."""
     version: int = 1
+    fec: bool = False
+    """Whether a broadcast of it carries repair pieces (forward error correction)."""
 
     def terms(self, keys: RoleKeys, *, number: str, server: bytes) -> Agree:
         """Return what the operator is asked for, for a supplier with these keys, number and server."""

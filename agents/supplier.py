@@ -365,7 +365,7 @@ class Supplier(Role):
     # GLOBAL ------------------------------------------------------------------------------------------------
 
     async def _broadcast(self, ordered: Ordered) -> bytes:
-        """Load a global service's application in all modules that hear it, in the groups that the order names."""
+        """Load a global service's application in all modules that hear it, in the groups that are named."""
         offer, order = self._offer(ordered.order.service), ordered.order
         service = self._services.get(offer.service)
         if service is None:

@@ -57,7 +57,7 @@ def _check_fec(place: str, service: Service) -> Iterator[str]:
 
 
 def _check_broadcasts(config: FleetConfig) -> Iterator[str]:
-    """Yield a problem for each step that broadcasts what is not global, or what its supplier cannot protect."""
+    """Yield a problem for each step that broadcasts what is not global, or what nothing would protect."""
     for index, step in enumerate(config.steps):
         offer = config.offers.get(step.service or "")
         if step.do is not Verb.BROADCAST or offer is None:

@@ -27,7 +27,7 @@ from agents.diffuser import Aerial
 from agents.enrolment import Enrolled, enrol
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
-from agents.fleet.config_tables import KeyMaker, OperatorKey
+from agents.fleet.config_tables import Fec, KeyMaker, OperatorKey
 from agents.fleet.desks import Desks
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
 from agents.fleet.key_files import role_keys

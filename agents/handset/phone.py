@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from agents.console import COMMAND, RESPONSE
 from agents.handset.channels import Channels
-from agents.handset.security_module.links import GIVEN_UP
 from agents.handset.security_module.diffusion import LOADED
+from agents.handset.security_module.links import GIVEN_UP
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.menu import REFUSED, RESULT, Item
 from agents.handset.security_module.outgoing import GOES_ON

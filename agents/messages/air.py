@@ -242,7 +242,7 @@ class Invoke:
 
 @message(38)
 class Held:
-    """Which programme is in the resource? Result: its version, 0 for none, and its SHA-256, empty for none."""
+    """Which programme is in the resource? The Result has its version, 0 for none, and its SHA-256."""
 
 
 @message(25)

@@ -37,7 +37,7 @@ LOADED: Final = "diffusion.loaded"
 _DOMAINS: Final = 64
 """Domains whose work is shared at once in a process."""
 _ENVELOPE: Final = 8192
-"""Octets that a collector may hold beside the pieces of a programme: what is not proven yet, and spare ones."""
+"""Octets that a collector may hold beside a programme's pieces: what is not proven yet, and spare ones."""
 
 
 class Listening(NamedTuple):

@@ -44,7 +44,9 @@ MAX_PATIENCE_S: Final = 600.0
 """Else so many simulated seconds, but no more than so many of ours."""
 ATTEMPTS: Final = 4
 LISTEN_S: Final = 5.0
-"""How long the console listens, after a broadcast has ended, to handsets that have yet to tell."""
+"""How long the console listens to those who have yet to tell, once a broadcast has ended or somebody told."""
+PAGES_LAG: Final = 4.0
+"""Or so many times as long as the broadcast took: handsets take longer over pages than who publishes them."""
 
 
 BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST})
@@ -244,8 +246,10 @@ class Runner:
         )
 
     async def _ask(self, target: _Target, audience: _Audience | None = None) -> Event | None:
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Event] = loop.create_future()
         traces: list[bytes] = []
+        began = loop.time()
         try:
             for _ in range(ATTEMPTS):
                 # An order's trace goes through everything that it leads to, and comes back with the event:
@@ -268,7 +272,7 @@ class Runner:
                 if done:
                     event = future.result()
                     if event.result == Result.OK:
-                        await self._hear_out(audience)
+                        await self._hear_out(audience, loop.time() - began)
                     return event
         finally:
             for trace_id in traces:
@@ -276,12 +280,18 @@ class Runner:
                 self._audiences.pop(trace_id, None)
         return None
 
-    async def _hear_out(self, audience: _Audience | None) -> None:
-        """Wait for those who are still to tell: a page takes its time to a module, and its word back."""
-        if audience is not None:
+    async def _hear_out(self, audience: _Audience | None, took_s: float) -> None:
+        """Wait for those who are still to tell, as long as somebody does.
+
+        A page takes its time to a module, and the longer a broadcast took the more there are.
+        """
+        while audience is not None and not audience.complete.is_set():
+            heard = len(audience.heard)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LISTEN_S):
+                async with asyncio.timeout(max(LISTEN_S, PAGES_LAG * took_s)):
                     await audience.complete.wait()
+            if len(audience.heard) == heard:
+                return
 
     def _patience_s(self) -> float:
         speed = self._around.config.air.speed

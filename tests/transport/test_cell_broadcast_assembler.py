@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import permutations
 from random import Random  # noqa: TC003 -- hypothesis reads the annotations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -215,6 +216,16 @@ def test_complete_messages_remembered_are_bounded() -> None:
     assert feed(assembler, *twos) == [joined(twos)]
 
 
+def test_versions_apart_do_not_put_each_other_out() -> None:
+    """Where a version is a message of its own, a later one neither ends an earlier one nor keeps it out."""
+    assembler = PageAssembler(versions_apart=True)
+    first, later = message(update=1), message(update=5, letter=b"y")
+    assert feed(assembler, *later[:2]) == []
+    assert feed(assembler, *first) == [joined(first)]
+    assert feed(assembler, *later) == [joined(later)]
+    assert feed(assembler, *first, *later) == []
+
+
 def test_reports_are_bounded() -> None:
     """Of more drops than are kept the latest are reported."""
     assembler = PageAssembler(max_messages=1)
@@ -225,7 +236,7 @@ def test_reports_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"max_messages": 0}, {"max_remembered": 0}, {"timeout_s": 0.0}], ids=str)
-def test_assembler_misuse(wrong: dict[str, int]) -> None:
+def test_assembler_misuse(wrong: dict[str, Any]) -> None:
     """An assembler without room, memory or patience is our own mistake."""
     with pytest.raises(ValueError, match="an assembler needs"):
         PageAssembler(**wrong)

@@ -55,6 +55,7 @@ class _Name(NamedTuple):
     message_identifier: int
     scope: GeographicScope
     code: int
+    update: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,10 +103,19 @@ class PageAssembler:
     page goes first, and the complete one that was not heard of for longest. An incomplete message is given up
     when *timeout_s* pass without a new page. A page takes constant time, and of each incomplete message at
     most 1230 octets are held.
+
+    By TS 23.041 a later version of a message takes the place of an earlier one, which then counts for nothing.
+    With *versions_apart* each version is a message of its own: where what is broadcast proves itself, whoever
+    can broadcast must not be able to put the true version out by one of a higher number.
     """
 
     def __init__(
-        self, *, max_messages: int = 4, timeout_s: float = TIMEOUT_S, max_remembered: int = 64
+        self,
+        *,
+        max_messages: int = 4,
+        timeout_s: float = TIMEOUT_S,
+        max_remembered: int = 64,
+        versions_apart: bool = False,
     ) -> None:
         if max_messages < 1 or max_remembered < 1 or timeout_s <= 0:
             raise ValueError(
@@ -114,6 +124,7 @@ class PageAssembler:
         self._max_messages = max_messages
         self._max_remembered = max_remembered
         self._timeout_s = timeout_s
+        self._versions_apart = versions_apart
         # A name is in one of the two at most. The first is in the order of seen_at, oldest first.
         self._held: OrderedDict[_Name, _Message] = OrderedDict()
         self._complete: OrderedDict[_Name, _Memory] = OrderedDict()
@@ -130,7 +141,9 @@ class PageAssembler:
         None while pages are missing, for a page that is known already, and for one of an earlier version.
         """
         self._forget_old(now)
-        name = _Name(page.message_identifier, page.serial.scope, page.serial.code)
+        serial = page.serial
+        update = serial.update if self._versions_apart else 0
+        name = _Name(page.message_identifier, serial.scope, serial.code, update)
         if self._is_nothing_new(name, page):
             return None
         message = self._take(name, page)

@@ -21,7 +21,7 @@ from agents.handset.security_module.life_cycle import ModuleState
 from agents.handset.security_module.memory import Record
 from agents.handset.security_module.profile import profile_of
 from agents.handset.security_module.selection import AT_RESET
-from agents.messages.bearers import ANNOUNCEMENTS
+from agents.messages.bearers import ANNOUNCEMENTS, GLOBAL_SERVICES
 from agents.messages.codec import (
     MAX_KEY_OCTETS,
     UA,
@@ -222,7 +222,7 @@ class Core:
         self.deadline: float | None = None
         """When ``limits`` has to look at DEF again; None: nobody knows."""
         self._latest = 0.0
-        self._pages: PageAssembler | None = None
+        self._pages: dict[bool, PageAssembler] = {}
         self._reassemblers: dict[bool, Reassembler] = {}
         self._domain_keys: dict[bytes, DomainKey] = {}
         self._sealing_key: SealingKey | None = None
@@ -247,12 +247,17 @@ class Core:
             )
         return self._reassemblers[is_operator]
 
-    @property
-    def pages(self) -> PageAssembler:
-        """Where pages of cell broadcasts wait for the others; made when the first one comes."""
-        if self._pages is None:
-            self._pages = PageAssembler(max_messages=self.profile.messages, timeout_s=PAGE_TIMEOUT_S)
-        return self._pages
+    def pages(self, identifier: int) -> PageAssembler:
+        """Return where pages of cell broadcasts wait for the others; made when the first one comes.
+
+        Those of global services have room of their own.
+        """
+        is_global = identifier in GLOBAL_SERVICES
+        if is_global not in self._pages:
+            self._pages[is_global] = PageAssembler(
+                max_messages=self.profile.messages, timeout_s=PAGE_TIMEOUT_S, versions_apart=is_global
+            )
+        return self._pages[is_global]
 
     def sign(self, body: bytes, *, purpose: Purpose, target: str, counter: int) -> bytes:
         """Return *body* signed with KPrUS, as octets to send. Only once ``identity`` is there."""

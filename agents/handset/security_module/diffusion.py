@@ -47,26 +47,25 @@ class Listening(NamedTuple):
     collector: Collector
 
 
-def receive(core: Core, definition: Definition, incoming: Incoming) -> bytes:
-    """Take one packet of a campaign for a global service; the answer is none, whatever comes of it.
+def receive(core: Core, definition: Definition, incoming: Incoming) -> None:
+    """Take one packet of a campaign for a global service. Nobody is answered.
 
     Never raises for what a packet holds: a refusal is a note.
     """
-    if not definition.domain_key or not definition.supplier_public:
-        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, "not-for-a-broadcast")
     try:
         definition.state_after(applications.loading(definition))
         events = _collector(core, definition).receive(incoming.octets, incoming.now)
     except PacketRejected as rejection:
-        return refuse(core, incoming, rejection.status, rejection.reason)
+        refuse(core, incoming, rejection.status, rejection.reason)
+        return
     except (ModuleError, DiffusionRejected) as rejection:
-        return refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
+        refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
+        return
     for event in events:
         if isinstance(event, Collected):
             _install(core, definition, event)
         else:
             core.note(f"diffusion.{type(event).__name__.lower()}", tar=definition.tar)
-    return b""
 
 
 def _collector(core: Core, definition: Definition) -> Collector:

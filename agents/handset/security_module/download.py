@@ -72,7 +72,7 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
     page = Page.parse(octets)
     if not core.filter.passes(page.message_identifier):
         raise Rejected("message-identifier")
-    content = core.pages.receive(page, now)
+    content = core.pages(page.message_identifier).receive(page, now)
     if content is not None:
         packet = packet_of(content)
         header = parse_header(packet, CELL_BROADCAST)

@@ -16,7 +16,7 @@ from agents.handset.security_module.allocation import gaps
 from agents.handset.security_module.errors import ImageRejected, ModuleError
 from agents.handset.security_module.life_cycle import AtEnd, ResourceState
 from agents.handset.security_module.personalisation import check_commander
-from agents.messages.bearers import BEARERS, SERVER_OCTETS, SMS
+from agents.messages.bearers import BEARERS, GLOBAL_SERVICES, SERVER_OCTETS, SMS
 from agents.messages.signed import check_key
 from transport.errors import Rejected
 from transport.security.keyset import PROTECTIONS, SessionKeys
@@ -57,6 +57,9 @@ def check(core: Core) -> None:
         _check_definition(definition)
     if len({each.service for each in definitions}) != len(definitions):
         raise ImageRejected("duplicate-service")
+    identifiers = [each.message_identifier for each in definitions if each.message_identifier]
+    if len(set(identifiers)) != len(identifiers):
+        raise ImageRejected("duplicate-message-identifier")
     _check_empty(core.memory, definitions)
 
 
@@ -136,11 +139,17 @@ def _domain_key_holds(definition: Definition) -> bool:
     return True
 
 
+def _identifier_holds(definition: Definition) -> bool:
+    is_one = definition.message_identifier in GLOBAL_SERVICES
+    return is_one if definition.logic_name else not definition.message_identifier
+
+
 _RULES: Final[tuple[tuple[str, Callable[[Definition], bool]], ...]] = (
     ("a value that no reservation can have", _can_be_told),
     ("an unknown suite", lambda each: each.suite in SUITES),
     ("an unknown form of secure connection", lambda each: set(each.forms) <= FORM_NUMBERS.keys()),
     ("a domain key that its forms have no use for, or none", _domain_key_holds),
+    ("a message identifier that no reservation can have", _identifier_holds),
     ("an unknown protection", lambda each: each.protection in PROTECTIONS),
     ("an unknown bearer", lambda each: set(each.bearers) <= BEARERS),
     ("no server for its bearers", _is_reachable),

@@ -1,0 +1,319 @@
+"""Global loading in the module: what a broadcast campaign brings, and what no broadcast can."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from agents.handset.security_module.files import CBMID_ENTRIES
+from agents.handset.security_module.life_cycle import ResourceState
+from agents.messages.air import Block, Held, Release, Reserve, Unblock
+from agents.messages.bearers import ANNOUNCEMENTS, GLOBAL_SERVICES
+from tests.agents.module_kit import TAR, UA, Market, Supplier, probe
+from transport.apdu import SW_OK
+from transport.cell_broadcast import MessageFilter
+from transport.diffusion import Campaign, Coding, DataPart, Domain, Scheme
+from transport.security.domain_key import generate_symmetric, wrap
+from transport.security.terms import AGREE_THEN_SIGN
+from transport.toolkit import Envelope
+from transport.toolkit.tags import Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.agents.module_kit import Card
+    from transport.cell_broadcast import Page
+    from transport.security.domain_key import DomainKey
+
+NAME: Final = "points"
+IDENTIFIER: Final = GLOBAL_SERVICES[0]
+KEY: Final = generate_symmetric(random.Random(61).randbytes)
+SELECT_USIM: Final = "00a4040c07a0000000871002"
+SELECT_CBMID: Final = "00a4080c047fff6f48"
+PLAIN: Final = Coding(scheme=Scheme.PLAIN, pages=3, repair=0.0)
+
+
+def _reservation(market: Market, key: DomainKey = KEY, **changes: Any) -> Reserve:
+    """Return the reservation of a global service in the module."""
+    supplier = market.supplier
+    tar = changes.get("tar", supplier.tar)
+    wrapped = wrap(
+        key,
+        sealing_public=market.sealing_public,
+        sealing_suite=market.module_suite,
+        ua=UA.encode(),
+        tar=tar,
+        logic_name=changes.get("logic_name", NAME).encode(),
+    )
+    values: dict[str, Any] = {
+        "forms": [AGREE_THEN_SIGN],
+        "logic_name": NAME,
+        "domain_key": wrapped,
+        "message_identifier": IDENTIFIER,
+        "code_size": 2048,
+    }
+    return supplier.reserve(**(values | changes))
+
+
+@pytest.fixture
+def market() -> Market:
+    """Return a market whose module holds a global service."""
+    market = Market().personalise()
+    market.supplier.logic_name = NAME
+    assert market.command(_reservation(market)).reason == ""
+    return market
+
+
+def _campaign(
+    market: Market,
+    programme: bytes,
+    *,
+    version: int = 1,
+    number: int = 1,
+    data_part: DataPart = DataPart.KEEP,
+    **changes: Any,
+) -> Campaign:
+    """Return a campaign of the supplier's, but for *changes*."""
+    supplier = market.supplier
+    values: dict[str, Any] = {
+        "tar": supplier.tar,
+        "logic_name": NAME.encode(),
+        "supplier": supplier.name.encode(),
+        "supplier_suite": supplier.suite,
+        "supplier_public": supplier.key.public,
+        "domain_key": KEY,
+    }
+    domain = Domain(**(values | changes))
+    return Campaign(
+        domain,
+        programme,
+        number=number,
+        version=version,
+        signing_key=supplier.key,
+        data_part=data_part,
+        coding=PLAIN,
+    )
+
+
+def _pages(campaign: Campaign, identifier: int = IDENTIFIER) -> list[Page]:
+    return [page for packet in campaign.cycle for page in campaign.pages_of(packet, identifier)]
+
+
+def _hear(market: Market, pages: Iterable[Page]) -> list[str]:
+    """Have the module hear *pages*; return the reasons that it noted."""
+    before = len(market.card.reasons)
+    for page in pages:
+        response = market.card.envelope(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=page.encode()))
+        assert (response.status, response.data) == (SW_OK, b"")
+    return market.card.reasons[before:]
+
+
+def _wanted(card: Card) -> tuple[int, ...]:
+    """Return what the terminal reads in EF.CBMID."""
+    for command in (SELECT_USIM, SELECT_CBMID):
+        assert card.transmit_octets(bytes.fromhex(command)).is_good
+    read = card.transmit_octets(bytes.fromhex(f"00b00000{2 * CBMID_ENTRIES:02x}"))
+    return MessageFilter.parse(read.data).identifiers
+
+
+def _loaded(market: Market) -> tuple[int, int]:
+    """Return the version and the length of the programme in the module."""
+    definition = market.card.definition()
+    return definition.version, definition.code_length
+
+
+# --- what is taken ---
+
+
+def test_one_broadcast_loads_the_application(market: Market) -> None:
+    """Its pages in any order make a programme that runs, under the version that the supplier signed."""
+    code = probe()
+    pages = _pages(_campaign(market, code))
+    random.Random(1).shuffle(pages)
+    assert _hear(market, [*pages, *pages]) == []
+    assert _loaded(market) == (1, len(code))
+    assert market.card.use_menu(3, market.supplier.service, "00") != []
+    market.card.power_cycle()
+    assert _loaded(market) == (1, len(code))
+
+
+def test_what_one_repetition_lost_a_later_one_brings(market: Market) -> None:
+    """A third of the pages lost in each round: the rounds add up."""
+    lost, pages = random.Random(2), _pages(_campaign(market, probe()))
+    for _ in range(12):
+        _hear(market, [page for page in pages if lost.random() > 1 / 3])
+    assert _loaded(market)[0] == 1
+
+
+@pytest.mark.parametrize("part", DataPart)
+def test_an_update_keeps_or_resets_the_data(market: Market, part: DataPart) -> None:
+    """The manifest says what becomes of the data part; the programme changes in one transaction."""
+    _hear(market, _pages(_campaign(market, probe())))
+    market.connect()
+    assert market.supplier.invoke(market.card).output == b"\x01\0"
+    longer = probe(more="(drop (i32.const 1))")
+    update = _campaign(market, longer, version=2, number=2, data_part=part)
+    assert _hear(market, _pages(update)) == []
+    assert _loaded(market) == (2, len(longer))
+    expected = {DataPart.KEEP: b"\x02\0", DataPart.RESET: b"\x01\0"}
+    assert market.supplier.invoke(market.card).output == expected[part]
+
+
+def test_a_supplier_can_ask_what_is_there(market: Market) -> None:
+    """Under the session: no programme, then version and digest of what a broadcast brought."""
+    market.connect()
+    assert market.supplier.result(market.card, Held()).status == 0
+    code = probe()
+    _hear(market, _pages(_campaign(market, code)))
+    held = market.supplier.result(market.card, Held())
+    assert (held.status, held.output) == (1, hashlib.sha256(code).digest())
+
+
+def test_a_module_listens_as_long_as_it_may_be_used(market: Market) -> None:
+    """EF.CBMID names the service from its reservation on, but not while it is blocked or once it is released."""
+    card, key = market.card, market.supplier.key.public
+    assert _wanted(card) == (ANNOUNCEMENTS, IDENTIFIER)
+    for command, expected in (
+        (Block(tar=TAR), (ANNOUNCEMENTS,)),
+        (Unblock(tar=TAR, supplier_public=key), (ANNOUNCEMENTS, IDENTIFIER)),
+        (Release(tar=TAR), (ANNOUNCEMENTS,)),
+    ):
+        assert market.command(command).reason == ""
+        assert _wanted(card) == expected
+        card.power_cycle()
+        assert _wanted(card) == expected
+
+
+# --- what is refused ---
+
+
+def test_an_older_version_loads_nothing(market: Market) -> None:
+    """Replayed pages of an earlier campaign do not bring its programme back; nor does the same version."""
+    first = _pages(_campaign(market, probe()))
+    _hear(market, first)
+    _hear(market, _pages(_campaign(market, probe(more="(drop (i32.const 1))"), version=2, number=2)))
+    image = market.card.definition()
+    market.card.power_cycle()
+    assert "stale" in _hear(market, first)
+    assert market.card.definition() == image
+
+
+def test_one_who_knows_the_domain_key_is_no_supplier(market: Market) -> None:
+    """Signed with another key than KPrFO, a campaign under the domain key is refused; the honest one loads."""
+    impostor = Supplier(suite=market.supplier.suite, name="impostor")
+    domain = Domain(
+        tar=TAR,
+        logic_name=NAME.encode(),
+        supplier=market.supplier.name.encode(),
+        supplier_suite=impostor.suite,
+        supplier_public=impostor.key.public,
+        domain_key=KEY,
+    )
+    campaign = Campaign(domain, probe(), number=9, version=9, signing_key=impostor.key, coding=PLAIN)
+    assert "bad-signature" in _hear(market, _pages(campaign))
+    assert _loaded(market) == (0, 0)
+    assert _hear(market, _pages(_campaign(market, probe()))) == []
+    assert _loaded(market)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"domain_key": generate_symmetric(random.Random(62).randbytes)}, "checksum"),
+        ({"domain_key": replace(KEY, generation=2)}, "wrong-generation"),
+        ({"logic_name": b"miles"}, "wrong-logic-name"),
+        ({"supplier": b"other"}, "wrong-supplier"),
+    ],
+    ids=["another-domain-key", "another-generation", "another-logic-name", "another-supplier"],
+)
+def test_another_domains_campaign_loads_nothing(market: Market, changes: dict[str, Any], reason: str) -> None:
+    """What was made for another domain is refused with its reason, and the honest campaign loads after it."""
+    noted = _hear(market, _pages(_campaign(market, probe(), number=5, **changes)))
+    assert any(reason in one for one in noted), noted
+    assert _loaded(market) == (0, 0)
+    assert _hear(market, _pages(_campaign(market, probe()))) == []
+    assert _loaded(market)[0] == 1
+
+
+def test_a_campaign_comes_under_its_own_identifier(market: Market) -> None:
+    """Pages of the service under the announcements' identifier, or of another TAR under its own: refused."""
+    assert set(_hear(market, _pages(_campaign(market, probe()), ANNOUNCEMENTS))) == {"not-for-everybody"}
+    other = _campaign(market, probe(), tar=b"\xb2\0\x07")
+    assert set(_hear(market, _pages(other))) == {"not-for-everybody"}
+    assert _loaded(market) == (0, 0)
+
+
+def test_a_service_that_is_not_global_takes_no_broadcast() -> None:
+    """It has no identifier to be heard under, and under another one nothing for its TAR is taken."""
+    market = Market().personalise().reserve()
+    assert _wanted(market.card) == (ANNOUNCEMENTS,)
+    assert set(_hear(market, _pages(_campaign(market, probe()), ANNOUNCEMENTS))) == {"not-for-everybody"}
+
+
+def test_a_programme_that_cannot_run_here_is_refused(market: Market) -> None:
+    """Signed by the supplier, but with a right that the reservation did not grant: nothing is loaded."""
+    code = probe(imports='(import "otafleet" "time" (func (result i64)))')
+    assert _hear(market, _pages(_campaign(market, code)))
+    assert _loaded(market) == (0, 0)
+    assert market.card.definition().state is ResourceState.RESERVED
+
+
+def test_a_programme_that_is_too_large_is_refused_by_its_manifest(market: Market) -> None:
+    """Larger than the resource: not a piece of it is collected."""
+    large = probe(more="(drop (i32.const 1))" * 700)
+    assert len(large) > market.card.definition().code_size
+    assert "too-large" in _hear(market, _pages(_campaign(market, large)))
+    assert _loaded(market) == (0, 0)
+
+
+def test_a_blocked_resource_takes_nothing(market: Market) -> None:
+    """The supplier's key is gone with the block: its pages are not even asked for, nor taken if they come."""
+    assert market.command(Block(tar=TAR)).reason == ""
+    pages = _pages(_campaign(market, probe()))
+    response = market.card.envelope(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=pages[0].encode()))
+    assert response.status != SW_OK
+    assert _loaded(market) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"message_identifier": 0},
+        {"message_identifier": ANNOUNCEMENTS},
+        {"message_identifier": GLOBAL_SERVICES.stop},
+        {"message_identifier": IDENTIFIER, "tar": b"\xb2\0\1", "service": "miles", "logic_name": "miles"},
+        {"logic_name": "", "domain_key": b""},
+    ],
+    ids=["none", "the-announcements", "beyond", "another-services", "of-no-global-service"],
+)
+def test_an_identifier_that_cannot_be(changes: dict[str, Any]) -> None:
+    """A global service has an identifier of its own among those for global services; no other has one."""
+    market = Market().personalise()
+    if "service" in changes:
+        assert market.command(_reservation(market)).reason == ""
+    assert market.command(_reservation(market, **changes)).reason == "bad-message-identifier"
+
+
+def test_a_flood_of_campaigns_holds_no_more_than_its_bound(market: Market) -> None:
+    """Campaign after campaign of one who knows the domain key, none signed by KPrFO: the honest one loads."""
+    impostor = Supplier(suite=market.supplier.suite, name="impostor")
+    pages = _pages(_campaign(market, probe()))
+    domain = Domain(
+        tar=TAR,
+        logic_name=NAME.encode(),
+        supplier=market.supplier.name.encode(),
+        supplier_suite=impostor.suite,
+        supplier_public=impostor.key.public,
+        domain_key=KEY,
+    )
+    for number in range(2, 40):
+        forged = Campaign(
+            domain, probe(), number=number, version=number, signing_key=impostor.key, coding=PLAIN
+        )
+        _hear(market, _pages(forged)[-3:])
+    assert _hear(market, pages) == []
+    assert _loaded(market)[0] == 1

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.announcer import Announcer
+    from agents.diffuser import Aerial
     from agents.directory import Directory
     from agents.messages.bearers import ServerAddress
     from agents.role import Role
@@ -341,6 +342,8 @@ class Kit:
         """How each pair of roles speaks."""
         self.announcer: Callable[[Desk], Announcer | None] = lambda _desk: None
         """What an operator broadcasts with."""
+        self.aerial: Callable[[Desk], Aerial | None] = lambda _desk: None
+        """What a supplier broadcasts with."""
         self._references = References(self.clock, self.rng("references"))
         self._stack = stack
         self._links = itertools.count()
@@ -536,6 +539,7 @@ class Kit:
             number=number,
             offers=self.offers.get(name) or offers_of(name),
             server=address.encode() if address else b"",
+            aerial=self.aerial(desk),
         )
 
     def operator(self) -> Operator:

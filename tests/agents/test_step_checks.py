@@ -48,12 +48,18 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.COMPACT: {"handsets"},
     Verb.AUDIT: {"handsets"},
     Verb.ANNOUNCE: {"handsets"},
+    Verb.BROADCAST: {"handsets", "service"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
     Verb.ROLL_OPERATOR_KEY: {"handsets"},
     Verb.INTRODUCE_OPERATOR: {"handsets"},
     Verb.WAIT: {"for_s"},
 }
-NEEDED: Final = {Verb.SET_CLOCK: "by_s", Verb.WAIT: "for_s", Verb.REVOKE_SUPPLIER: "supplier"}
+NEEDED: Final = {
+    Verb.BROADCAST: "service",
+    Verb.SET_CLOCK: "by_s",
+    Verb.WAIT: "for_s",
+    Verb.REVOKE_SUPPLIER: "supplier",
+}
 SERVICE: Final = """
 [[supplier.service]]
 name = "{name}"
@@ -63,6 +69,11 @@ code = {code}
 data = 64
 at_end = "{at_end}"
 """
+
+
+POINTS: Final = (
+    SERVICE.format(name="points", apps=APPS, code=1024, at_end="deactivate") + 'scope = "global"\n'
+)
 
 
 def config_of(directory: Path, steps: str, *, speed: str = "20.0", services: str = "") -> FleetConfig:
@@ -101,8 +112,14 @@ def test_the_table_above_is_of_all_steps() -> None:
 @pytest.mark.parametrize("do", Verb)
 def test_a_key_belongs_to_a_step_or_is_a_fault(do: Verb, key: str, tmp_path: Path) -> None:
     """One sentence, which names the key; what a step needs besides is given."""
-    needed = {NEEDED[do]: KEYS[NEEDED[do]]} if do in NEEDED else {}
-    found = problems(tmp_path, step(do, **(needed | {key: KEYS[key]})))
+    # Only a global service is broadcast, and the market has none.
+    is_global = do is Verb.BROADCAST
+    values = KEYS | ({"service": '"points"'} if is_global else {})
+    needed = {NEEDED[do]: values[NEEDED[do]]} if do in NEEDED else {}
+    text = step(do, **(needed | {key: values[key]})).replace(
+        '["city"]', '["coast"]' if is_global else '["city"]'
+    )
+    found = problems(tmp_path, text, services=POINTS if is_global else "")
     if key in BELONGS[do] | {"expect"}:
         assert found == []
     else:

@@ -179,7 +179,10 @@ def test_demo_is_good(demo: FleetConfig) -> None:
         "account": "bank",
         "loyalty": "shop",
     }
-    others = [load_config(CONFIGS / name) for name in ("limits.toml", "keys.toml", "revocation.toml")]
+    others = [
+        load_config(CONFIGS / name)
+        for name in ("limits.toml", "keys.toml", "revocation.toml", "broadcast.toml")
+    ]
     played = {step.do for config in (demo, *others) for step in config.steps}
     assert played == set(Verb), "no step without an example"
     assert all(step.expect for step in demo.steps)

@@ -174,7 +174,7 @@ def test_a_supplier_can_ask_what_is_there(market: Market) -> None:
 
 
 def test_a_module_listens_as_long_as_it_may_be_used(market: Market) -> None:
-    """EF.CBMID names the service from its reservation on, but not while it is blocked or once it is released."""
+    """EF.CBMID names the service from its reservation on, but not while it is blocked, nor when released."""
     card, key = market.card, market.supplier.key.public
     assert _wanted(card) == (ANNOUNCEMENTS, IDENTIFIER)
     for command, expected in (
@@ -203,7 +203,7 @@ def test_an_older_version_loads_nothing(market: Market) -> None:
 
 
 def test_one_who_knows_the_domain_key_is_no_supplier(market: Market) -> None:
-    """Signed with another key than KPrFO, a campaign under the domain key is refused; the honest one loads."""
+    """Signed with another key than KPrFO, a campaign under the domain key is refused; an honest one loads."""
     impostor = Supplier(suite=market.supplier.suite, name="impostor")
     domain = Domain(
         tar=TAR,

@@ -104,9 +104,9 @@ class PageAssembler:
     when *timeout_s* pass without a new page. A page takes constant time, and of each incomplete message at
     most 1230 octets are held.
 
-    By TS 23.041 a later version of a message takes the place of an earlier one, which then counts for nothing.
-    With *versions_apart* each version is a message of its own: where what is broadcast proves itself, whoever
-    can broadcast must not be able to put the true version out by one of a higher number.
+    By TS 23.041 a later version of a message replaces an earlier one, which then counts for nothing.
+    With *versions_apart* each version is a message of its own: where content proves itself, nobody who can
+    broadcast must be able to put the true version out by one of a higher number.
     """
 
     def __init__(

@@ -115,25 +115,26 @@ class Diffuser:
             supplier_public=keys.signing.public,
             domain_key=domain_key,
         )
-        coding = Coding(scheme=Scheme.RAPTORQ if offer.fec else Scheme.PLAIN)
+        scheme = Scheme.RAPTORQ if offer.fec else Scheme.PLAIN
+        try:
+            coding = Coding.measured(len(offer.code), scheme, domain.keys)
+        except ValueError:
+            raise Refusal("too-large-to-broadcast") from None
         what = hashlib.sha256(
             b"".join((hashlib.sha256(offer.code).digest(), keys.signing.public, repr(coding).encode()))
         ).digest()
         known = self._campaigns.get(offer.service)
         is_known = known is not None and (known["version"], known["what"]) == (offer.version, what)
         number = known["number"] if known else 0
-        try:
-            campaign = Campaign(
-                domain,
-                offer.code,
-                number=number if is_known else number + 1,
-                version=offer.version,
-                signing_key=keys.signing,
-                signature=known["signature"] if known and is_known else b"",
-                coding=coding,
-            )
-        except ValueError:
-            raise Refusal("too-large-to-broadcast") from None
+        campaign = Campaign(
+            domain,
+            offer.code,
+            number=number if is_known else number + 1,
+            version=offer.version,
+            signing_key=keys.signing,
+            signature=known["signature"] if known and is_known else b"",
+            coding=coding,
+        )
         await self._campaigns.put(
             {
                 "service": offer.service,

@@ -169,6 +169,7 @@ STEPS: Final = (
     ("introduce-operator", 'handsets = ["coast"]\n', "ok = 1"),
     ("reserve", "", "ok = 7"),
     ("activate", "", "ok = 7"),
+    ("broadcast", 'service = "points"\n', "ok = 2"),
     ("serve", "", "ok = 7"),
     ("invoke", "", "ok = 7"),
     ("invoke", f'service = "loyalty"\nby = "user"\ninput = "{INPUT.hex()}"\n', 'ok = 2, output = "00c0ffee"'),
@@ -187,7 +188,7 @@ STEPS: Final = (
     ("invoke", 'service = "points"\n', "ok = 2"),
 )
 """The last one expects in vain that a released resource may be used."""
-DISTURBED: Final = 10
+DISTURBED: Final = 11
 """Before this step begins, an attacker says again and alters what was said so far."""
 MOST_SAID: Final = 120
 

@@ -63,8 +63,10 @@ PUBLIC: Final = frozenset(
         "public_key",
         "sealing_key",
         "server",
+        "signature",
         "supplier_digest",
         "tar",
+        "what",
     }
 )
 """Columns of roles' databases whose octets travel in clear, or could."""

@@ -33,6 +33,7 @@ from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from agents.identity import RoleKeys
     from bus.clock import Clock
@@ -41,6 +42,29 @@ DEPTH: Final = 2
 """Certificates in a chain: an operator's, and below it that of a supplier."""
 REMEMBERED: Final = 4096
 """Modules' certificates that were verified and need not be again; the oldest gives way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A chain whose signatures hold, when all of it is valid, and the keys of its last subject."""
+
+    chain: Sequence[Certificate]
+    subject: str
+    keys: PublicKeys
+    begins: int
+    ends: int
+
+    @classmethod
+    def of(cls, chain: Sequence[Certificate]) -> _Verified:
+        """Return what is to be remembered of a chain that was verified."""
+        begins, ends = max(one.not_before for one in chain), min(one.not_after for one in chain)
+        return cls(tuple(chain), chain[-1].subject, _keys_of(chain[-1]), begins, ends)
+
+    def check(self, now: float, revoked: AbstractSet[tuple[str, int]]) -> None:
+        """Raise CertificateRejected unless every link holds now."""
+        # This is asked with every message: the reason is looked for only where there is one.
+        if revoked or not self.begins <= now <= self.ends:
+            check_current(self.chain, now=now, revoked=revoked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +153,7 @@ class CertificateDirectory(Directory):
         self._clock = clock
         self._anchor = Anchor.of(authority)
         self._revoked: set[tuple[str, int]] = set()
-        self._modules: dict[bytes, Certificate] = {}
+        self._modules: dict[bytes, _Verified] = {}
         certificates.verify(
             authority,
             issuer_public=authority.signing_public,
@@ -138,7 +162,7 @@ class CertificateDirectory(Directory):
             role=certificates.Role.AUTHORITY,
             now=clock.now(),
         )
-        self._chains: dict[str, Sequence[Certificate]] = {authority.subject: (authority,)}
+        self._verified = {authority.subject: _Verified.of((authority,))}
         self._enter(Party.certified(authority))
 
     def enter(self, chain: Sequence[Certificate], *, role: str, issuer: str) -> None:
@@ -154,19 +178,19 @@ class CertificateDirectory(Directory):
             max_depth=DEPTH,
         )
         self._enter(Party.certified(certificate))
-        self._chains[certificate.subject] = tuple(chain)
+        self._verified[certificate.subject] = _Verified.of(chain)
 
     def party(self, name: str) -> Party:
         """Return who *name* is, by every certificate of its chain as of now."""
         party = self.introduced(name)
-        check_current(self._chains[name], now=self._clock.now(), revoked=self._revoked)
+        self._verified[name].check(self._clock.now(), self._revoked)
         return party
 
     def revoke(self, name: str, *, by: str) -> None:
         """Revoke the certificate by which *name* was entered, if *by* issued it."""
-        for certificate in self._chains.get(name, ())[-1:]:
-            if certificate.issuer == by:
-                self._revoked.add((by, certificate.serial))
+        known = self._verified.get(name)
+        if known is not None and known.chain[-1].issuer == by:
+            self._revoked.add((by, known.chain[-1].serial))
 
     def vouch(self, ua: str, keys: PublicKeys, *, issuer: RoleKeys, now: float) -> bytes:
         """Return a certificate of the module's keys."""
@@ -177,8 +201,8 @@ class CertificateDirectory(Directory):
 
     def module(self, octets: bytes, ua: str) -> PublicKeys:
         """Return the keys in the module's certificate, which holds now."""
-        certificate, now = self._modules.get(octets), self._clock.now()
-        if certificate is None or certificate.subject != ua:
+        known, now = self._modules.get(octets), self._clock.now()
+        if known is None or known.subject != ua:
             certificate = verify_chain(
                 (Certificate.parse(octets),),
                 self._anchor,
@@ -190,9 +214,9 @@ class CertificateDirectory(Directory):
             )
             while len(self._modules) >= REMEMBERED:
                 del self._modules[next(iter(self._modules))]
-            self._modules[octets] = certificate
-        check_current((certificate,), now=now, revoked=self._revoked)
-        return _keys_of(certificate)
+            known = self._modules[octets] = _Verified.of((certificate,))
+        known.check(now, self._revoked)
+        return known.keys
 
 
 class KeyDirectory(Directory):

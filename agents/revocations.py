@@ -31,6 +31,8 @@ class Revocations:
     def __init__(self, desk: Desk, store: GroupCommit) -> None:
         self._desk = desk
         self._rows = Registry(store, REVOKED)
+        self._names: set[str] = set()
+        """Those that are on disk: of the others nobody is told."""
 
     async def load(self) -> None:
         """Read what the store holds, and strike whom it names again."""
@@ -51,7 +53,6 @@ class Revocations:
     async def revoke(self, supplier: str) -> None:
         """Deal with *supplier* no more; return when that is durable."""
         if self.has(supplier):
-            await self._rows.settled()
             return
         await self._rows.put({"supplier": supplier, "revoked_at": self._desk.clock.now()})
         self._strike(supplier)
@@ -59,7 +60,7 @@ class Revocations:
 
     def has(self, supplier: str) -> bool:
         """Say whether *supplier* is revoked."""
-        return self._rows.get(supplier) is not None
+        return supplier in self._names
 
     def check(self, do: str, supplier: str) -> None:
         """Raise Refusal (``revoked``) if the order *do* would do something for a supplier that is revoked."""
@@ -67,4 +68,5 @@ class Revocations:
             raise Refusal("revoked")
 
     def _strike(self, supplier: str) -> None:
+        self._names.add(supplier)
         self._desk.directory.revoke(supplier, by=self._desk.keys.name)

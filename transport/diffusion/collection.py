@@ -49,7 +49,8 @@ class Collection:
         self._octets = 0
         self._pieces = manifest.pieces
         self._piece_length = manifest.piece_length
-        self._copies: dict[int, list[bytes]] = {}
+        self._first: dict[int, bytes] = {}  # of each piece the copy that came first
+        self._others: dict[int, list[bytes]] = {}  # and those that differ from it, of the few that have such
         self._digests: dict[int, bytes] = {}
         self._next_attempt = manifest.sources
 
@@ -70,7 +71,7 @@ class Collection:
         """
         if not _TAKE[fragment.kind](self, fragment.number, fragment.data):
             return None
-        if len(self._copies) < self._next_attempt:
+        if len(self._first) < self._next_attempt:
             return None  # whichever way: at most these count
         was_suspect = self.is_suspect
         programme = self._attempt()
@@ -91,11 +92,14 @@ class Collection:
         for place, index in enumerate(covered):
             expected = octets[place * DIGEST_OCTETS : (place + 1) * DIGEST_OCTETS]
             self._digests[index] = expected
-            copies = self._copies.pop(index, [])
+            copies = self._copies(index)
             held = [copy for copy in copies if is_digest_of(expected, copy)]
             self._octets -= (len(copies) - len(held)) * self._piece_length
+            self._others.pop(index, None)
             if held:
-                self._copies[index] = held
+                self._first[index] = held[0]
+            else:
+                self._first.pop(index, None)
         return True
 
     def _take_piece(self, index: int, piece: bytes) -> bool:
@@ -103,25 +107,30 @@ class Collection:
             raise DiffusionRejected("out-of-range", f"piece {index}")
         if len(piece) != self._piece_length:
             raise DiffusionRejected("length", f"piece {index} of {len(piece)} octets")
-        copies = self._copies.get(index)
-        if copies is not None and piece in copies:
+        first = self._first.get(index)
+        if piece == first or (first is not None and piece in self._others.get(index, ())):
             return False
         expected = self._digests.get(index)
         if expected is not None and not is_digest_of(expected, piece):
             raise DiffusionRejected("forged", f"piece {index}")
-        if self._octets + len(piece) > self._max_octets or (copies and len(copies) == MAX_COPIES):
+        if self._octets + len(piece) > self._max_octets or len(self._others.get(index, ())) == MAX_COPIES - 1:
             raise DiffusionRejected("full", f"no room for piece {index}")
         self._octets += len(piece)
-        if copies is None:
-            self._copies[index] = [piece]
-            return True
-        copies.append(piece)
-        return False
+        if first is not None:
+            self._others.setdefault(index, []).append(piece)
+            return False
+        self._first[index] = piece
+        return True
+
+    def _copies(self, index: int) -> list[bytes]:
+        """Return the copies of a piece, the first one first."""
+        return [self._first[index], *self._others.get(index, ())] if index in self._first else []
 
     def _usable(self) -> Mapping[int, bytes]:
         """Return the pieces that count: the first copies, or on the sure way those whose digest is known."""
-        among = self._digests if self.is_suspect else self._copies
-        return {index: self._copies[index][0] for index in among if index in self._copies}
+        if not self.is_suspect:
+            return self._first
+        return {index: self._first[index] for index in self._digests if index in self._first}
 
     def _attempt(self) -> bytes | None:
         usable = self._usable()

@@ -10,12 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.errors import FleetError
 from agents.fleet.cost_config import make_config, parameters_of, suites_of
 from agents.fleet.cost_cpu import measure_cpu
 from agents.fleet.cost_fleet import measure_time, measure_traffic
 from agents.fleet.cost_rows import Row
-from transport.errors import ParametersRejected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +58,6 @@ def _cpu(
         tell("both sides compute", suite)
         forms = list(dict.fromkeys(way.form for way in ways if way.suite == suite))
         base, modulus = (bytes.fromhex(text) for text in parameters.get(suite, ("", "")))
-        try:
-            measured = measure_cpu(suite, forms, repeat=repeat, dh_base=base, dh_modulus=modulus)
-            found |= {(suite, form): cpu for form, cpu in measured}
-        except ParametersRejected as rejection:
-            raise FleetError(f"cost: b and M of {suite}: {rejection.reason}") from None
+        measured = measure_cpu(suite, forms, repeat=repeat, dh_base=base, dh_modulus=modulus)
+        found |= {(suite, form): cpu for form, cpu in measured}
     return found

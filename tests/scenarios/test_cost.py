@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from typing import TYPE_CHECKING, Final
@@ -10,10 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.cli import app
+from agents.errors import FleetError
+from agents.fleet.config import load_config
+from agents.fleet.config_tables import AirTable
+from agents.fleet.cost_config import PREPARATION, make_config
+from agents.fleet.cost_fleet import measure_traffic
+from agents.fleet.cost_rows import ways_of
+from agents.fleet.loop import loop_factory
 from tests.scenarios.kit import CONFIGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 COST: Final = ["cost", str(CONFIGS / "demo.toml"), "--repeat", "3", "--csv", "-"]
 NARROWED: Final = ["--suite", "x25519", "--form", "agree-then-sign"]
@@ -65,3 +74,21 @@ def test_time_is_the_air_s(rows: Mapping[str, dict[str, str]]) -> None:
     assert sms >= 5 * (2 + 1) - 1
     for bearer in ("bip-tcp", "bip-udp"):
         assert 4 * 0.15 <= float(rows[bearer]["simulated_s"]) < sms / 2
+
+
+def test_a_connection_that_does_not_come_about(tmp_path: Path) -> None:
+    """Where a step of the fleet ends otherwise than well, one sentence says which, and why."""
+    ways = ways_of(["x25519"], ["agree-then-sign"], ["sms"])
+    make_config(tmp_path, ways, seed=1, parameters={})
+    path = tmp_path / "cost.toml"
+    over = path.read_text(encoding="utf-8").replace("data = 64", "data = 64\nexpires = 2020-01-01")
+    path.write_text(over, encoding="utf-8")
+    told: list[str] = []
+    with (
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
+        pytest.raises(FleetError, match=r"^cost: serve s1-f1-sms: refused \(expired\)$"),
+    ):
+        runner.run(
+            measure_traffic(load_config(path), AirTable(), ways, lambda _what, which: told.append(which))
+        )
+    assert told == [*PREPARATION, str(ways[0])]

@@ -40,6 +40,10 @@ _TLV: Final = "the tag of a TLV, read in clear"
 _AGAIN: Final = "whether something came again that is not proven and holds no secret"
 _OWN: Final = "whether a state directory is of this config; both are the user's own files"
 _RESERVED: Final = "the hash of something public, held against what the operator's signed reservation said"
+_PUBLIC: Final = "public keys, or their hashes, of which everybody may know how far they are alike"
+_OWN_KEYS: Final = (
+    "whether who starts a fleet has brought one private key for two: nobody else can time it"
+)
 _TYPE: Final = "the signature of a WebAssembly function: its type"
 _MODULE: Final = "agents/handset/security_module/"
 ALLOWED: Final = {
@@ -53,12 +57,17 @@ ALLOWED: Final = {
     ("agents/fleet/state.py", "row['value'] != config.step_digest(index).encode()"): _OWN,
     (_MODULE + "applications.py", "hashlib.sha256(code).digest() == definition.code_digest"): _RESERVED,
     (_MODULE + "definitions.py", "hashlib.sha256(code).digest() != definition.code_digest"): _RESERVED,
-    (_MODULE + "manager.py", "hashlib.sha256(public).digest() != definition.supplier_digest"): _RESERVED,
+    (_MODULE + "supplier_key.py", "key_digest(public) != definition.supplier_digest"): _RESERVED,
     (_MODULE + "soundness.py", "digest == definition.supplier_digest"): _RESERVED,
     (
         _MODULE + "soundness.py",
         "(bool(definition.supplier_public), bool(definition.code_length)) == (has_key, has_programme)",
     ): "whether there is a key and a programme, not which",
+    ("agents/authority.py", "keys_in(known['certificate']) != keys"): _PUBLIC,
+    ("agents/supplier.py", "message.supplier_digest == row['supplier_digest']"): _PUBLIC,
+    ("agents/supplier_keys.py", "current['public_key'] == reply.public"): _PUBLIC,
+    ("agents/supplier_keys.py", "key_digest(keys.signing.public) == digest"): _PUBLIC,
+    ("transport/security/private_keys.py", "private == opening"): _OWN_KEYS,
     (
         "agents/authority.py",
         "(signed.target, signed.signer, signed.body) != (authority, message.ua, keys)",

@@ -41,9 +41,7 @@ _AGAIN: Final = "whether something came again that is not proven and holds no se
 _OWN: Final = "whether a state directory is of this config; both are the user's own files"
 _RESERVED: Final = "the hash of something public, held against what the operator's signed reservation said"
 _PUBLIC: Final = "public keys, or their hashes, of which everybody may know how far they are alike"
-_OWN_KEYS: Final = (
-    "whether who starts a fleet has brought one private key for two: nobody else can time it"
-)
+_OWN_KEYS: Final = "whether who starts a fleet has brought one private key for two: nobody else can time it"
 _TYPE: Final = "the signature of a WebAssembly function: its type"
 _MODULE: Final = "agents/handset/security_module/"
 ALLOWED: Final = {

@@ -23,6 +23,7 @@ from agents.messages.air import (
     Audit,
     Block,
     Call,
+    ChangeSupplierKey,
     Compact,
     Invoke,
     LoadApplication,
@@ -233,6 +234,13 @@ OPERATORS: Final[dict[str, object]] = {
     "compact": Compact(),
     "audit": Audit(after=0),
     "announce": Announce(time=1),
+    "change the supplier's key": ChangeSupplierKey(
+        tar=TAR,
+        former_public=bytes(33),
+        supplier_public=bytes(33),
+        supplier_sealing=b"",
+        endorsement=bytes(64),
+    ),
     "roll the operator's key": RollOperatorKey(suite="x25519", public=shop().key.public[:32]),
 }
 SUPPLIERS: Final[dict[str, object]] = {

@@ -23,7 +23,7 @@ def check_keys(config: FleetConfig) -> Iterator[str]:
 
 
 def _check_certificates(config: FleetConfig) -> Iterator[str]:
-    """Yield a problem for each certificate that a config asks for where there are none."""
+    """Yield a problem for each supplier of which it is said who certifies it, where nobody does."""
     bare = {authority.name for authority in config.authorities if not authority.certificates}
     without = {
         operator.name: operator.authority for operator in config.operators if operator.authority in bare
@@ -32,19 +32,6 @@ def _check_certificates(config: FleetConfig) -> Iterator[str]:
         if "certified_by" in supplier.model_fields_set and supplier.operator in without:
             above = without[supplier.operator]
             yield f"supplier[{index}].certified_by: there are no certificates under authority {above!r}"
-    for index, group in enumerate(config.handsets):
-        if group.operator_key is OperatorKey.CERTIFICATE and group.operator in without:
-            above = without[group.operator]
-            yield f"handsets[{index}].operator_key: there are no certificates under authority {above!r}"
-    for index, step in enumerate(config.steps):
-        meant = {
-            group.operator
-            for group in config.handsets
-            if step.handsets is None or group.name in step.handsets
-        }
-        if step.do is Verb.INTRODUCE_OPERATOR and meant & without.keys():
-            above = without[min(meant & without.keys())]
-            yield f"step[{index}].do: there are no certificates under authority {above!r}"
 
 
 def _check_allocators(config: FleetConfig) -> Iterator[str]:

@@ -3,8 +3,8 @@
 They know no state, terms, lengths or errors. Long-term keys are at hand, parsed; what comes from the other
 side is parsed each time. Counted is what two sides must do between them: draw nonces; sign and verify; agree,
 or seal and open; and on each side hash all that was said, extract, expand six keys, make one confirmation and
-check another, and derive of a symmetric domain key what it is to the transcript and to the secret. The keys
-of the session stay octets, as they do on our side: a cipher's key schedule belongs to its first packet.
+check another, and derive of a symmetric domain key what it adds to the secret. The keys of the session stay
+octets, as they do on our side: a cipher's key schedule belongs to its first packet.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _RECIPES: Final = {
     AGREE_THEN_SIGN: _Recipe(),
     KEY_TRANSPORT: _Recipe(seals=True),
     SIGN_THEN_AGREE: _Recipe(signatures=3),
-    DOMAIN_SYMMETRIC: _Recipe(signatures=1, derived=2),
+    DOMAIN_SYMMETRIC: _Recipe(signatures=1, derived=1),
     DOMAIN_ASYMMETRIC: _Recipe(),
 }
 

@@ -35,12 +35,12 @@ from transport.errors import SealRejected
 from transport.security.framing import framed
 from transport.security.keyset import expand, extract
 from transport.security.suite_base import draw
-from transport.security.suites import suite, suite_by_id
+from transport.security.suites import SigningKey, suite, suite_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from transport.security.suites import Rng, SealingKey, SigningKey
+    from transport.security.suites import Rng, SealingKey
 
 FORMAT: Final = 1
 SYMMETRIC_OCTETS: Final = 32
@@ -49,6 +49,8 @@ MAX_DUMP_OCTETS: Final = 512
 """More than ``DomainKey.dump`` gives in any suite."""
 _PAIR_HEAD: Final = 6
 _HEADER: Final = 6
+_SIGNER: Final = "signing key"
+_IDENTITY: Final = "identity"
 _PAIR_SALT: Final = b"otafleet/1 domain key pair"
 _WRAPPED: Final = "otafleet/1 domain key wrapped"
 
@@ -74,7 +76,8 @@ class DomainKey:
     suite: str = ""
     public: bytes = b""
     secret: bytes = field(default=b"", repr=False)
-    _signing_key: SigningKey | None = field(default=None, init=False, repr=False, compare=False)
+    _kept: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What follows from the fields and takes long: a domain key serves every handshake of its domain."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.generation <= MAX_GENERATION:
@@ -84,18 +87,25 @@ class DomainKey:
 
     @property
     def signing_key(self) -> SigningKey:
-        """What a module signs with, loaded once; ValueError for a key that cannot sign."""
+        """What a module signs with; ValueError for a key that cannot sign."""
         if self.kind is not Kind.PAIR:
             raise ValueError(f"a domain key that is {_IN_WORDS[self.kind]} does not sign")
-        if self._signing_key is None:
-            # it follows from the fields: to whoever reads them nothing changes
-            object.__setattr__(self, "_signing_key", suite(self.suite).load_signing_key(self.secret))
-        assert self._signing_key is not None
-        return self._signing_key
+        key = self._kept.get(_SIGNER)
+        if key is None:
+            key = self._kept[_SIGNER] = suite(self.suite).load_signing_key(self.secret)
+        assert isinstance(key, SigningKey)
+        return key
 
     @property
     def identity(self) -> bytes:
         """What stands for this key in a transcript: another key or generation, other octets; no secret."""
+        octets = self._kept.get(_IDENTITY)
+        if octets is None:
+            octets = self._kept[_IDENTITY] = self._identify()
+        assert isinstance(octets, bytes)
+        return octets
+
+    def _identify(self) -> bytes:
         number = self.generation.to_bytes(4, "big")
         if self.kind is Kind.SYMMETRIC:
             return framed("otafleet/1 symmetric domain key", number, self.derive("identity"))
@@ -113,7 +123,7 @@ class DomainKey:
         made = cls(
             kind=Kind.PAIR, generation=generation, suite=key.suite, public=key.public, secret=key.private
         )
-        object.__setattr__(made, "_signing_key", key)
+        made._kept[_SIGNER] = key
         return made
 
     def derive_common(self, purpose: str, length: int = 32) -> bytes:

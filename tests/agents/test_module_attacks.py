@@ -25,6 +25,7 @@ from agents.messages.air import (
     Call,
     ChangeSupplierKey,
     Compact,
+    Held,
     Invoke,
     LoadApplication,
     LoadData,
@@ -248,6 +249,7 @@ SUPPLIERS: Final[dict[str, object]] = {
     "personalise": LoadData(octets=b""),
     "invoke": Invoke(argument=b""),
     "push": Push(bearer="bip-tcp"),
+    "held": Held(),
     "call": Call(tar=TAR, opening=b""),
     "prove": Prove(tar=TAR, proof=b""),
 }

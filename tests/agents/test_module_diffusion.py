@@ -16,7 +16,16 @@ from agents.messages.bearers import ANNOUNCEMENTS, GLOBAL_SERVICES
 from tests.agents.module_kit import TAR, UA, Market, Supplier, probe
 from transport.apdu import SW_OK
 from transport.cell_broadcast import MessageFilter
-from transport.diffusion import Campaign, Coding, DataPart, Domain, Scheme
+from transport.diffusion import (
+    Campaign,
+    Coding,
+    DataPart,
+    Domain,
+    Fragment,
+    FragmentKind,
+    Scheme,
+    seal_fragment,
+)
 from transport.security.domain_key import generate_symmetric, wrap
 from transport.security.terms import AGREE_THEN_SIGN
 from transport.toolkit import Envelope
@@ -317,3 +326,17 @@ def test_a_flood_of_campaigns_holds_no_more_than_its_bound(market: Market) -> No
         _hear(market, _pages(forged)[-3:])
     assert _hear(market, pages) == []
     assert _loaded(market)[0] == 1
+
+
+def test_a_forged_piece_costs_a_round_and_no_more(market: Market) -> None:
+    """A piece that one of the domain put in spoils the first attempt; the list of digests tells it apart."""
+    code = probe()
+    campaign = _campaign(market, code)
+    forged = next(packet for packet in campaign.packets if packet.kind is FragmentKind.PIECE)
+    piece = Fragment(1, FragmentKind.PIECE, forged.number, bytes(campaign.manifest.piece_length))
+    packet = forged._replace(octets=seal_fragment(piece, campaign.domain))
+    _hear(market, campaign.pages_of(packet, IDENTIFIER))
+    _hear(market, _pages(campaign))
+    _hear(market, _pages(campaign))
+    assert _loaded(market) == (1, len(code))
+    assert market.card.definition().code_digest == hashlib.sha256(code).digest()

@@ -41,7 +41,6 @@ _AGAIN: Final = "whether something came again that is not proven and holds no se
 _OWN: Final = "whether a state directory is of this config; both are the user's own files"
 _RESERVED: Final = "the hash of something public, held against what the operator's signed reservation said"
 _PUBLIC: Final = "public keys, or their hashes, of which everybody may know how far they are alike"
-_OWN_KEYS: Final = "whether who starts a fleet has brought one private key for two: nobody else can time it"
 _TYPE: Final = "the signature of a WebAssembly function: its type"
 _MODULE: Final = "agents/handset/security_module/"
 ALLOWED: Final = {
@@ -65,7 +64,10 @@ ALLOWED: Final = {
     ("agents/supplier.py", "message.supplier_digest == row['supplier_digest']"): _PUBLIC,
     ("agents/supplier_keys.py", "current['public_key'] == reply.public"): _PUBLIC,
     ("agents/supplier_keys.py", "key_digest(keys.signing.public) == digest"): _PUBLIC,
-    ("transport/security/private_keys.py", "private == opening"): _OWN_KEYS,
+    (
+        "agents/supplier.py",
+        "(held.status, held.output) == (offer.version, hashlib.sha256(offer.code).digest())",
+    ): "what a module says, under the session, of the programme that its supplier made",
     (
         "agents/authority.py",
         "(signed.target, signed.signer, signed.body) != (authority, message.ua, keys)",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -66,7 +67,7 @@ def import_private(octets: bytes, *, name: str, password: bytes | None = None) -
             raise CertificateRejected("no-sealing-form", f"suite {name}")
         _check_suite(name, sealing, Use.SEALING)
     private, opening = (b"".join(map(_octets, some)) for some in (signing, sealing))
-    if private == opening:
+    if compare_digest(private, opening):
         raise CertificateRejected("same-key")
     try:
         made = suite(name)

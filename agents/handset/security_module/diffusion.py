@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from agents.handset.security_module import applications
 from agents.handset.security_module.errors import ModuleError
 from agents.handset.security_module.outgoing import refuse
-from transport.diffusion import Collected, Collector, DataPart, Domain, SharedWork
+from transport.diffusion import Collected, Collector, DataPart, Domain, SharedWork, Suspected
 from transport.errors import DiffusionRejected, PacketRejected
 from transport.secured_packet import ResponseStatus
 from transport.security.domain_key import DomainKey
@@ -66,6 +66,9 @@ def receive(core: Core, definition: Definition, incoming: Incoming) -> None:
             _install(core, definition, event)
         else:
             core.note(f"diffusion.{type(event).__name__.lower()}", tar=definition.tar)
+        if isinstance(event, Suspected):
+            # What was refused meanwhile may be honest: it shall be offered again, and not taken for known.
+            core.forget_pages()
 
 
 def _collector(core: Core, definition: Definition) -> Collector:

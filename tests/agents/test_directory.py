@@ -17,6 +17,8 @@ from agents.messages.inside import PublicKeys
 from agents.randomness import make_rng
 from agents.store.database import open_store
 from agents.store.tables import AUTHORITY, OPERATOR
+from bus.clock import SystemClock
+from tests.agents.role_kit import SUBJECTS, open_kit
 from tests.bus.manual_clock import ManualClock
 from tests.transport.security_kit import sealing_key, signing_key
 from transport.errors import CertificateRejected, Rejected
@@ -26,6 +28,10 @@ from transport.security.suites import SUITES
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from bus.address import BrokerAddress
 
 NOW: Final = 1_800_000_000.0
 DAY: Final = 86_400
@@ -418,3 +424,39 @@ async def test_without_certificates_nobody_issues_one(tmp_path: Path) -> None:
         office = Registrar(store, MNO, now=NOW)
         await office.load()
         assert (await office.enrol(BANK)).serial == 1
+
+
+# In a market
+
+
+class LaterClock(SystemClock):
+    """The system's clock, put on by so many seconds."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        """Return the time that a test makes of it."""
+        return super().now() + self.ahead
+
+
+async def test_a_certificate_that_runs_out_in_a_market_is_told_to_who_asks_with_it(
+    broker: BrokerAddress, fleet: str, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """The bank's ends a day from now: until then it agrees, and afterwards it alone is refused."""
+    mno, bank = (
+        RoleKeys.make(name=name, role=role, suite=suite, rng=make_rng(1, f"{fleet}/keys/{name}"))
+        for name, (role, suite, _number) in SUBJECTS.items()
+        if name in {"mno", "bank"}
+    )
+    clock = LaterClock()
+    async with open_store(tmp_path / "mno.db", OPERATOR) as store:
+        office = Registrar(store, mno, now=clock.now() - VALIDITY_S + DAY)
+        await office.load()
+        await office.enrol(bank)
+    async with open_kit(broker, fleet, tmp_path, log, clock=clock) as kit:
+        await kit.start("mno", "bank", "shop")
+        await kit.agree("account", "loyalty")
+        clock.ahead = 2 * DAY
+        event = await kit.order("agree", "account", agent="bank", ua="")
+        assert (event.result, event.reason) == ("refused", "expired")
+        await kit.agree("loyalty")

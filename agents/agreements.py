@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from agents.messages.inside import Agree
     from transport.security.domain_key import DomainKey
+
+
+FIRST_TAR: Final = 0xA00001
+"""The first agreed service's TAR; the next ones follow. From memory of TS 101 220 annex D: 000001 to AFFFFF
+are the card issuer's to allocate, and our operator is the issuer."""
+
+
+def next_tar(count: int) -> bytes:
+    """Return the TAR of a new service, after *count* others."""
+    return (FIRST_TAR + count).to_bytes(3, "big")
 
 
 def agreement_row(

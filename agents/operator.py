@@ -8,10 +8,10 @@ under way, and an order that is given again finds what the one before it did.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from agents import domains, operator_keys
-from agents.agreements import agreement_row
+from agents.agreements import agreement_row, next_tar
 from agents.audits import MISMATCH, Zone, compare
 from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
@@ -53,10 +53,6 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
-
-FIRST_TAR: Final = 0xA00001
-"""The first agreed service's TAR; the next ones follow. From memory of TS 101 220 annex D: 000001 to AFFFFF
-are the card issuer's to allocate, and our operator is the issuer."""
 
 
 class Operator(Role):
@@ -142,7 +138,7 @@ class Operator(Role):
         check_keys(message, public=message.public, sealing=message.sealing)
         domain_key = domains.agreed_key(message, self._agreements.rows(), self.desk.rng)
         identifier = domains.agreed_identifier(message, self._agreements.rows())
-        tar = known["tar"] if known else (FIRST_TAR + len(self._agreements)).to_bytes(3, "big")
+        tar = known["tar"] if known else next_tar(len(self._agreements))
         row = agreement_row(
             message,
             question.sender,

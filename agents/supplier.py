@@ -33,7 +33,7 @@ from agents.messages.inside import (
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
-from agents.supplier_keys import KeyRing, endorsed
+from agents.supplier_keys import KeyRing
 from agents.usage import ACTIVE, BARS, LOADED, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
@@ -218,12 +218,7 @@ class Supplier(Role):
         """Say by which key a service's modules shall know us, and endorse it with the one that they have."""
         self._check_operator(question)
         offer, service = self._offer(message.service), self._services.get(message.service)
-        if service is None:
-            raise Refusal("unknown-service")
-        former = self._ring.known_as(offer.service, message.former)
-        in_use = (row["supplier_digest"] for row in self._resources.rows() if row["state"] != RELEASED)
-        new = await self._ring.next(offer.service, message.roll, in_use)
-        return endorsed(former, new, tar=service["tar"], forms=offer.forms)
+        return await self._ring.succeed(message, offer.forms, service, self._resources.rows())
 
     def _find(self, ua: str, service: str) -> Row | None:
         """Return the resource of *service* in module *ua*, if it was ever activated."""

@@ -26,6 +26,7 @@ from agents.randomness import branch
 from agents.role import Turns
 from agents.store.registry import Registry
 from agents.store.tables import KEY_GENERATIONS, SUPPLIER_PUBLICS
+from agents.usage import RELEASED
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
@@ -66,6 +67,20 @@ class KeyRing:
             if key_digest(keys.signing.public) == digest:
                 return keys
         raise Refusal("unknown-key")
+
+    async def succeed(
+        self, message: NextSupplierKey, forms: Iterable[str], agreed: Row | None, resources: Iterable[Row]
+    ) -> SupplierKey:
+        """Return the key that *message* asks for, by the word of the one that its module has.
+
+        *agreed* is what the operator calls the service, with these *forms*; *resources* are all there are.
+        """
+        if agreed is None:
+            raise Refusal("unknown-service")
+        former = self.known_as(message.service, message.former)
+        in_use = (row["supplier_digest"] for row in resources if row["state"] != RELEASED)
+        new = await self.next(message.service, message.roll, in_use)
+        return endorsed(former, new, tar=agreed["tar"], forms=forms)
 
     async def next(self, service: str, roll: int, in_use: Iterable[bytes]) -> RoleKeys:
         """Return the keys that modules shall know the supplier by from *roll* on, once they are durable.

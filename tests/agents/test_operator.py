@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agents import link as link_module
+from agents.agreements import FIRST_TAR
 from agents.errors import Refusal
 from agents.handset.security_module.core import Core
 from agents.handset.security_module.definitions import Definition, DefinitionTable
@@ -23,7 +24,6 @@ from agents.messages.codec import decode, encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, ModuleRecord, Refused, ResourceChanged
 from agents.messages.signed import Purpose, Signed, sign
 from agents.messages.succession import key_digest
-from agents.operator import FIRST_TAR
 from agents.randomness import make_rng
 from agents.store.tables import SUBSCRIPTIONS
 from bus.frame import Bearer, Frame

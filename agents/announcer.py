@@ -6,7 +6,7 @@ newer than the last one it took; the others are repetitions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
@@ -31,7 +31,7 @@ MESSAGE_CODES: Final = 1 << 10
 _UNANSWERED: Final = SecurityParameters()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Announcer:
     """What an operator broadcasts with: its cells by group of subscribers, and how often it repeats."""
 
@@ -41,6 +41,7 @@ class Announcer:
     schedule: Schedule
     subscribers: int = 0
     """How many modules the operator has, those among them that it never had to do with."""
+    _counter: int = field(default=0, init=False)
 
     async def announce(
         self,
@@ -67,12 +68,13 @@ class Announcer:
         self, cells: list[str], key: SigningKey, said: Announce | None, trace: TraceContext
     ) -> None:
         now = self.desk.clock.now()
+        # Time never goes back, so neither does this, and it need not be stored; two in one tick count on.
+        self._counter = max(self._counter + 1, int(now * TICKS_PER_S))
         signed = sign(
             encode(said or Announce(time=int(now))),
             purpose=Purpose.ANNOUNCEMENT,
             target=EVERYBODY,
-            # Time never goes back, so neither does this, and it need not be stored.
-            counter=int(now * TICKS_PER_S),
+            counter=self._counter,
             signer=self.desk.keys.name,
             key=key,
         )

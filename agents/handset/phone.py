@@ -30,6 +30,7 @@ from bus.capture import Layer
 from bus.frame import Bearer, Frame
 from bus.topics import ContactReply, ReportTo
 from bus.tracing import new_trace
+from transport.apdu import ResponseApdu
 from transport.cell_broadcast import Page
 from transport.errors import Rejected
 from transport.sms.report import FailureCause, SmsDeliverReport
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from agents.handset.security_module.module import SecurityModule
     from agents.handset.site import Site
     from bus.frame import TraceContext
-    from transport.apdu import ResponseApdu
 
 CAPACITY: Final = 64
 MAX_TPDU: Final = 200
@@ -98,6 +98,8 @@ class Phone(Actor[Post]):
         self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
         self._order_taken: tuple[Frame, Order] | None = None
         self._filter_read = False
+        self._contacted: tuple[bytes, ResponseApdu] = (b"", ResponseApdu())
+        """The last APDU over the contacts, by its reference, and what the module answered."""
         self._calls: dict[str, Order] = {}
         """The last order to call each service's supplier."""
 
@@ -197,7 +199,12 @@ class Phone(Actor[Post]):
         except Rejected as rejection:
             self._drop(rejection.reason, frame)
             return
-        response = await self._slot.transmit(command)
+        # Who waits for long says the same again, and means it once: the module may have moved on since.
+        reference, response = self._contacted
+        is_new = frame.reference != reference
+        if is_new:
+            response = await self._slot.transmit(command)
+            self._contacted = (frame.reference, response)
         sealed = console.wrap(
             console.contact(RESPONSE),
             response.encode(),
@@ -207,7 +214,8 @@ class Phone(Actor[Post]):
         )
         topic = ContactReply(fleet=self._site.fleet, agent=frame.source)
         await self._site.client.publish(topic, self._answer(frame, Bearer.CONTACT, sealed))
-        await self._serving.serve(response)
+        if is_new:
+            await self._serving.serve(response)
 
     async def _order(self, frame: Frame) -> None:
         try:

@@ -16,6 +16,7 @@ from agents.handset.security_module.module import (
     INS_ENVELOPE,
     INS_FETCH,
     INS_GET_DATA,
+    INS_STORE_DATA,
     INS_TERMINAL_RESPONSE,
     PROPRIETARY,
     SecurityModule,
@@ -357,6 +358,22 @@ async def test_an_apdu_over_the_contacts_is_answered(kit: Kit) -> None:
     assert [answer.reference for answer in answers] == [frame.reference for frame in frames]
     first, second = [ResponseApdu.parse(kit.apdu_in(answer)) for answer in answers]
     assert (first.status, second.status) == (apdu.SW_CONDITIONS_NOT_SATISFIED, apdu.SW_WRONG_LENGTH)
+
+
+async def test_an_apdu_that_comes_again_is_not_carried_out_again(kit: Kit) -> None:
+    """Who waited too long for an answer says it once more, under the same reference, and gets the same."""
+    phone = await kit.handset()
+    blocks = [
+        CommandApdu(cla=PROPRIETARY, ins=INS_STORE_DATA, p2=number, data=bytes(255)) for number in (0, 1)
+    ]
+    first, second = [contact(kit, block) for block in blocks]
+    for frame in (first, second, second, contact(kit, blocks[1])):
+        phone.deliver(frame)
+    await settle(kit, phone)
+    answers = kit.wire.on(ContactReply(fleet=kit.fleet, agent="factory"))
+    statuses = [ResponseApdu.parse(kit.apdu_in(answer)).status for answer in answers]
+    # The last one has a reference of its own, and so is another block 1, which the module does not expect.
+    assert statuses == [apdu.SW_OK, apdu.SW_OK, apdu.SW_OK, apdu.SW_WRONG_PARAMETERS]
 
 
 @pytest.mark.parametrize("how", ["in-clear", "for-another-use", "for-another-module", "of-another-run"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from agents.handset.security_module.errors import TransitionRefused
 from agents.messages.air import Release
 from agents.messages.bearers import GLOBAL_SERVICES
 from tests.agents.module_kit import TAR, UA, Market
+from tests.agents.succession_kit import change, generation
 from transport.security.domain_key import DomainKey, Kind, generate_asymmetric, generate_symmetric, wrap
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
@@ -147,3 +149,15 @@ def test_a_domain_key_is_of_one_kind() -> None:
     assert domains.fits([DOMAIN_ASYMMETRIC, AGREE_THEN_SIGN], pair)
     assert not domains.fits([DOMAIN_SYMMETRIC], pair)
     assert not domains.one_kind([DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC])
+
+
+def test_a_suppliers_next_key_is_not_the_domains(market: Market) -> None:
+    """Nor may a roll-over make the domain's pair the supplier's own key: that is refused, another is not."""
+    supplier = market.supplier
+    pair = generate_asymmetric(supplier.suite, random.Random(6).randbytes)
+    assert _reserved(market, _wrapped(market, pair), [DOMAIN_ASYMMETRIC]) == ""
+    other = generation(supplier.suite, 1)
+    first = replace(other, signing=supplier.key)
+    for signing, reason in ((pair.signing_key, "bad-domain-key"), (other.signing, "")):
+        assert market.command(change(first, replace(other, signing=signing))).reason == reason
+    assert market.card.definition().supplier_public == other.signing.public

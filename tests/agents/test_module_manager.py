@@ -341,6 +341,7 @@ def test_a_forged_command_does_not_use_up_a_counter(market: Market) -> None:
         ({"forms": ["domain-symmetric"], "logic_name": "x"}, "no-domain-key"),
         ({"dh_base": b"\x02", "dh_modulus": b"\x07"}, "no-parameters"),
         ({"rights": 1 << 31}, "unknown-right"),
+        ({"supplier": UA}, "bad-supplier"),
         ({"code_size": 1 << 20}, "zone-full"),
         ({"data_size": 1 << 20}, "zone-full"),
         ({"supplier_public": bytes(600)}, "bad-public-key"),

@@ -45,14 +45,21 @@ def take(core: Core, command: Reserve) -> bytes:
         )
         if unwrapped.suite and unwrapped.suite not in core.profile.suites:
             raise TransitionRefused("unsupported-suite")
-        if unwrapped.public and unwrapped.public == command.supplier_public:
-            # It would be the supplier's word and the domain's at once, which proves neither.
-            raise TransitionRefused("bad-domain-key")
+        check_apart(unwrapped, command.supplier_public)
         dumped = unwrapped.dump()
     elif command.domain_key:
         raise TransitionRefused("no-logic-name")
     check(command.forms, command.logic_name, dumped)
     return dumped
+
+
+def check_apart(key: DomainKey, supplier_public: bytes) -> None:
+    """Raise TransitionRefused (``bad-domain-key``) for a domain's pair that is the supplier's own.
+
+    What it signs would be the supplier's word and the domain's at once, which proves neither.
+    """
+    if key.public and key.public == supplier_public:
+        raise TransitionRefused("bad-domain-key")
 
 
 def listen(core: Core, command: Reserve) -> int:

@@ -181,6 +181,9 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
     _check_keys(core, command)
     if command.tar == MANAGER_TAR:
         raise TransitionRefused("reserved-tar")
+    if command.supplier == core.owner().ua:
+        # Nobody makes a secure connection with himself.
+        raise TransitionRefused("bad-supplier")
     if core.definitions.by_tar(command.tar) or core.definitions.by_service(command.service):
         raise TransitionRefused("resource-exists")
     limits.check(core, expires_at=command.expires_at, executions=command.executions)

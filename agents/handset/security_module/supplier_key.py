@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agents.handset.security_module import domain
 from agents.handset.security_module.errors import TransitionRefused
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.messages.air import Answer
@@ -55,6 +56,8 @@ def change(core: Core, transaction: Transaction, command: ChangeSupplierKey) -> 
     check_returned_key(definition, command.former_public)
     check_supplier_key(core, definition.suite, command.supplier_public)
     check_sealing_key(definition.suite, definition.forms, command.supplier_sealing)
+    if definition.domain_key:
+        domain.check_apart(core.domain_key(definition.domain_key), command.supplier_public)
     _check_endorsement(definition, command)
     changes: dict[str, Any] = {
         "supplier_digest": key_digest(command.supplier_public),

@@ -19,12 +19,12 @@ from pydantic import Field, PrivateAttr, ValidationError
 from agents.applications.programmes import Programme
 from agents.errors import ConfigError
 from agents.fleet.addresses import MAX_GROUPS, ua_of
+from agents.fleet.config_air import AirTable, SmsTable, Table
 from agents.fleet.config_checks import check_config, read_programmes, services_of
 from agents.fleet.config_errors import sentences_of
 from agents.fleet.config_profile import ProfileTable, profile_table
 from agents.fleet.config_tables import (
     ABOUT_MODULES,
-    AirTable,
     Allocator,
     Authority,
     Backend,
@@ -34,10 +34,8 @@ from agents.fleet.config_tables import (
     Handsets,
     Operator,
     Service,
-    SmsTable,
     Step,
     Supplier,
-    Table,
     Verb,
 )
 from agents.fleet.key_files import FIELDS, public_halves, read_key_files

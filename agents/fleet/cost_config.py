@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import AirTable, BearerTable
+    from agents.fleet.config_air import AirTable, BearerTable
     from agents.fleet.cost_rows import Way
 
 PREPARATION: Final = ("personalise", "agree", "subscribe", "reserve", "activate")

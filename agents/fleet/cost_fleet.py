@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import AirTable
+    from agents.fleet.config_air import AirTable
     from agents.fleet.cost_rows import Tell, Way
     from agents.fleet.expectations import Outcome
 

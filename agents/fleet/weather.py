@@ -17,7 +17,7 @@ from transport.air import Conditions, Outage, Presence
 
 if TYPE_CHECKING:
     from agents.fleet.config import Handsets
-    from agents.fleet.config_tables import AirTable, BearerTable
+    from agents.fleet.config_air import AirTable, BearerTable
     from agents.fleet.surroundings import Surroundings
     from bus.clock import Clock, Origin
 

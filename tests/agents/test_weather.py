@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agents.fleet.config_tables import AirTable, BearerTable
+from agents.fleet.config_air import AirTable, BearerTable
 from agents.fleet.weather import broadcast_clock, clock_of, conditions_of, gate_of, presence_of
 from bus.clock import Origin
 from bus.frame import Bearer

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from agents.cli import app
 from agents.errors import FleetError
 from agents.fleet.config import load_config
-from agents.fleet.config_tables import AirTable
+from agents.fleet.config_air import AirTable
 from agents.fleet.cost_config import PREPARATION, make_config
 from agents.fleet.cost_fleet import measure_traffic
 from agents.fleet.cost_rows import ways_of

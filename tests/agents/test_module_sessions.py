@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -356,17 +356,16 @@ def test_a_released_resource_is_unknown(served: Market) -> None:
 
 @pytest.mark.parametrize("likeness", ["name", "key"])
 def test_a_supplier_who_is_the_module(likeness: str) -> None:
-    """A reservation whose supplier has the module's own name or key comes to no connection and no crash."""
+    """A reservation whose supplier has the module's own name or key is refused: there is nothing to call."""
     market = Market().personalise()
-    changes = (
-        {"supplier": UA} if likeness == "name" else {"supplier_public": market.public, "suite": "x25519"}
-    )
-    reason = market.command(market.supplier.reserve(**changes)).reason
-    assert reason == ("" if likeness == "name" else "bad-public-key")
-    if reason == "":
-        [shown] = market.card.use_menu(2, SERVICE)
-        assert shown.startswith("Refused: ")
-        assert market.card.take_sent() == []
+    cases: dict[str, tuple[dict[str, Any], str]] = {
+        "name": ({"supplier": UA}, "bad-supplier"),
+        "key": ({"supplier_public": market.public, "suite": "x25519"}, "bad-public-key"),
+    }
+    changes, reason = cases[likeness]
+    assert market.command(market.supplier.reserve(**changes)).reason == reason
+    assert market.card.use_menu(2, SERVICE) == ["Refused: unknown-resource"]
+    assert market.card.take_sent() == []
 
 
 # --- packets ---

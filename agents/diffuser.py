@@ -3,7 +3,11 @@
 A campaign is one version of a service's application, signed by the supplier's newest key for the service, and
 protected under its domain key; ``transport.diffusion`` makes the packets. Its number counts up under a domain
 key and is stored with the signature before anything is broadcast: given again, the order gives the very same
-octets, so that what modules have collected by then stays of use.
+packets, so that what modules have collected by then stays of use. Their pages have another update number, so
+that a module that has the programme hears them again, and its handset tells so.
+
+Versions only rise. The newest is stored with the campaign, programme and all: whoever is served from then on
+is given what the broadcast brought the others.
 
 Nobody answers a broadcast. A module that knows the supplier by an older key than the newest takes nothing,
 nor does one that was off. Both are served when they call.
@@ -16,11 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
+from agents.offers import Version
 from agents.store.registry import Registry
 from agents.store.tables import CAMPAIGNS
 from transport.cell_broadcast import GeographicScope, Schedule
 from transport.cell_broadcast.serial_number import MAX_UPDATE
-from transport.diffusion import Campaign, Coding, Domain, Scheme
+from transport.diffusion import Campaign, Coding, DataPart, Domain, Scheme
 from transport.security.domain_key import DomainKey, Kind
 
 if TYPE_CHECKING:
@@ -64,12 +69,13 @@ class Diffuser:
         """Broadcast *offer*'s application in the cells of *groups*, or of all for none.
 
         Raises Refusal: ``no-broadcast``, ``not-global``, ``no-domain-key`` (the operator made a pair, and we
-        have its public half alone), ``unknown-group``, ``too-large-to-broadcast``.
+        have its public half alone), ``unknown-group``, ``too-large-to-broadcast``, and ``version-not-newer``
+        once a newer version, or another programme under this one, has been broadcast.
         """
         if self._aerial is None:
             raise Refusal("no-broadcast")
         cells = self._cells(groups)
-        campaign = await self._campaign(offer, service, keys)
+        campaign, number = await self._campaign(offer, service, keys)
         self._desk.log.info(
             "campaign.begun",
             service=offer.service,
@@ -84,13 +90,26 @@ class Diffuser:
                     packet.octets,
                     message_identifier=service["message_identifier"],
                     code=packet.place,
-                    update=campaign.manifest.campaign % (MAX_UPDATE + 1),
+                    update=number % (MAX_UPDATE + 1),
                     cells=cells,
                     scope=GeographicScope.PLMN,
                     schedule=_ONCE,
                     trace=trace,
                 )
         self._desk.log.info("campaign.ended", service=offer.service, version=offer.version)
+
+    def newest(self, offer: Offer) -> Offer:
+        """Return *offer* in the newest version that was broadcast, as it stands where none was."""
+        known = self._campaigns.get(offer.service)
+        if known is None:
+            return offer
+        part = DataPart(known["data_part"])
+        return offer.at(Version(number=known["version"], code=known["code"], data_part=part))
+
+    def has_reset(self, service: str, since: int) -> bool:
+        """Whether a broadcast has begun the data part anew after version *since*."""
+        known = self._campaigns.get(service)
+        return known is not None and known["reset"] > since
 
     def _cells(self, groups: Iterable[str]) -> list[str]:
         assert self._aerial is not None
@@ -100,8 +119,11 @@ class Diffuser:
             raise Refusal("unknown-group")
         return cells
 
-    async def _campaign(self, offer: Offer, service: Row, keys: RoleKeys) -> Campaign:
-        """Return the campaign of this version, made again if it was made before; it is stored by then."""
+    async def _campaign(self, offer: Offer, service: Row, keys: RoleKeys) -> tuple[Campaign, int]:
+        """Return the campaign of this version, made again if it was made before, and the order's number.
+
+        Both are stored by then.
+        """
         if not service["domain_key"]:
             raise Refusal("not-global")
         domain_key = DomainKey.load(service["domain_key"])
@@ -120,10 +142,12 @@ class Diffuser:
             coding = Coding.measured(len(offer.code), scheme, domain.keys)
         except ValueError:
             raise Refusal("too-large-to-broadcast") from None
+        known = self._campaigns.get(offer.service)
+        if known and not _may_follow(known, offer):
+            raise Refusal("version-not-newer")
         what = hashlib.sha256(
             b"".join((hashlib.sha256(offer.code).digest(), keys.signing.public, repr(coding).encode()))
         ).digest()
-        known = self._campaigns.get(offer.service)
         is_known = known is not None and (known["version"], known["what"]) == (offer.version, what)
         number = known["number"] if known else 0
         campaign = Campaign(
@@ -133,8 +157,11 @@ class Diffuser:
             version=offer.version,
             signing_key=keys.signing,
             signature=known["signature"] if known and is_known else b"",
+            data_part=offer.data_part,
             coding=coding,
         )
+        reset = offer.version if offer.data_part is DataPart.RESET else known["reset"] if known else 0
+        ordered = known["broadcasts"] + 1 if known else 1
         await self._campaigns.put(
             {
                 "service": offer.service,
@@ -142,6 +169,18 @@ class Diffuser:
                 "version": offer.version,
                 "what": what,
                 "signature": campaign.signature,
+                "code": offer.code,
+                "data_part": offer.data_part,
+                "reset": reset,
+                "broadcasts": ordered,
             }
         )
-        return campaign
+        return campaign, ordered
+
+
+def _may_follow(known: Row, offer: Offer) -> bool:
+    """Whether *offer*'s version is newer than the last one that was broadcast, or that one again."""
+    if offer.version != known["version"]:
+        return offer.version > int(known["version"])
+    same: bool = (offer.code, offer.data_part) == (known["code"], known["data_part"])
+    return same

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from agents.messages.bearers import SMS
 from agents.messages.inside import Agree
+from transport.diffusion import DataPart
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.terms import AGREE_THEN_SIGN
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
 
 DEACTIVATE: Final = "deactivate"
 """The end of a resource that can be renewed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of a service's programme, and what becomes of the data part when it is loaded."""
+
+    number: int
+    code: bytes = field(repr=False)
+    data_part: DataPart = DataPart.KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +55,16 @@ class Offer:
     custody: str = ""
     """Of a global service: who makes its domain key (``domains``)."""
     version: int = 1
+    data_part: DataPart = DataPart.KEEP
+    """What this version does with the data of the one before."""
+    updates: tuple[Version, ...] = ()
+    """The versions that a broadcast may bring in the place of this one."""
     fec: bool = False
     """Whether a broadcast of it carries repair pieces (forward error correction)."""
+
+    def at(self, version: Version) -> Offer:
+        """Return this offer with another version of its programme."""
+        return replace(self, version=version.number, code=version.code, data_part=version.data_part)
 
     def terms(self, keys: RoleKeys, *, number: str, server: bytes) -> Agree:
         """Return what the operator is asked for, for a supplier with these keys, number and server."""

@@ -9,7 +9,6 @@ twice. Packets go over the bearers that the service names, in their order: when 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agents import domains
@@ -17,7 +16,8 @@ from agents.answering import answering
 from agents.backends import BACKENDS
 from agents.diffuser import Diffuser
 from agents.errors import Refusal, Unanswered
-from agents.messages.air import Call, Held, Invoke, LoadApplication, LoadData, Prove
+from agents.loading import Loading, in_version
+from agents.messages.air import Call, Invoke, Prove
 from agents.messages.bearers import CHANNEL_BEARERS
 from agents.messages.codec import decode, encode
 from agents.messages.inside import (
@@ -34,7 +34,7 @@ from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
 from agents.supplier_keys import KeyRing
-from agents.usage import ACTIVE, BARS, LOADED, READY, RELEASED, Usage, Use
+from agents.usage import ACTIVE, BARS, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
-
-PIECE_OCTETS: Final = 1024
-"""How much of a programme goes into one packet: eight short messages."""
 
 CALL_AGAIN_S: Final = 600.0
 """How long a module may take to call again when its channel was lost: it opens another, more than once."""
@@ -94,6 +91,7 @@ class Supplier(Role):
         self._turns = Turns()
         self._usage = Usage(desk, self._resources, self._turns)
         self._diffuser = Diffuser(desk, store, aerial)
+        self._loading = Loading(desk, self._usage, self._resources, self._diffuser)
 
     @classmethod
     async def open(
@@ -183,6 +181,7 @@ class Supplier(Role):
                 "session": None,
                 "counter": 0,
                 "personal": BACKENDS[offer.backend].personal_data(self.desk.rng),
+                "version": 0,
                 "changed_at": self.desk.clock.now(),
             }
         )
@@ -255,8 +254,9 @@ class Supplier(Role):
             use = self._use(packet.ua, call.tar, packet.trace, came_over=packet.bearer)
             try:
                 await self._connect(use, call)
-                await self._load(use)
-                await self._personalise(use)
+                offer = self._offer(self._usage.row(use)["service"])
+                await self._loading.load(use, offer)
+                await self._loading.personalise(use)
             except (Refusal, Rejected, DeliveryFailed, Unanswered):
                 self._raise_if_superseded(use, call)
                 raise
@@ -309,36 +309,6 @@ class Supplier(Role):
         finally:
             del self._again[key]
 
-    async def _load(self, use: Use) -> None:
-        row = self._usage.row(use)
-        if row["state"] != ACTIVE:
-            return
-        offer = self._offer(row["service"])
-        to_load = b"" if await self._is_there(use, offer) else offer.code
-        for offset in range(0, len(to_load), PIECE_OCTETS):
-            piece = offer.code[offset : offset + PIECE_OCTETS]
-            await self._usage.command(
-                use,
-                LoadApplication(version=offer.version, total=len(offer.code), offset=offset, octets=piece),
-            )
-        await self._resources.put(self._usage.row(use).but(state=LOADED))
-        self.log.info("application.loaded", ua=use.ua, service=row["service"], octets=len(to_load))
-
-    async def _is_there(self, use: Use, offer: Offer) -> bool:
-        """Whether a broadcast has loaded the application before: of a global service, the module is asked."""
-        if not offer.logic_name:
-            return False
-        held = await self._usage.command(use, Held())
-        return (held.status, held.output) == (offer.version, hashlib.sha256(offer.code).digest())
-
-    async def _personalise(self, use: Use) -> None:
-        row = self._usage.row(use)
-        if row["state"] != LOADED:
-            return
-        if row["personal"]:
-            await self._usage.command(use, LoadData(octets=row["personal"]))
-        await self._resources.put(self._usage.row(use).but(state=READY))
-
     # use ---------------------------------------------------------------------------------------------------
 
     async def _invoke(self, ordered: Ordered) -> bytes:
@@ -360,13 +330,17 @@ class Supplier(Role):
     # GLOBAL ------------------------------------------------------------------------------------------------
 
     async def _broadcast(self, ordered: Ordered) -> bytes:
-        """Load a global service's application in all modules that hear it, in the groups that are named."""
-        offer, order = self._offer(ordered.order.service), ordered.order
+        """Load a global service's application in all modules that hear it.
+
+        The order says which version, and in which groups; in all for none.
+        """
+        version, _, groups = ordered.order.argument.decode().partition(" ")
+        offer = in_version(self._offer(ordered.order.service), version)
         service = self._services.get(offer.service)
         if service is None:
             raise Refusal("unknown-service")
-        keys, groups = self._ring.newest(offer.service), order.argument.decode().split()
-        await self._diffuser.diffuse(offer, service, keys, groups, trace=ordered.trace)
+        keys = self._ring.newest(offer.service)
+        await self._diffuser.diffuse(offer, service, keys, groups.split(), trace=ordered.trace)
         return b""
 
     # -------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from agents.fleet.config_tables import (
     Supplier,
     Verb,
 )
+from agents.fleet.config_updates import steps_with_applications, version_of
 from agents.fleet.key_files import FIELDS, public_halves, read_key_files
 
 if TYPE_CHECKING:
@@ -91,16 +92,24 @@ class FleetConfig(Table):
 
     _path: Path = PrivateAttr(default=Path())
     _programmes: dict[str, Programme] = PrivateAttr(default_factory=dict)
+    _updates: dict[int, Programme] = PrivateAttr(default_factory=dict)
     _keys: dict[str, BroughtKeys] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
         """Remember the file that this came from."""
         self._path = context if isinstance(context, Path) else Path()
 
-    def with_files(self, programmes: dict[str, Programme], keys: dict[str, BroughtKeys]) -> Self:
-        """Return this config with its applications, by service, and what roles bring for keys, by role."""
+    def with_files(
+        self, programmes: dict[str, Programme], keys: dict[str, BroughtKeys], updates: dict[int, Programme]
+    ) -> Self:
+        """Return this config with its files.
+
+        They are the applications by service, what roles bring for keys, by role, and the applications that
+        steps broadcast, by their index.
+        """
         config = self.model_copy()
         config._programmes = programmes  # noqa: SLF001 -- of the copy, before anybody has it
+        config._updates = updates  # noqa: SLF001 -- likewise
         config._keys = keys  # noqa: SLF001 -- likewise
         return config
 
@@ -131,6 +140,10 @@ class FleetConfig(Table):
     def programme(self, service: str) -> Programme:
         """Return the application of *service*, as WebAssembly."""
         return self._programmes[service]
+
+    def broadcast_programme(self, index: int) -> Programme:
+        """Return the application that step *index* (from 0) broadcasts: its own, or its service's."""
+        return self._updates.get(index) or self._programmes[self.steps[index].service or ""]
 
     def brought_keys(self, name: str) -> BroughtKeys | None:
         """Return the keys that the role *name* brings from its ``key_file``, if it has one."""
@@ -193,7 +206,11 @@ class FleetConfig(Table):
 
     def step_digest(self, index: int) -> str:
         """Return a digest of what step *index* (from 0) does, whatever is expected of it."""
-        return _digest(_plain(self.steps[index], "expect"))
+        step = self.steps[index]
+        if index not in self._updates:
+            return _digest(_plain(step, "expect"))
+        what = [self._updates[index].digest, version_of(self, index)]
+        return _digest([_plain(step, "expect", "application"), *what])
 
 
 def _plain(table: Table, *without: str) -> dict[str, Any]:
@@ -223,7 +240,8 @@ def load_config(path: Path) -> FleetConfig:
     if problems:
         raise ConfigError(f"{path}: {problem}" for problem in problems)
     by_service = {service.name: programmes[place] for place, service in services_of(config)}
-    return config.with_files(by_service, keys)
+    by_step = {index: programmes[place] for index, place, _name in steps_with_applications(config)}
+    return config.with_files(by_service, keys, by_step)
 
 
 def _read(path: Path) -> dict[str, Any]:

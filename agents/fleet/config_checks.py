@@ -17,6 +17,7 @@ from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_domains import check_domains
 from agents.fleet.config_lengths import check_lengths
 from agents.fleet.config_profile import check_profiles, profile_table
+from agents.fleet.config_updates import check_updates, steps_with_applications
 from agents.fleet.houses import allocator_of, check_houses
 from agents.fleet.key_checks import check_keys
 from agents.fleet.step_checks import check_expectations, check_steps, holdings, unknown
@@ -49,6 +50,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_applications(config, programmes),
         *_check_parameters(config),
         *check_domains(config),
+        *check_updates(config, programmes),
         *_check_groups(config),
         *check_profiles(config),
         *check_steps(config),
@@ -58,12 +60,16 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
 
 
 def read_programmes(config: FleetConfig) -> tuple[dict[str, Programme], list[str]]:
-    """Return the applications that can be read, by place in the file, and a problem for each other."""
+    """Return the applications that can be read, by place in the file, and a problem for each other.
+
+    They are those of services, and those of steps that broadcast others.
+    """
     read: dict[str, Programme] = {}
     programmes: dict[str, Programme] = {}
     problems = []
-    for place, service in services_of(config):
-        name = service.application
+    named = [(place, service.application) for place, service in services_of(config)]
+    named += [(place, name) for _index, place, name in steps_with_applications(config)]
+    for place, name in named:
         try:
             # Once for each file, whoever offers it: a source in C takes a while.
             programmes[place] = read[name] = read.get(name) or read_programme(config.path.parent / name, name)

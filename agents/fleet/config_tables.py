@@ -44,6 +44,7 @@ from agents.handset.security_module.life_cycle import AtEnd
 from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS
 from agents.link_ways import SEALED
 from agents.messages.bearers import SMS
+from transport.diffusion import MAX_VERSION
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.terms import AGREE_THEN_SIGN
 from transport.toolkit import MAX_TEXT
@@ -61,6 +62,7 @@ class Verb(StrEnum):
     RESERVE = "reserve"
     ACTIVATE = "activate"
     SERVE = "serve"
+    PULL = "pull"
     INVOKE = "invoke"
     BLOCK = "block"
     UNBLOCK = "unblock"
@@ -141,6 +143,13 @@ class Fec(StrEnum):
 
     NONE = "none"
     RAPTORQ = "raptorq"
+
+
+class Data(StrEnum):
+    """What a new version of an application finds: the data of the one before, or its own first data."""
+
+    KEEP = "keep"
+    RESET = "reset"
 
 
 class Custody(StrEnum):
@@ -357,6 +366,11 @@ class Step(Table):
     """How long to wait, or how long from now a renewed resource lives; simulated seconds."""
     executions: Executions | None = None
     """How often a renewed resource may be invoked, from now on."""
+    application: Text | None = None
+    """Another programme of a global service, in the place of the service's own."""
+    version: Annotated[int, Field(strict=True, gt=1, le=MAX_VERSION)] | None = None
+    """Of what is broadcast; by default 1 or, of another programme, the next one."""
+    data_part: Data = Data.KEEP
     by_s: Annotated[int, Field(strict=True, ge=-MAX_SPAN_S, le=MAX_SPAN_S)] | None = None
     """How far the handsets' time is off from now on, in seconds; negative: behind."""
     expect: Expect | None = None

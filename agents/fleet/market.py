@@ -28,6 +28,7 @@ from agents.enrolment import Enrolled, enrol
 from agents.fleet.addresses import server_addresses
 from agents.fleet.config_profile import profile_table
 from agents.fleet.config_tables import Fec, KeyMaker, OperatorKey
+from agents.fleet.config_updates import updates_of
 from agents.fleet.desks import Desks
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
 from agents.fleet.key_files import role_keys
@@ -288,6 +289,7 @@ class Market:
             dh_modulus=bytes.fromhex(service.dh_modulus),
             logic_name=service.domain,
             custody=service.custody.value if service.domain else "",
+            updates=updates_of(self._around.config, service.name),
             fec=service.fec is Fec.RAPTORQ,
         )
 

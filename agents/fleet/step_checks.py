@@ -27,12 +27,16 @@ _KEYS: Final[Mapping[str, tuple[Verb, ...]]] = {
     "supplier": (Verb.REVOKE_SUPPLIER,),
     "by": (Verb.INVOKE,),
     "input": (Verb.INVOKE,),
+    "application": (Verb.BROADCAST,),
+    "version": (Verb.BROADCAST,),
+    "data_part": (Verb.BROADCAST,),
 }
 """The keys that belong to some steps only."""
 _NEEDED: Final[Mapping[Verb, str]] = {
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
     Verb.BROADCAST: "service",
+    Verb.PULL: "service",
     Verb.REVOKE_SUPPLIER: "supplier",
 }
 """The key that a step cannot do without."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.console import CONSOLE
 from agents.fleet.config import By, Verb
+from agents.fleet.config_updates import version_of
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.houses import authority_of, personalizer_of
 from agents.fleet.report import StepReport
@@ -173,8 +174,8 @@ class Runner:
         for (agent, service), listening in audiences.items():
             audience = _Audience(addresses=frozenset(listening))
             started = self._around.clock.now()
-            groups = " ".join(step.handsets or ()).encode()
-            target = _Target(agent=agent, do=step.do.value, ua="", service=service, argument=groups)
+            argument = " ".join((*_versions(self._around.config, index), *(step.handsets or ()))).encode()
+            target = _Target(agent=agent, do=step.do.value, ua="", service=service, argument=argument)
             event = await self._ask(target, audience)
             unheard = (Result.FAILED, "not-heard")
             if event is not None and event.result == Result.REFUSED:
@@ -225,7 +226,7 @@ class Runner:
     async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:
         target = _Target(
             agent=self._agents.of(step, ua, service),
-            do=step.do.value,
+            do=_ORDERS.get(step.do, step.do).value,
             ua=ua,
             service=service,
             argument=_ARGUMENTS.get(step.do, _nothing)(step, index + 1),
@@ -357,6 +358,7 @@ _AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
     Verb.AGREE: _Agents.supplier,
     Verb.SUBSCRIBE: _Agents.handset,
     Verb.SERVE: _Agents.handset,
+    Verb.PULL: _Agents.handset,
     Verb.RESERVE: _Agents.operator,
     Verb.ACTIVATE: _Agents.operator,
     Verb.BLOCK: _Agents.operator,
@@ -373,6 +375,15 @@ _AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
     Verb.ANNOUNCE: _Agents.operator,
     Verb.BROADCAST: _Agents.supplier,
 }
+
+
+_ORDERS: Final[Mapping[Verb, Verb]] = {Verb.PULL: Verb.SERVE}
+"""What is ordered under another name than the step's: who pulls calls its supplier, as whoever is served."""
+
+
+def _versions(config: FleetConfig, index: int) -> list[str]:
+    """Return what the order for a broadcast says before its groups."""
+    return [str(version_of(config, index))] if config.steps[index].do is Verb.BROADCAST else []
 
 
 def _nothing(_step: Step, _number: int) -> bytes:

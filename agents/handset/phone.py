@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.console import COMMAND, RESPONSE
 from agents.handset.channels import Channels
-from agents.handset.security_module.diffusion import LOADED
+from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.links import GIVEN_UP
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.menu import REFUSED, RESULT, Item
@@ -52,7 +52,7 @@ SET_CLOCK: Final = "set-clock"
 MOST_SECONDS: Final = 1 << 40
 """More than any handset is wrong by."""
 REMEMBERED: Final = 48
-_HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast"}
+_HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast", KNOWN: "broadcast"}
 """What a handset tells the console of what its module heard, by the note that the module leaves."""
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 

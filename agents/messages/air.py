@@ -224,6 +224,8 @@ class LoadApplication:
     total: Size
     offset: Size
     octets: Secret
+    keep_data: bool = False
+    """Of the piece that ends it: whether the data of the programme before stays, or begins anew."""
 
 
 @message(23)

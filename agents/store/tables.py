@@ -236,6 +236,8 @@ RESOURCES = Table(
     _maybe("session", OCTETS),
     _column("counter", NUMBER),
     _column("personal", OCTETS),
+    # Of the programme that we know to be there, 0 = none.
+    _column("version", NUMBER),
     _column("changed_at", SECONDS),
 )
 
@@ -261,7 +263,9 @@ SERVICES = Table(
     _column("message_identifier", Integer()),
 )
 
-# The last campaign of each global service: ``what`` is a digest of all that its octets come of.
+# The last campaign of each global service: ``what`` is a digest of all that its octets come of. Its version
+# is the newest, and stands here whole: a module that missed it is served the same, whatever the config says
+# by then. ``reset`` is the last version that began the data part anew, ``broadcasts`` counts orders.
 CAMPAIGNS = Table(
     "campaigns",
     SUPPLIER,
@@ -270,6 +274,10 @@ CAMPAIGNS = Table(
     _column("version", NUMBER),
     _column("what", OCTETS),
     _column("signature", OCTETS),
+    _column("code", OCTETS),
+    _column("data_part", Integer()),
+    _column("reset", NUMBER),
+    _column("broadcasts", NUMBER),
 )
 
 # The fleet: what it was made from and how far its steps have come. ``output`` is an application's.

@@ -1,4 +1,4 @@
-"""A supplier's campaigns: one broadcast, the same octets each time, and who cannot be loaded so."""
+"""A supplier's campaigns: one broadcast, the same octets each time, versions, and who cannot be loaded so."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.diffuser import Aerial
+from agents.handset.security_module.rights import rights_mask
+from agents.offers import Version
 from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.topics import Broadcast, ShortMessageTo
 from tests.agents.role_kit import SUBJECTS, Kit, offer, open_kit, programme
+from transport.diffusion import DataPart
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 READY = ("personalise", "subscribe", "reserve", "activate")
 CELL = "cell"
+ADD_FIVE, BALANCE = bytes.fromhex("010000000100000005"), b"\x03"
 
 
 def _offer(**changes: Any) -> Offer:
@@ -44,7 +48,8 @@ def _give_aerial(kit: Kit) -> None:
             rng=kit.rng("broadcast"),
             log=kit.log,
         )
-        return Aerial(broadcaster=broadcaster, cells={"city": (CELL,)}, repetitions=1)
+        cells = {"city": (CELL,), "coast": ("elsewhere",)}
+        return Aerial(broadcaster=broadcaster, cells=cells, repetitions=1)
 
     kit.aerial = aerial
 
@@ -63,14 +68,19 @@ def _pages(kit: Kit) -> list[bytes]:
     return [frame.pdu for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))]
 
 
+def _contents(kit: Kit) -> list[bytes]:
+    """Return what the pages carry, without their serial numbers."""
+    return [page[2:] for page in _pages(kit)]
+
+
 def _version(kit: Kit) -> int:
     (definition,) = kit.cell.phones[kit.ua()].module.definitions.all()
     return definition.version
 
 
-async def _broadcast(kit: Kit, groups: bytes = b"") -> str:
+async def _broadcast(kit: Kit, order: bytes = b"1") -> str:
     """Order the broadcast; return the reason of its end, empty when it was done."""
-    event = await kit.order("broadcast", "silent", agent="bank", ua="", argument=groups)
+    event = await kit.order("broadcast", "silent", agent="bank", ua="", argument=order)
     return event.reason
 
 
@@ -79,7 +89,7 @@ async def _broadcast(kit: Kit, groups: bytes = b"") -> str:
 async def test_a_broadcast_loads_a_module(kit: Kit, form: str, *, fec: bool) -> None:
     """The handset tells that its module has it; served afterwards, it is not given the programme again."""
     await _ready(kit, _offer(forms=(form,), fec=fec))
-    assert await _broadcast(kit, b"city") == ""
+    assert await _broadcast(kit, b"1 city") == ""
     event = await kit.event("broadcast")
     assert (event.result, event.service, _version(kit)) == ("ok", "silent", 1)
     number = SUBJECTS["bank"][2]
@@ -93,19 +103,26 @@ async def test_a_broadcast_loads_a_module(kit: Kit, form: str, *, fec: bool) -> 
 async def test_a_campaign_is_the_same_octets_each_time(
     kit: Kit, broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger
 ) -> None:
-    """Ordered again, and by a later launch: what modules have collected by then stays of use."""
+    """Ordered again, and by a later launch: what modules have collected by then stays of use.
+
+    The pages have another update number, so that a module that has it all hears the same as new, and tells.
+    """
     await _ready(kit, _offer())
     assert await _broadcast(kit) == ""
-    first = _pages(kit)
+    first = _contents(kit)
+    await kit.event("broadcast")
+    seen = len(kit.events)
     assert await _broadcast(kit) == ""
-    assert _pages(kit) == first * 2
+    assert (await kit.event("broadcast", after=seen)).result == "ok"
+    assert _contents(kit) == first * 2
+    assert len(set(_pages(kit))) == 2 * len(set(first))
     async with open_kit(broker, f"{kit.fleet}2", tmp_path, log, run=2) as later:
         later.keys = kit.keys
         _give_aerial(later)
         later.offers["bank"] = [_offer()]
         await later.start("bank")
         assert await _broadcast(later) == ""
-        assert _pages(later) == first
+        assert _contents(later) == first
 
 
 @pytest.mark.parametrize(
@@ -113,7 +130,7 @@ async def test_a_campaign_is_the_same_octets_each_time(
     [
         ({"forms": (AGREE_THEN_SIGN,), "logic_name": "", "custody": ""}, b"", "not-global"),
         ({"forms": (DOMAIN_ASYMMETRIC,), "custody": "operator"}, b"", "no-domain-key"),
-        ({}, b"coast", "unknown-group"),
+        ({}, b"moon", "unknown-group"),
         ({"code": bytes(70_000), "code_size": 4096}, b"", "too-large-to-broadcast"),
     ],
     ids=["not-global", "public-half", "no-cell", "too-large"],
@@ -126,7 +143,7 @@ async def test_what_cannot_be_broadcast(
     kit.offers["bank"] = [_offer(**changes)]
     await kit.start("root", "mno", "bank")
     await kit.agree("silent")
-    assert await _broadcast(kit, groups) == reason
+    assert await _broadcast(kit, b" ".join((b"1", groups))) == reason
     assert _pages(kit) == []
 
 
@@ -137,3 +154,109 @@ async def test_a_supplier_without_cells_broadcasts_nothing(kit: Kit) -> None:
     assert await _broadcast(kit) == "unknown-service"
     await kit.agree("silent")
     assert await _broadcast(kit) == "no-broadcast"
+
+
+# Versions
+
+
+def _points(*parts: DataPart, **changes: Any) -> Offer:
+    """Return a global service that counts points, with a later version for each of *parts*."""
+    code = programme("loyalty")
+    updates = tuple(
+        Version(number=number, code=code + b"\0\1\0" * number, data_part=part)
+        for number, part in enumerate(parts, 2)
+    )
+    terms = {"backend": "loyalty", "code": code, "data_size": 64, "updates": updates}
+    return _offer(**(terms | changes))
+
+
+async def _balance(kit: Kit, argument: bytes = BALANCE) -> int:
+    event = await kit.order("invoke", "silent", agent="bank", argument=argument)
+    assert event.result == "ok"
+    return int.from_bytes(event.output)
+
+
+async def _heard(kit: Kit, version: int) -> None:
+    """Broadcast a version to the module; return when its handset tells that it has it."""
+    seen = len(kit.events)
+    assert await _broadcast(kit, b"%d city" % version) == ""
+    assert (await kit.event("broadcast", after=seen)).result == "ok"
+    assert _version(kit) == version
+
+
+@pytest.mark.parametrize("part", DataPart)
+@pytest.mark.parametrize("group", ["city", "coast"])
+async def test_a_version_that_is_served_is_as_one_that_is_heard(kit: Kit, part: DataPart, group: str) -> None:
+    """Points that were collected stay or go as the supplier signed it, by broadcast and by call alike."""
+    await _ready(kit, _points(part))
+    await _heard(kit, 1)
+    await kit.take("serve", service="silent")
+    assert await _balance(kit, ADD_FIVE) == 5
+    if group == "city":
+        await _heard(kit, 2)
+    else:
+        assert await _broadcast(kit, b"2 coast") == ""
+        assert _version(kit) == 1
+    await kit.take("serve", service="silent")
+    assert _version(kit) == 2
+    assert await _balance(kit) == (5 if part is DataPart.KEEP else 0)
+
+
+async def test_a_first_call_takes_no_points_away(kit: Kit) -> None:
+    """Points that were collected between a broadcast and the first call are there after it."""
+    await _ready(kit, _points(DataPart.KEEP))
+    await _heard(kit, 1)
+    event = await kit.order("invoke", "silent", agent=kit.ua(), argument=ADD_FIVE)
+    assert (event.result, event.output) == ("ok", bytes((0, 0, 0, 5)))
+    assert await _broadcast(kit, b"2 coast") == ""
+    await kit.take("serve", service="silent")
+    assert (_version(kit), await _balance(kit)) == (2, 5)
+
+
+async def test_personal_data_are_given_again_after_a_version_that_took_them(kit: Kit) -> None:
+    """A key of the module's own goes with a data part that begins anew; the next call brings it back."""
+    code = programme("account")
+    updates = tuple(
+        Version(number=number, code=code + b"\0\1\0" * number, data_part=part)
+        for number, part in ((2, DataPart.RESET), (3, DataPart.KEEP))
+    )
+    terms = {"backend": "account", "code": code, "data_size": 256, "rights": rights_mask(("hmac",))}
+    await _ready(kit, _offer(forms=(AGREE_THEN_SIGN,), updates=updates, **terms))
+    await _heard(kit, 1)
+    await kit.take("serve", service="silent")
+    assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"
+    await _heard(kit, 2)
+    await _heard(kit, 3)
+    assert (await kit.order("invoke", "silent", agent="bank")).result != "ok"
+    await kit.take("serve", service="silent")
+    assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"
+
+
+async def test_versions_only_rise(kit: Kit) -> None:
+    """What was broadcast is the newest; an older one, and one that nobody knows, are refused."""
+    await _ready(kit, _points(DataPart.KEEP, DataPart.KEEP))
+    await _heard(kit, 3)
+    pages = len(_pages(kit))
+    assert await _broadcast(kit, b"2 city") == "version-not-newer"
+    assert await _broadcast(kit, b"1 city") == "version-not-newer"
+    assert await _broadcast(kit, b"4 city") == "unknown-version"
+    assert (len(_pages(kit)), _version(kit)) == (pages, 3)
+
+
+async def test_the_newest_version_outlives_a_restart(
+    broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """Programme and all: a later launch, whose offers know nothing of it, serves it, and takes no other."""
+    async with open_kit(broker, "outlives", tmp_path, log) as kit:
+        await _ready(kit, _points(DataPart.KEEP))
+        await _heard(kit, 1)
+        assert await _broadcast(kit, b"2 coast") == ""
+    async with open_kit(broker, "outlives", tmp_path, log, run=2) as kit:
+        _give_aerial(kit)
+        other = Version(number=2, code=programme("loyalty"))
+        kit.offers["bank"] = [_points(updates=(other,))]
+        await kit.start("root", "factory", "mno", "bank")
+        await kit.handset()
+        await kit.take("serve", service="silent")
+        assert _version(kit) == 2
+        assert await _broadcast(kit, b"2 city") == "version-not-newer"

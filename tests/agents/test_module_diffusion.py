@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.files import CBMID_ENTRIES
 from agents.handset.security_module.life_cycle import ResourceState
-from agents.messages.air import Block, Held, Release, Reserve, Unblock
+from agents.messages.air import Block, Held, LoadApplication, Release, Reserve, Unblock
 from agents.messages.bearers import ANNOUNCEMENTS, GLOBAL_SERVICES
 from tests.agents.module_kit import TAR, UA, Market, Supplier, probe
 from transport.apdu import SW_OK
@@ -170,6 +171,31 @@ def test_an_update_keeps_or_resets_the_data(market: Market, part: DataPart) -> N
     assert _loaded(market) == (2, len(longer))
     expected = {DataPart.KEEP: b"\x02\0", DataPart.RESET: b"\x01\0"}
     assert market.supplier.invoke(market.card).output == expected[part]
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["keep", "reset"])
+def test_an_update_by_the_supplier_keeps_or_resets_the_data(market: Market, *, keep_data: bool) -> None:
+    """As one by broadcast does: the piece that ends the programme says which."""
+    _hear(market, _pages(_campaign(market, probe())))
+    market.connect()
+    assert market.supplier.invoke(market.card).output == b"\x01\0"
+    longer = probe(more="(drop (i32.const 1))")
+    load = LoadApplication(version=2, total=len(longer), offset=0, octets=longer, keep_data=keep_data)
+    assert market.supplier.result(market.card, load).reason == ""
+    assert _loaded(market) == (2, len(longer))
+    assert market.supplier.invoke(market.card).output == (b"\x02\0" if keep_data else b"\x01\0")
+
+
+def test_a_broadcast_of_what_is_there_is_known(market: Market) -> None:
+    """After a power cycle the module notes each proven head of the very version it holds, and of no other."""
+    campaign = _campaign(market, probe())
+    _hear(market, _pages(campaign))
+    for signer, expected in ((market.supplier.name, {KNOWN}), ("other", set())):
+        market.card.power_cycle()
+        before = len(market.card.notes)
+        _hear(market, _pages(_campaign(market, probe(), supplier=signer.encode())))
+        assert {note.name for note in market.card.notes[before:]} & {KNOWN, LOADED} == expected
+    assert _loaded(market)[0] == 1
 
 
 def test_a_supplier_can_ask_what_is_there(market: Market) -> None:

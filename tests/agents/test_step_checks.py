@@ -28,6 +28,9 @@ KEYS: Final[dict[str, str]] = {
     "for_s": "60",
     "executions": "5",
     "by_s": "60",
+    "application": f'"{APPS}/loyalty.wat"',
+    "version": "2",
+    "data_part": '"keep"',
     "expect": '{ ok = "all" }',
 }
 """A value of each key that a step may have."""
@@ -38,6 +41,7 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.RESERVE: {"handsets", "service"},
     Verb.ACTIVATE: {"handsets", "service"},
     Verb.SERVE: {"handsets", "service"},
+    Verb.PULL: {"handsets", "service"},
     Verb.INVOKE: {"handsets", "service", "by"},
     Verb.BLOCK: {"handsets", "service"},
     Verb.UNBLOCK: {"handsets", "service"},
@@ -48,7 +52,7 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.COMPACT: {"handsets"},
     Verb.AUDIT: {"handsets"},
     Verb.ANNOUNCE: {"handsets"},
-    Verb.BROADCAST: {"handsets", "service"},
+    Verb.BROADCAST: {"handsets", "service", "application", "version", "data_part"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
     Verb.ROLL_OPERATOR_KEY: {"handsets"},
     Verb.INTRODUCE_OPERATOR: {"handsets"},
@@ -56,6 +60,7 @@ BELONGS: Final[dict[Verb, set[str]]] = {
 }
 NEEDED: Final = {
     Verb.BROADCAST: "service",
+    Verb.PULL: "service",
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
     Verb.REVOKE_SUPPLIER: "supplier",
@@ -112,8 +117,8 @@ def test_the_table_above_is_of_all_steps() -> None:
 @pytest.mark.parametrize("do", Verb)
 def test_a_key_belongs_to_a_step_or_is_a_fault(do: Verb, key: str, tmp_path: Path) -> None:
     """One sentence, which names the key; what a step needs besides is given."""
-    # Only a global service is broadcast, and the market has none.
-    is_global = do is Verb.BROADCAST
+    # Only a global service is broadcast and pulled, and the market has none.
+    is_global = do in {Verb.BROADCAST, Verb.PULL}
     values = KEYS | ({"service": '"points"'} if is_global else {})
     needed = {NEEDED[do]: values[NEEDED[do]]} if do in NEEDED else {}
     text = step(do, **(needed | {key: values[key]})).replace(

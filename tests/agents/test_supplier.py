@@ -12,11 +12,11 @@ import pytest
 from agents.errors import Refusal
 from agents.handset.security_module.life_cycle import ResourceState
 from agents.identity import certify_module
+from agents.loading import PIECE_OCTETS
 from agents.messages.air import Call
 from agents.messages.codec import encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, Refused, ResourceChanged
 from agents.messages.succession import key_digest
-from agents.supplier import PIECE_OCTETS
 from bus.frame import Bearer, Frame
 from bus.topics import ReportTo, ShortMessageFrom, ShortMessageTo
 from tests.agents.role_kit import PATIENCE_S, SUBJECTS, TRACE, Kit, Puppet, open_kit, programme

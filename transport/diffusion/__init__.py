@@ -44,6 +44,7 @@ from transport.diffusion.collector import (
     Event,
     GivenUp,
     GivenUpReason,
+    Known,
     Suspected,
 )
 from transport.diffusion.erasure import (
@@ -89,6 +90,7 @@ __all__ = [
     "GivenUp",
     "GivenUpReason",
     "Head",
+    "Known",
     "Manifest",
     "Scheme",
     "SharedWork",

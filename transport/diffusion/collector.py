@@ -58,6 +58,13 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A manifest is proven: it is of the very programme that is there, in its version."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suspected:
     """Somebody who knows the domain key forged a piece: only pieces on the manifest's list count now."""
 
@@ -88,14 +95,18 @@ class GivenUp:
     reason: GivenUpReason
 
 
-Event: TypeAlias = Announced | Suspected | Collected | GivenUp
+Event: TypeAlias = Announced | Known | Suspected | Collected | GivenUp
+_OF_HEADS: Final = frozenset({FragmentKind.HEAD, FragmentKind.SIGNATURE})
 
 
 class Collector:
     """Collects campaigns of the domain that *work* is for, of versions above *newer_than*.
 
-    *max_programme* is what the resource has room for, in octets. After ``Collected`` its version is the one
-    that others have to be newer than: who cannot keep the programme begins a new collector.
+    *holds* is the SHA-256 of the programme that is there in that version, or empty: a campaign of just this
+    is ``Known``, each time that its head comes, and not collected. *max_programme* is what the resource has
+    room for, in octets. After ``Collected`` its version is the one that others have to be newer than, and
+    what is repeated of it is nothing new: who cannot keep the programme, or asks what is known, begins a new
+    collector.
     """
 
     def __init__(
@@ -103,6 +114,7 @@ class Collector:
         work: Work,
         *,
         newer_than: int = 0,
+        holds: bytes = b"",
         max_programme: int = MAX_PROGRAMME,
         max_octets: int = MAX_OCTETS,
         timeout_s: float = TIMEOUT_S,
@@ -111,6 +123,7 @@ class Collector:
             raise ValueError("a collector needs room for something, and a positive time-out")
         self._work = work
         self._newer_than = newer_than
+        self._holds = holds
         self._max_programme = max_programme
         self._max_octets = max_octets
         self._timeout_s = timeout_s
@@ -153,7 +166,7 @@ class Collector:
         """
         self._forget_old(now)
         fragment = self._work.open(packet)
-        if fragment.campaign != self._ended:
+        if fragment.campaign != self._ended or fragment.kind in _OF_HEADS:
             _TAKE[fragment.kind](self, fragment, now)
         return self._reported() if self._events else ()
 
@@ -171,6 +184,8 @@ class Collector:
         head = Head.parse(fragment.data)
         if head.manifest == self.manifest:
             self._seen_at = now
+            return
+        if fragment.campaign == self._ended and not self._is_there(head.manifest):
             return
         self._judge(head, fragment.campaign)
         if not head.parts:
@@ -192,7 +207,7 @@ class Collector:
             "wrong-supplier": manifest.supplier != domain.supplier,
             "wrong-suite": head.suite != domain.supplier_suite,
             "wrong-generation": manifest.generation != domain.domain_key.generation,
-            "stale": manifest.version <= self._newer_than,
+            "stale": manifest.version <= self._newer_than and not self._is_there(manifest),
             "too-large": manifest.programme_length > self._max_programme
             or (manifest.sources + SPARE_PIECES) * manifest.piece_length > self._max_octets,
             "no-fec": not is_available(manifest.scheme),
@@ -202,12 +217,17 @@ class Collector:
             if found:
                 raise DiffusionRejected(reason, f"campaign {campaign}, version {manifest.version}")
 
+    def _is_there(self, manifest: Manifest) -> bool:
+        """Whether what a manifest announces is loaded already."""
+        return (manifest.version, manifest.programme_sha256) == (self._newer_than, self._holds)
+
     def _take_signature(self, fragment: Fragment, now: float) -> None:
         for waiting in tuple(self._waiting):
             if waiting.take(fragment):
                 self._look_at(waiting, now)
                 return
-        self._keep(fragment, now)
+        if fragment.campaign != self._ended:
+            self._keep(fragment, now)
 
     def _look_at(self, waiting: Waiting, now: float) -> None:
         """Prove a head whose signature is whole; one that it does not prove is forgotten."""
@@ -220,6 +240,10 @@ class Collector:
 
     def _prove(self, manifest: Manifest, signature: bytes, now: float) -> None:
         self._work.verify(manifest, signature)
+        if self._is_there(manifest):
+            self._events.append(Known(manifest=manifest))
+            self._ended = manifest.campaign
+            return
         self._give_up(GivenUpReason.SUPERSEDED)
         self._current = Collection(manifest, self._work, self._max_octets)
         self._seen_at = now
@@ -269,7 +293,7 @@ class Collector:
             self._events.append(Suspected(manifest=manifest))
         if programme is not None:
             self._events.append(Collected(manifest=manifest, programme=programme))
-            self._newer_than, self._ended = manifest.version, manifest.campaign
+            self._newer_than, self._holds, self._ended = manifest.version, b"", manifest.campaign
             self._current = None
 
     def _give_up(self, reason: GivenUpReason) -> None:

@@ -161,7 +161,7 @@ def _load_application(core: Core, definition: Definition, command: LoadApplicati
     if len(upload.octets) < upload.total:
         return DONE
     del core.uploads[definition.tar]
-    install(core, definition, command.version, bytes(upload.octets))
+    install(core, definition, command.version, bytes(upload.octets), keep_data=command.keep_data)
     return DONE
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LOADED: Final = "diffusion.loaded"
 """The note that the module leaves when a broadcast has brought a programme."""
+KNOWN: Final = "diffusion.known"
+"""The note that it leaves when a broadcast, proven, is of what the module holds already."""
 _DOMAINS: Final = 64
 """Domains whose work is shared at once in a process."""
 _ENVELOPE: Final = 8192
@@ -87,7 +89,11 @@ def _collector(core: Core, definition: Definition) -> Collector:
     )
     room = min(definition.code_size, core.profile.programme)
     collector = Collector(
-        work, newer_than=definition.version, max_programme=room, max_octets=2 * room + _ENVELOPE
+        work,
+        newer_than=definition.version,
+        holds=definition.code_digest,
+        max_programme=room,
+        max_octets=2 * room + _ENVELOPE,
     )
     core.listening[definition.tar] = Listening(goes_by, collector)
     return collector

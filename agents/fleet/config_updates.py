@@ -109,7 +109,7 @@ def _check_version(
     if version < highest and not _may_be_refused(step):
         yield f"{place} is not newer than {highest}, which is there by then"
     elif versions.setdefault(version, what) != what:
-        yield f"{place} has another programme or another data_part where it stands first"
+        yield f"{place} is another programme or data_part elsewhere"
 
 
 def _check_programme(

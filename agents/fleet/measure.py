@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # What the console says is how a run is steered, not what a market sends.
 _CONSOLE: Final = frozenset({Bearer.ORDER, Bearer.EVENT})
+_SERVES: Final = frozenset({Verb.SERVE, Verb.PULL})
 
 
 def make_report(
@@ -77,7 +78,7 @@ def make_report(
 def _served(steps: Sequence[Outcomes]) -> int:
     """Return how many modules had a service loaded by its supplier over their secure connection."""
     return len(
-        {outcome.ua for outcomes in steps if outcomes.do == Verb.SERVE for outcome in outcomes.of(Result.OK)}
+        {outcome.ua for outcomes in steps if outcomes.do in _SERVES for outcome in outcomes.of(Result.OK)}
     )
 
 

@@ -28,10 +28,15 @@ from agents.handset.security_module.run_unit import (
 APPS = Path(__file__).resolve().parents[2] / "configs" / "apps"
 VECTORS = Path(__file__).parent / "vectors"
 FILES = {path.stem: path for path in sorted(APPS.iterdir())}
-DATA_SIZE = {"account": 256, "loyalty": 64, "otp": 289}
-RIGHTS = {"account": {"hmac"}, "loyalty": set[str](), "otp": {"hmac", "time", "display"}}
+DATA_SIZE = {"account": 256, "loyalty": 64, "loyalty2": 64, "otp": 289}
+RIGHTS = {
+    "account": {"hmac"},
+    "loyalty": set[str](),
+    "loyalty2": set[str](),
+    "otp": {"hmac", "time", "display"},
+}
 KEY = bytes(range(32))
-ADD, REDEEM, BALANCE = 1, 2, 3
+ADD, REDEEM, BALANCE, LAST = 1, 2, 3, 4
 OK, MALFORMED, REFUSED, STALE = 0, 1, 2, 3
 BLANK, NOT_OVER = 2, 3
 
@@ -153,6 +158,20 @@ def test_a_transaction_counts_once() -> None:
     for operation in (ADD, REDEEM):
         assert _balance(application.invoke(_order(operation, 5, 10))) == (OK, 20)
         assert _balance(application.invoke(_order(operation, 4, 10))) == (STALE, 20)
+
+
+def test_the_second_loyalty_goes_on_with_the_data_of_the_first() -> None:
+    """Balance and transaction are there, count as before, and the new operation tells the transaction."""
+    first, second = _Application("loyalty"), _Application("loyalty2")
+    first.invoke(_order(ADD, 7, 500))
+    assert first.invoke(bytes([LAST])).status == MALFORMED
+    second.data = first.data
+    assert _balance(second.invoke(bytes([BALANCE]))) == (OK, 500)
+    assert _balance(second.invoke(bytes([LAST]))) == (OK, 7)
+    assert _balance(second.invoke(_order(ADD, 7, 500))) == (OK, 500)
+    assert _balance(second.invoke(_order(REDEEM, 8, 120))) == (OK, 380)
+    assert second.invoke(_order(LAST, 9, 9)).status == MALFORMED
+    assert _balance(second.invoke(bytes([LAST]))) == (OK, 8)
 
 
 def test_points_never_fall_below_zero_nor_wrap() -> None:

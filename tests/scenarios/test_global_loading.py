@@ -1,37 +1,91 @@
-"""One broadcast loads an application in every module of a domain: ``configs/broadcast.toml``, played."""
+"""Broadcasts load an application and update it in every module of a domain: ``configs/broadcast.toml``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
-from tests.scenarios.kit import CONFIGS, fleet_of, log_events, modules, play
+import pytest
+
+from agents.fleet.config import Verb
+from tests.scenarios.kit import CONFIGS, ROOT, fleet_of, log_events, modules, play
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = CONFIGS / "broadcast.toml"
 FLEET = fleet_of(CONFIG)
+UPDATE = next(index for index, step in enumerate(FLEET.steps) if step.application)
+PULL = next(index for index, step in enumerate(FLEET.steps) if step.do is Verb.PULL)
+
+SMALL = (
+    ("loss = 0.2", "loss = 0.0"),
+    ("repetitions = 6", "repetitions = 2"),
+    ("count = 30", "count = 6"),
+    ("count = 10", "count = 2"),
+    ("ok = 30", "ok = 6"),
+    ("refused = 10", "refused = 2"),
+)
+"""The same story with fewer handsets and better air."""
+
+
+def write(directory: Path, *changes: tuple[str, str]) -> Path:
+    """Write the config, but for *changes*, with its state in *directory*; return its path."""
+    text = CONFIG.read_text(encoding="utf-8")
+    state = ('name = "broadcast"', f'name = "broadcast"\nstate = "{directory}/state"')
+    for old, new in (*changes, ('"apps/', f'"{CONFIGS}/apps/'), state):
+        assert old in text
+        text = text.replace(old, new)
+    path = directory / "broadcast.toml"
+    path.write_text(text)
+    return path
+
+
+def held(state: Path) -> list[dict[str, Any]]:
+    """Return the resources of all modules."""
+    return [one for module in modules(state).values() for one in module["definitions"]]
 
 
 def test_one_broadcast_loads_every_module(tmp_path: Path) -> None:
-    """All of the town by pages that grow with cells and not with handsets; the late ones one by one."""
-    text = CONFIG.read_text(encoding="utf-8").replace("apps/", f"{CONFIGS}/apps/")
-    config = tmp_path / "broadcast.toml"
-    config.write_text(
-        text.replace('name = "broadcast"', f'name = "broadcast"\nstate = "{tmp_path}/state"', 1)
-    )
-    report = play(config)
+    """All that hear it by pages that grow with cells and not with handsets; whoever did not hear pulls it."""
+    report = play(write(tmp_path))
     assert report.missed == ()
-    held = [one for module in modules(tmp_path / "state").values() for one in module["definitions"]]
-    assert len(held) == FLEET.handset_count
-    assert {(one["service"], one["version"], one["domain_key"]) for one in held} == {("points", 1, True)}
+    found = held(tmp_path / "state")
+    assert len(found) == FLEET.handset_count == report.modules_served
+    assert {(one["service"], one["version"], one["domain_key"]) for one in found} == {("points", 2, True)}
     events = log_events(tmp_path / "state")
-    (campaign,) = [event for event in events if event["event"] == "campaign.begun"]
+    campaigns = [event for event in events if event["event"] == "campaign.begun"]
+    town, away, late = FLEET.handsets
+    assert [(one["version"], one["cells"]) for one in campaigns] == [
+        (1, town.cells + away.cells),
+        (2, town.cells),
+        (2, late.cells),
+    ]
     ended = [event for event in events if event["event"] == "cell_broadcast.ended"]
-    repetitions = FLEET.air.cell_broadcast.repetitions
-    assert campaign["cells"] == FLEET.handsets[0].cells
-    assert sum(event["publishes"] for event in ended) == campaign["pages"] * campaign["cells"] * repetitions
+    pages = sum(one["pages"] * one["cells"] for one in campaigns)
+    assert sum(event["publishes"] for event in ended) == pages * FLEET.air.cell_broadcast.repetitions
     served = [event for event in events if event["event"] == "application.loaded" and "octets" in event]
-    size = len(FLEET.programme("points").code)
-    town, late = (group.count for group in FLEET.handsets)
-    assert sorted(event["octets"] for event in served) == [0] * town + [size] * late
+    size = len(FLEET.broadcast_programme(UPDATE).code)
+    missed = away.count + late.count
+    assert sorted(event["octets"] for event in served) == [0] * town.count + [size] * missed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills itself as only a process can")
+@pytest.mark.parametrize(
+    ("index", "count"), [(UPDATE, 100), (PULL, 1)], ids=["in-the-broadcast", "before-the-pull"]
+)
+def test_killed_with_a_version_under_way(index: int, count: int, tmp_path: Path) -> None:
+    """Launched again, the supplier broadcasts and serves the version that it had begun, to the same end.
+
+    Of modules that had it by then nobody kept that they told: they hear it again, and tell.
+    """
+    path = write(tmp_path, *SMALL)
+    arguments = ["-m", "tests.scenarios.mortal", str(path), "published", str(count), str(index + 1)]
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert 2 in {one["version"] for one in held(tmp_path / "state")}
+    report = play(path)
+    assert report.resumed
+    assert report.missed == ()
+    assert {one["version"] for one in held(tmp_path / "state")} == {2}

@@ -15,8 +15,9 @@ nor does one that was off. Both are served when they call.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
@@ -51,6 +52,14 @@ class Aerial:
     repetitions: int
 
 
+@dataclass(slots=True, kw_only=True)
+class _UnderWay:
+    """An order that is being carried out, and whether it has ended as it should."""
+
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    is_done: bool = False
+
+
 class Diffuser:
     """One supplier's campaigns."""
 
@@ -58,6 +67,8 @@ class Diffuser:
         self._desk = desk
         self._aerial = aerial
         self._campaigns = Registry(store, CAMPAIGNS)
+        self._under_way: dict[tuple[str, ...], _UnderWay] = {}
+        """By service, version and groups."""
 
     async def load(self) -> None:
         """Read what the store holds."""
@@ -72,6 +83,23 @@ class Diffuser:
         have its public half alone), ``unknown-group``, ``too-large-to-broadcast``, and ``version-not-newer``
         once a newer version, or another programme under this one, has been broadcast.
         """
+        key = (offer.service, str(offer.version), *(groups := tuple(groups)))
+        while (other := self._under_way.get(key)) is not None:
+            # A broadcast takes its time, and the console says again what nobody answers.
+            await other.ended.wait()
+            if other.is_done:
+                return
+        own = self._under_way[key] = _UnderWay()
+        try:
+            await self._diffuse(offer, service, keys, groups, trace)
+            own.is_done = True
+        finally:
+            del self._under_way[key]
+            own.ended.set()
+
+    async def _diffuse(
+        self, offer: Offer, service: Row, keys: RoleKeys, groups: tuple[str, ...], trace: TraceContext
+    ) -> None:
         if self._aerial is None:
             raise Refusal("no-broadcast")
         cells = self._cells(groups)

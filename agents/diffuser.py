@@ -15,11 +15,11 @@ nor does one that was off. Both are served when they call.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agents.airings import Airing, Airings
 from agents.errors import Refusal
 from agents.offers import Version
 from agents.store.registry import Registry
@@ -52,23 +52,14 @@ class Aerial:
     repetitions: int
 
 
-@dataclass(slots=True, kw_only=True)
-class _UnderWay:
-    """An order that is being carried out, and whether it has ended as it should."""
-
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    is_done: bool = False
-
-
 class Diffuser:
     """One supplier's campaigns."""
 
     def __init__(self, desk: Desk, store: GroupCommit, aerial: Aerial | None) -> None:
         self._desk = desk
         self._aerial = aerial
+        self.airings = Airings()
         self._campaigns = Registry(store, CAMPAIGNS)
-        self._under_way: dict[tuple[str, ...], _UnderWay] = {}
-        """By service, version and groups."""
 
     async def load(self) -> None:
         """Read what the store holds."""
@@ -83,23 +74,6 @@ class Diffuser:
         have its public half alone), ``unknown-group``, ``too-large-to-broadcast``, and ``version-not-newer``
         once a newer version, or another programme under this one, has been broadcast.
         """
-        key = (offer.service, str(offer.version), *(groups := tuple(groups)))
-        while (other := self._under_way.get(key)) is not None:
-            # A broadcast takes its time, and the console says again what nobody answers.
-            await other.ended.wait()
-            if other.is_done:
-                return
-        own = self._under_way[key] = _UnderWay()
-        try:
-            await self._diffuse(offer, service, keys, groups, trace)
-            own.is_done = True
-        finally:
-            del self._under_way[key]
-            own.ended.set()
-
-    async def _diffuse(
-        self, offer: Offer, service: Row, keys: RoleKeys, groups: tuple[str, ...], trace: TraceContext
-    ) -> None:
         if self._aerial is None:
             raise Refusal("no-broadcast")
         cells = self._cells(groups)
@@ -112,9 +86,10 @@ class Diffuser:
             packets=len(campaign.packets),
             cells=len(cells),
         )
+        published = 0
         for _ in range(self._aerial.repetitions):
             for packet in campaign.cycle:
-                await self._aerial.broadcaster.broadcast(
+                receipt = await self._aerial.broadcaster.broadcast(
                     packet.octets,
                     message_identifier=service["message_identifier"],
                     code=packet.place,
@@ -124,6 +99,19 @@ class Diffuser:
                     schedule=_ONCE,
                     trace=trace,
                 )
+                published += receipt.publishes
+        self.airings.ended.append(
+            Airing(
+                trace_id=trace.trace_id,
+                scheme=campaign.coding.scheme.name.lower(),
+                packets=len(campaign.cycle),
+                pages=campaign.pages,
+                repair_pages=campaign.repair_pages,
+                cells=len(cells),
+                repetitions=self._aerial.repetitions,
+                published=published,
+            )
+        )
         self._desk.log.info("campaign.ended", service=offer.service, version=offer.version)
 
     def newest(self, offer: Offer) -> Offer:

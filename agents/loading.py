@@ -67,6 +67,8 @@ class Loading:
         state = LOADED if lacks_data or row["state"] == LOADED else READY
         await self._resources.put(self._usage.row(use).but(state=state, version=newest.version))
         octets = 0 if is_there else len(newest.code)
+        if is_there:
+            self._diffuser.airings.found.add((use.ua, offer.service, newest.version))
         self._log.info(
             "application.loaded", ua=use.ua, service=offer.service, version=newest.version, octets=octets
         )

@@ -43,6 +43,7 @@ from transport.security.domain_key import DomainKey
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agents.airings import Airings
     from agents.diffuser import Aerial
     from agents.exchange import FromModule
     from agents.link import Question
@@ -342,6 +343,11 @@ class Supplier(Role):
         keys = self._ring.newest(offer.service)
         await self._diffuser.diffuse(offer, service, keys, groups.split(), trace=ordered.trace)
         return b""
+
+    @property
+    def airings(self) -> Airings:
+        """What was broadcast, and what modules that were served had of it."""
+        return self._diffuser.airings
 
     # -------------------------------------------------------------------------------------------------------
 

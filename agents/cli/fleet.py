@@ -21,6 +21,7 @@ from agents.cli.telling import (
     told_in_sentences,
 )
 from agents.errors import FleetError
+from agents.fleet.campaign_picture import draw
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +49,10 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the fleet's state and begin anew.")] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the fleet running after its last step.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw whom broadcasts loaded, and when, as SVG."),
+    ] = None,
     capture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write what goes over the air to a pcapng file."),
@@ -70,14 +75,17 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
     from agents.fleet.progress import make_progress
 
     fleet = load(config)
-    for what, file in (("report", report), ("capture", capture)):
+    for what, file in (("report", report), ("picture", picture), ("capture", capture)):
         if file is not None and not file.parent.is_dir():
             complain([f"{file}: cannot write the {what}: there is no directory {file.parent}"])
             raise typer.Exit(EXIT_CONFIG)
+    if picture is not None and all(step.do != "broadcast" for step in fleet.steps):
+        complain([f"{picture}: there is nothing to draw: {config} has no step that broadcasts"])
+        raise typer.Exit(EXIT_CONFIG)
     from agents.fleet.launch import run  # behind the checks: it brings every agent with it
 
     console = make_console(quiet=quiet)
-    publisher = _Publisher(console, report)
+    publisher = _Publisher(console, report, picture)
     options = UpOptions(
         fresh=fresh,
         stay=stay,
@@ -97,11 +105,12 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
 
 
 class _Publisher:
-    """Prints and writes the report once: with ``--stay`` before the run returns, else after."""
+    """Prints, writes and draws the report once: with ``--stay`` before the run returns, else after."""
 
-    def __init__(self, console: Console, path: Path | None) -> None:
+    def __init__(self, console: Console, path: Path | None, picture: Path | None) -> None:
         self._console = console
         self._path = path
+        self._picture = picture
         self._published = False
 
     def publish(self, report: Report) -> None:
@@ -111,17 +120,24 @@ class _Publisher:
         report.render(self._console)
         if self._path is not None:
             write_report(report, self._path)
+        if self._picture is not None:
+            write_whole(draw(report.fleet, report.campaigns), self._picture, "picture")
 
 
 def write_report(report: Report, path: Path) -> None:
     """Write *report* as JSON; whoever reads *path* sees it whole or not at all. Raises FleetError."""
+    write_whole(json.dumps(report.to_json(), indent=2) + "\n", path, "report")
+
+
+def write_whole(text: str, path: Path, what: str) -> None:
+    """Write *text*, or none of it. Raises FleetError, which says *what* it was."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise FleetError(f"{path}: cannot write the report: {error.strerror}") from None
+        raise FleetError(f"{path}: cannot write the {what}: {error.strerror}") from None
 
 
 def check(config: ConfigArgument) -> None:

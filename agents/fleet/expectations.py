@@ -56,6 +56,8 @@ class Outcomes:
     outcomes: Sequence[Outcome]
     service: str = ""
     """The step's service filter, if it had one."""
+    traces: frozenset[bytes] = frozenset()
+    """The trace ids of the orders that this launch gave for a broadcast."""
 
     def of(self, result: Result) -> list[Outcome]:
         """Return the outcomes that ended in *result*."""

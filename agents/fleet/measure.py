@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from agents.fleet.campaigns import campaigns_of
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Result
 from agents.fleet.report import AuditReport, BearerReport, BrokerReport, Latency, MemoryReport, Report
 from agents.fleet.resources import peak_mib
 from agents.subscriptions import RELEASED
+from agents.supplier import Supplier
 from bus.frame import Bearer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agents.fleet.campaign_report import CampaignReport
     from agents.fleet.expectations import Outcomes
     from agents.fleet.market import Market
     from agents.fleet.radio import HandsetSummary
@@ -72,7 +75,17 @@ def make_report(
         + sum(summary.dead_letters for summary in handsets),
         broker=BrokerReport(kind=around.broker.kind, address=str(around.broker)),
         resumed=resumed,
+        campaigns=_campaigns(around, market, [outcomes for _, outcomes in ended], counts),
     )
+
+
+def _campaigns(
+    around: Surroundings, market: Market, ended: Sequence[Outcomes], counts: Snapshot
+) -> tuple[CampaignReport, ...]:
+    books = [role.airings for role in market.roles.values() if isinstance(role, Supplier)]
+    airings = [airing for book in books for airing in book.ended]
+    found = frozenset(who for book in books for who in book.found)
+    return campaigns_of(around.config, ended, airings, found, counts)
 
 
 def _served(steps: Sequence[Outcomes]) -> int:

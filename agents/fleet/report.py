@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from agents.fleet.campaign_report import CampaignReport
+
 _SECOND_MS: Final = 1000
 
 
@@ -175,6 +177,8 @@ class Report:
     simulated_s: float = 0.0
     """The run's length in simulated seconds, which latencies are counted in."""
     audited: AuditReport = AuditReport()
+    campaigns: tuple[CampaignReport, ...] = ()
+    """What became of each broadcast of an application."""
     faults: tuple[str, ...] = field(default=())
     """Sentences for what went wrong beside the steps' expectations."""
 
@@ -210,6 +214,7 @@ class Report:
             "dead_letters": self.dead_letters,
             "broker": asdict(self.broker),
             "resumed": self.resumed,
+            "campaigns": [campaign.to_json() for campaign in self.campaigns],
             "faults": list(self.faults),
         }
 
@@ -218,6 +223,8 @@ class Report:
         console.print()
         console.print(_steps_table(self))
         console.print(_bearers_table(self))
+        for campaign in self.campaigns:
+            campaign.render(console)
         console.print(_figures(self), highlight=False)
         for sentence in (*self.missed, *self.faults):
             console.print(Text.assemble(("✗ ", "bold red"), sentence), highlight=False)

@@ -65,9 +65,10 @@ class _Target:
 
 @dataclass(slots=True, kw_only=True)
 class _Audience:
-    """The handsets that a broadcast is for, and when each of them told that it heard."""
+    """The handsets that a broadcast is for, and when each told that it heard; the traces of its orders."""
 
     addresses: frozenset[str]
+    traces: list[bytes] = field(default_factory=list)
     heard: dict[str, float] = field(default_factory=dict)
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -117,13 +118,20 @@ class Runner:
         self._progress.step_started(index, step, len(targets))
         begun = self._around.clock.now()
         outcomes: list[Outcome] = []
+        traces: list[bytes] = []
         if step.do is Verb.WAIT:
             await self._wait(index, step, outcomes)
         elif step.do in BROADCASTS:
-            await self._broadcast(index, step, targets, outcomes)
+            traces = await self._broadcast(index, step, targets, outcomes)
         else:
             await self._one_by_one(index, step, targets, outcomes)
-        ended = Outcomes(number=index + 1, do=step.do.value, outcomes=outcomes, service=step.service or "")
+        ended = Outcomes(
+            number=index + 1,
+            do=step.do.value,
+            outcomes=outcomes,
+            service=step.service or "",
+            traces=frozenset(traces),
+        )
         report = StepReport.of(
             ended,
             service=step.service or "",
@@ -158,11 +166,13 @@ class Runner:
 
     async def _broadcast(
         self, index: int, step: Step, targets: list[tuple[str, str]], outcomes: list[Outcome]
-    ) -> None:
+    ) -> list[bytes]:
         """Give who broadcasts one order for all its handsets; a target has ended well when it tells so.
 
-        A broadcast is answered by nobody: who tells is the handset, whose module took what it heard.
+        A broadcast is answered by nobody: who tells is the handset, whose module took what it heard. Returns
+        the traces of the orders.
         """
+        traces: list[bytes] = []
         audiences: dict[tuple[str, str], set[str]] = {}
         for ua, service in targets:
             known = self._outcome(index, ua, service)
@@ -177,6 +187,7 @@ class Runner:
             argument = " ".join((*_versions(self._around.config, index), *(step.handsets or ()))).encode()
             target = _Target(agent=agent, do=step.do.value, ua="", service=service, argument=argument)
             event = await self._ask(target, audience)
+            traces += audience.traces
             unheard = (Result.FAILED, "not-heard")
             if event is not None and event.result == Result.REFUSED:
                 unheard = (Result.REFUSED, event.reason)
@@ -193,6 +204,7 @@ class Runner:
                 await self._ledger.keep(index + 1, outcome, started=started)
                 outcomes.append(outcome)
                 self._progress.advance(index)
+        return traces
 
     async def _work(
         self, index: int, step: Step, left: Iterator[tuple[str, str]], outcomes: list[Outcome]
@@ -260,6 +272,7 @@ class Runner:
                 self._waiting[trace.trace_id] = (future, target)
                 if audience is not None:
                     self._audiences[trace.trace_id] = audience
+                    audience.traces.append(trace.trace_id)
                 await self._console.order(
                     self._client,
                     target.agent,

@@ -31,6 +31,7 @@ from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.store.tables import MODULES
 from bus.errors import BrokerUnavailable
+from tests.agents.campaign_kit import CAMPAIGN
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -183,6 +184,29 @@ def test_up_good(launch: Callable[[Launch], None], tmp_path: Path) -> None:
     assert "OK  fleet demo: 100 of 100 modules served" in result.stdout
     assert json.loads((tmp_path / "r.json").read_text())["ok"] is True
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_up_draws_broadcasts(launch: Callable[[Launch], None], tmp_path: Path) -> None:
+    """With ``--picture`` the run's campaigns are drawn, into a file that is whole or not there."""
+    launch(returning(replace(GOOD, campaigns=(CAMPAIGN,))))
+    path = tmp_path / "p.svg"
+    result = runner.invoke(app, ["up", str(CONFIGS / "broadcast.toml"), "--picture", str(path)])
+    assert result.exit_code == 0
+    assert "Broadcast of points, version 2 (step 6)" in result.stdout
+    assert path.read_text().startswith("<svg ")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.svg"]
+
+
+def test_a_picture_of_nothing(launch: Callable[[Launch], None], tmp_path: Path) -> None:
+    """A config that broadcasts nothing, or a directory that is not there, is noticed before the run."""
+    launch(raising(AssertionError("not reached")))
+    path = tmp_path / "p.svg"
+    result = runner.invoke(app, ["up", str(DEMO), "--picture", str(path)])
+    assert result.exit_code == 2
+    assert result.stderr == f"{path}: there is nothing to draw: {DEMO} has no step that broadcasts\n"
+    path = tmp_path / "none" / "p.svg"
+    result = runner.invoke(app, ["up", str(DEMO), "--picture", str(path)])
+    assert result.stderr == f"{path}: cannot write the picture: there is no directory {path.parent}\n"
 
 
 def test_up_missed(launch: Callable[[Launch], None]) -> None:

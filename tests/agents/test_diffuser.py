@@ -184,18 +184,6 @@ async def _heard(kit: Kit, version: int) -> None:
     assert _version(kit) == version
 
 
-async def test_an_order_that_is_said_again_meanwhile_is_carried_out_once(kit: Kit) -> None:
-    """The console asks again what takes long: both are told the end, and no page is sent for the second."""
-    await _ready(kit, _offer())
-    for _ in range(2):
-        await kit.send_order("broadcast", "silent", agent="bank", ua="", argument=b"1 city")
-    first = await kit.event("broadcast", ua="")
-    second = await kit.event("broadcast", ua="", after=kit.events.index(first) + 1)
-    assert (first.result, second.result) == ("ok", "ok")
-    pages = _pages(kit)
-    assert len(set(pages)) == len(set(_contents(kit)))
-
-
 @pytest.mark.parametrize("part", DataPart)
 @pytest.mark.parametrize("group", ["city", "coast"])
 async def test_a_version_that_is_served_is_as_one_that_is_heard(kit: Kit, part: DataPart, group: str) -> None:

@@ -120,17 +120,6 @@ def test_a_version(story: Stories, step: int) -> None:
     story.teardown()
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["keep", "reset"])
-def test_what_an_update_finds(story: Stories, *, keep: bool) -> None:
-    """The data of the programme before, or none, as the supplier says with the update."""
-    story.load(0, PROGRAMMES[0], 2)
-    story.personalise(0, b"kept")
-    story.load(0, PROGRAMMES[1], 1, keep=keep)
-    held = {resource.data[512:516] for resource in story.model.resources.values() if resource.programme}
-    assert (b"kept" in held) is keep
-    story.teardown()
-
-
 def test_a_full_table(story: Stories) -> None:
     """With as many resources as DEF has room for, gaps between them, and one more that finds no slot."""
     story.rearrange((3000, 5000, 7000, 3000, 4000), list(reversed(TARS[:SLOTS])))

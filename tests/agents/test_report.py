@@ -112,7 +112,7 @@ def test_json_has_every_promised_key() -> None:
     assert set(values) == {
         "ok", "fleet", "seed", "handsets", "modules_served", "wall_s", "steps", "bearers", "resources",
         "latency_ms", "memory", "messages_per_handset", "dropped", "crashes", "dead_letters", "broker",
-        "resumed", "faults", "simulated_s", "audited",
+        "resumed", "faults", "simulated_s", "audited", "campaigns",
     }  # fmt: skip
     assert values["ok"] is True
     assert values["wall_s"] == 6.543

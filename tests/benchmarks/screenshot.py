@@ -1,8 +1,11 @@
-"""Makes docs/demo.svg, the README's picture: what a terminal shows when the demo has ended.
+"""Makes the README's pictures: docs/demo.svg, a terminal when the demo has ended, and docs/broadcast.svg.
 
 Run ``make picture``, or ``python -m tests.benchmarks.screenshot``. It is a real run of the console script,
 told that it writes to a terminal of 100 columns on which nothing can move: there are its colours, and no bar
 is under way in a picture of the end. Fonts are the viewer's own, for a picture should fetch nothing.
+
+The other is drawn by ``otafleet up --picture``, in a run of the broadcast in which a minute takes a second:
+its times are those of the air.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ from rich.text import Text
 ROOT: Final = Path(__file__).resolve().parents[2]
 PICTURE: Final = ROOT / "docs" / "demo.svg"
 CONFIG: Final = "configs/demo.toml"
+BROADCAST: Final = ROOT / "docs" / "broadcast.svg"
+BROADCAST_CONFIG: Final = ROOT / "configs" / "broadcast.toml"
+SPEED: Final = "[air]\nspeed = 60.0\n\n"
 WIDTH: Final = 100
 TERMINAL: Final = {
     "FORCE_COLOR": "1",
@@ -56,11 +62,28 @@ def draw(text: str) -> str:
     return FONT_FACE.sub("", picture).replace("Fira Code, monospace", "monospace")
 
 
+def draw_broadcast() -> None:
+    """Play the broadcast in simulated time and have it drawn; a run that fails ends the script."""
+    text = BROADCAST_CONFIG.read_text(encoding="utf-8")
+    text = text.replace("[air.cell_broadcast]", f"{SPEED}[air.cell_broadcast]", 1)
+    text = text.replace('"apps/', f'"{ROOT}/configs/apps/')
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / BROADCAST_CONFIG.name
+        config.write_text(text, encoding="utf-8")
+        subprocess.run(
+            [Path(sys.executable).with_name("otafleet"), "up", config, "--quiet", "--picture", BROADCAST],
+            cwd=directory,
+            check=True,
+        )
+
+
 def main() -> None:
-    """Run the demo and write the picture."""
+    """Run the demo and the broadcast, and write their pictures."""
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(draw(screen()), encoding="utf-8")
-    sys.stdout.write(f"{PICTURE.relative_to(ROOT)}: written\n")
+    draw_broadcast()
+    for picture in (PICTURE, BROADCAST):
+        sys.stdout.write(f"{picture.relative_to(ROOT)}: written\n")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,40 @@ def test_one_broadcast_loads_every_module(tmp_path: Path) -> None:
     assert sorted(event["octets"] for event in served) == [0] * town.count + [size] * missed
 
 
+def test_the_report_says_how_each_module_got_it(tmp_path: Path) -> None:
+    """By which broadcast, by a pull afterwards, or before; a launch that resumes says what it knows of it."""
+    path = write(tmp_path)
+    report = play(path)
+    first, update, again = report.to_json()["campaigns"]
+    town, away, late = (group.count for group in FLEET.handsets)
+    both = town + away
+    assert [
+        (
+            made["version"],
+            made["targets"],
+            made["by_broadcast"],
+            made["had_before"],
+            made["one_by_one"],
+            made["without"],
+        )
+        for made in (first, update, again)
+    ] == [(1, both, both, 0, 0, 0), (2, town, town, 0, away + late, 0), (2, late, 0, late, 0, 0)]
+    assert [made["coverage"][-1]["modules"] for made in (first, update, again)] == [both, town, late]
+    lost = report.bearers["cell-broadcast"].lost
+    assert 0 < lost == first["sent"]["lost_by_all"]
+    assert first["sent"]["lost"] is None
+    cells = [made["sent"]["cells"] for made in (first, update, again)]
+    repetitions = FLEET.air.cell_broadcast.repetitions
+    assert [made["sent"]["published"] for made in (first, update, again)] == [
+        made["sent"]["pages"] * count * repetitions
+        for made, count in zip((first, update, again), cells, strict=True)
+    ]
+    assert first["unicast"]["messages"] % both == 0
+    assert first["unicast"]["messages"] > both
+    resumed = play(path).to_json()["campaigns"]
+    assert resumed == [made | {"sent": None} for made in (first, update, again)]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="kills itself as only a process can")
 @pytest.mark.parametrize(
     ("index", "count"), [(UPDATE, 100), (PULL, 1)], ids=["in-the-broadcast", "before-the-pull"]

@@ -228,6 +228,16 @@ def test_a_carousel_goes_on_where_it_stood() -> None:
     assert made.pages == sum(packet.pages for packet in made.cycle)
 
 
+@pytest.mark.parametrize("coding", [PLAIN, RAPTORQ], ids=["plain", "raptorq"])
+def test_repair_takes_pages_of_its_own(coding: Coding) -> None:
+    """With error correction the pages of all pieces behind the programme's own, without it none."""
+    made = campaign(coding=coding)
+    repair = of_kind(made, PIECE)[made.manifest.sources :]
+    assert len(repair) == made.manifest.repair
+    assert made.repair_pages == sum(packet.pages for packet in repair)
+    assert bool(made.repair_pages) == (coding is RAPTORQ)
+
+
 @pytest.mark.parametrize("kind", ["x25519", "pq-hybrid"])
 def test_the_head_is_repeated_among_the_pieces(kind: str) -> None:
     """Head and signature stand in front and again after so many pages, the list of digests at the end."""

@@ -177,6 +177,15 @@ class Campaign:
         """How many pages a cycle has."""
         return sum(packet.pages for packet in self.cycle)
 
+    @property
+    def repair_pages(self) -> int:
+        """How many of them have repair pieces, which stand behind the programme's own."""
+        return sum(
+            packet.pages
+            for packet in self.cycle
+            if packet.kind is FragmentKind.PIECE and packet.number >= self.manifest.sources
+        )
+
     def carousel(self, start: int = 0) -> Iterator[CampaignPacket]:
         """Yield the packets in their order, from the *start*-th on, without end."""
         return (self.cycle[place % len(self.cycle)] for place in count(start))

@@ -337,9 +337,7 @@ class Model:
         resource.received = counter
         return DONE
 
-    def piece(
-        self, tar: bytes, programme: Programme, version: int, *, second: bool, keep: bool = False
-    ) -> Outcome:
+    def piece(self, tar: bytes, programme: Programme, version: int, *, second: bool) -> Outcome:
         """Take one half of a programme under a session; the second one completes it."""
         resource = self.resources[tar]
         if resource.state in ENDED:
@@ -355,13 +353,10 @@ class Model:
         if begun != (programme, version):
             return refused("piece-of-another")
         del self.uploads[tar]
-        return self._install(resource, programme, version, keep=keep)
+        return self._install(resource, programme, version)
 
-    def _install(self, resource: Resource, programme: Programme, version: int, *, keep: bool) -> Outcome:
-        """Load the first programme, or a newer one in its place, with the memory of its first run.
-
-        With *keep* it has the memory of the one before, if there was one.
-        """
+    def _install(self, resource: Resource, programme: Programme, version: int) -> Outcome:
+        """Load the first programme, or a newer one in its place, with the memory of its first run."""
         if (resource.programme, resource.version) == (programme, version):
             return DONE  # sent twice, done once: the data stays what it has become
         outcome = refused(
@@ -371,9 +366,8 @@ class Model:
             "memory-too-large" if resource.data_size < PROBE_MEMORY else "",
         )
         if not outcome.reasons:
-            if not (keep and resource.programme):
-                resource.data = bytes(resource.data_size)
             resource.programme, resource.version, resource.state = programme, version, "loaded"
+            resource.data = bytes(resource.data_size)
         return outcome
 
     def personalise(self, tar: bytes, octets: bytes) -> Outcome:

@@ -120,13 +120,13 @@ class SupplierRules(Teller):
         self.play(lambda: self.send_half(tar, session, programme, version, second=second))
 
     @precondition(lambda self: self.keys)
-    @rule(pick=picks, programme=programmes, step=steps, keep=st.booleans())
-    def load(self, pick: int, programme: Programme, step: int, keep: bool = False) -> None:  # noqa: FBT001, FBT002 -- drawn
-        """Send a programme, for new data or for those of the one before."""
+    @rule(pick=picks, programme=programmes, step=steps)
+    def load(self, pick: int, programme: Programme, step: int) -> None:
+        """Send a programme."""
         tar, session = self.target(pick)
         version = self.version(tar, step)
         self.play(lambda: self.send_half(tar, session, programme, version, second=False))
-        self.play(lambda: self.send_half(tar, session, programme, version, second=True, keep=keep))
+        self.play(lambda: self.send_half(tar, session, programme, version, second=True))
 
     def version(self, tar: bytes, step: int) -> int:
         """Return the version that is *step* after the one that is loaded, or what can be sent next to it."""
@@ -134,23 +134,13 @@ class SupplierRules(Teller):
         return max(1, (known.version if known else 0) + step)
 
     def send_half(
-        self,
-        tar: bytes,
-        session: int,
-        programme: Programme,
-        version: int,
-        *,
-        second: bool,
-        keep: bool = False,
+        self, tar: bytes, session: int, programme: Programme, version: int, *, second: bool
     ) -> None:
         """Send the first or the second half of a programme."""
         code, half = programme.code, (len(programme.code) + 1) // 2
         octets, offset = (code[half:], half) if second else (code[:half], 0)
-        message = LoadApplication(
-            version=version, total=len(code), offset=offset, octets=octets, keep_data=keep
-        )
-        act = partial(self.model.piece, tar, programme, version, second=second, keep=keep)
-        self.tell(tar, session, message, act)
+        message = LoadApplication(version=version, total=len(code), offset=offset, octets=octets)
+        self.tell(tar, session, message, lambda: self.model.piece(tar, programme, version, second=second))
 
     @precondition(lambda self: self.keys)
     @rule(pick=picks, octets=st.binary(max_size=70))

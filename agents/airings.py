@@ -1,0 +1,33 @@
+"""What a supplier has broadcast, and whom it loaded one by one: for the report, of this launch alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Airing:
+    """One order's broadcast, from its first page to its last."""
+
+    trace_id: bytes
+    """The order's."""
+    scheme: str
+    packets: int
+    """In a cycle, each as often as it comes."""
+    pages: int
+    """In a cycle."""
+    repair_pages: int
+    """Those among them with pieces of error correction."""
+    cells: int
+    repetitions: int
+    published: int
+    """Pages, once for each cell."""
+
+
+class Airings:
+    """One supplier's."""
+
+    def __init__(self) -> None:
+        self.ended: list[Airing] = []
+        self.found: set[tuple[str, str, int]] = set()
+        """Modules, with service and version, that a broadcast had loaded: they said so when served."""

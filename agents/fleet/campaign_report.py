@@ -1,0 +1,190 @@
+"""What one broadcast of an application came to: frozen values, as JSON and on the screen.
+
+Nothing here measures anything (``campaigns`` does). What is not known is None, which is JSON's null, and said
+so on the screen: a launch that resumes has the ledger, but not what the one before it sent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+_COLUMNS: Final = 60
+_ROWS: Final = 6
+_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_UNKNOWN: Final = "not known: an earlier launch sent it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What goes over the air: pages or short messages, octets of their PDUs, and the seconds that these take.
+
+    The seconds are simulated, by the config's rates, and those of all cells or handsets added up.
+    """
+
+    messages: int
+    octets: int
+    air_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What the supplier broadcast."""
+
+    scheme: str
+    packets: int
+    """In a cycle."""
+    pages: int
+    """In a cycle."""
+    repair_pages: int
+    """Those among them that carry error correction."""
+    repetitions: int
+    cells: int
+    published: int
+    """Pages, once for each repetition and cell."""
+    lost: int | None
+    """Pages that handsets did not hear, each counted; None where others broadcast as well."""
+    lost_by_all: int
+    """Those of all broadcasts of the run."""
+    load: Load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignReport:
+    """One step ``broadcast``."""
+
+    step: int
+    service: str
+    version: int
+    programme_octets: int
+    targets: int
+    """Modules that the broadcast was for."""
+    modules: int
+    """These, and those that came too late for it and were served."""
+    by_broadcast: int
+    untold: int
+    """Those among them of which only their supplier learned that they have it, when it served them."""
+    had_before: int
+    """Modules that heard it and had it: from an earlier broadcast of that version, or their supplier."""
+    one_by_one: int
+    """Modules that were loaded when they were served afterwards, until the next broadcast of the service."""
+    time: str
+    """Whose seconds the curve has: ``simulated``, or ``wall`` where nothing waits for the air."""
+    coverage: tuple[tuple[float, int], ...]
+    """How many modules had told by when, in seconds from the order on."""
+    sent: Sent | None
+    """None when an earlier launch sent it."""
+    unicast: Load
+    """What the programme alone would have taken by short messages, each sent once, to the modules that the
+    broadcast loaded."""
+
+    @property
+    def without(self) -> int:
+        """How many modules have nothing of it."""
+        return self.modules - self.by_broadcast - self.had_before - self.one_by_one
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the campaign as JSON values."""
+        values = asdict(self) | {"without": self.without}
+        values["coverage"] = [{"s": at, "modules": modules} for at, modules in self.coverage]
+        return values
+
+    def render(self, console: Console) -> None:
+        """Draw the campaign for a person."""
+        console.print(Text.assemble("\n", (self.title, "bold")), highlight=False)
+        for line in chart(self):
+            console.print(Text(line), highlight=False, no_wrap=True)
+        console.print(_figures(self), highlight=False)
+
+    @property
+    def title(self) -> str:
+        """What the campaign is called."""
+        return f"Broadcast of {self.service}, version {self.version} (step {self.step})"
+
+
+def chart(campaign: CampaignReport) -> Iterator[str]:
+    """Yield the lines of the curve: the share of the targets that had told, over the seconds."""
+    if not campaign.coverage:
+        yield "  no handset told that its module has it"
+        return
+    heights = list(_heights(campaign))
+    for row in reversed(range(_ROWS)):
+        cells = "".join(_EIGHTHS[max(0, min(8, height - 8 * row))] for height in heights)
+        label = {_ROWS - 1: "100 %", 0: "0 %"}.get(row, "")
+        yield f"{label:>5} │{cells}".rstrip()
+    yield "      └" + "─" * _COLUMNS
+    last = f"{seconds(campaign.coverage[-1][0])} {campaign.time} time"
+    yield f"       0{last:>{_COLUMNS - 1}}"
+
+
+def _heights(campaign: CampaignReport) -> Iterator[int]:
+    """Yield the curve's height at the end of each column, in eighths of a row."""
+    span = campaign.coverage[-1][0]
+    points = iter(campaign.coverage)
+    following = next(points, None)
+    modules = 0
+    for column in range(1, _COLUMNS + 1):
+        until = span if column == _COLUMNS else span * column / _COLUMNS
+        while following is not None and following[0] <= until:
+            modules, following = following[1], next(points, None)
+        yield math.floor(8 * _ROWS * modules / campaign.targets)
+
+
+def seconds(value: float) -> str:
+    """Return a time as short as it can be read."""
+    return f"{value:,.0f} s" if value >= 100 else f"{value:.2f} s"
+
+
+def _figures(campaign: CampaignReport) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, words in figures(campaign):
+        table.add_row(Text(name, "bold"), Text(words))
+    return table
+
+
+def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say beside the curve, a line each: what it is, what it comes to."""
+    others = campaign.modules - campaign.targets
+    yield "targets", f"{campaign.targets}" + (f", and {others} others served afterwards" if others else "")
+    untold = f" ({campaign.untold} told when served)" if campaign.untold else ""
+    before = f", {campaign.had_before} had it before" if campaign.had_before else ""
+    afterwards = f"{campaign.one_by_one} one by one afterwards, {campaign.without} without"
+    yield "loaded", f"{campaign.by_broadcast} by broadcast{untold}{before}, {afterwards}"
+    if campaign.sent is None:
+        yield "sent", _UNKNOWN
+    else:
+        yield from _sent(campaign.sent, campaign.programme_octets)
+    yield "one by one", f"{_load(campaign.unicast, 'short messages')}, for those by broadcast"
+
+
+def _sent(sent: Sent, octets: int) -> Iterator[tuple[str, str]]:
+    repair = sent.repair_pages / sent.pages
+    yield (
+        "a cycle",
+        (
+            f"{octets:,} octets ({sent.scheme}) in {sent.packets:,} packets, {sent.pages:,} pages,"
+            f" {repair:.0%} of them repair"
+        ),
+    )
+    rounds = f"repetitions {sent.repetitions}, cells {sent.cells}"
+    yield "sent", f"{sent.published:,} pages: {sent.pages:,} a cycle, {rounds}"
+    is_known = sent.lost is not None
+    yield (
+        "lost",
+        f"{sent.lost_by_all:,} on the way to handsets"
+        + ("" if is_known else ", of all that was broadcast in this run"),
+    )
+    yield "broadcast", _load(sent.load, "pages")
+
+
+def _load(load: Load, what: str) -> str:
+    return f"{load.messages:,} {what}, {load.octets:,} octets, {load.air_s:,.0f} s on air"

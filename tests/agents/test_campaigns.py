@@ -1,0 +1,187 @@
+"""What broadcasts came to, put together from made-up outcomes and airings, and what one by one would cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.airings import Airing
+from agents.fleet.campaigns import MAX_POINTS, campaigns_of, curve, short_messages
+from agents.fleet.config import Verb, load_config
+from agents.fleet.expectations import Outcome, Outcomes, Result
+from agents.loading import PIECE_OCTETS
+from agents.messages.air import LoadApplication
+from agents.messages.codec import decode
+from bus.counters import Counters
+from bus.frame import Bearer
+from tests.scenarios.kit import CONFIGS
+from transport.concatenation import Reassembler
+from transport.secured_packet import decode_command
+from transport.security.keyset import SessionKeys
+from transport.sms import SmsDeliver
+
+if TYPE_CHECKING:
+    from agents.fleet.campaign_report import CampaignReport
+    from bus.counters import Snapshot
+
+CONFIG: Final = load_config(CONFIGS / "broadcast.toml")
+TRACE: Final = bytes(15) + b"\x01"
+FIRST, SECOND, REFUSED, AGAIN = (
+    number for number, step in enumerate(CONFIG.steps, 1) if step.do is Verb.BROADCAST
+)
+CODE: Final = bytes(range(256)) * 5
+
+
+def step(number: int, do: str, *uas: str, failed: tuple[str, ...] = (), service: str = "points") -> Outcomes:
+    """Return a step that ended well for *uas*, each a second later than the one before it."""
+    outcomes = [
+        Outcome(ua=ua, service="points", result=Result.OK, latency_s=float(place))
+        for place, ua in enumerate(uas, 1)
+    ] + [Outcome(ua=ua, service="points", result=Result.FAILED, reason="not-heard") for ua in failed]
+    traces = frozenset((TRACE,)) if do == "broadcast" else frozenset[bytes]()
+    return Outcomes(number=number, do=do, outcomes=outcomes, service=service, traces=traces)
+
+
+def airing(trace_id: bytes = TRACE, published: int = 312) -> Airing:
+    """Return what a supplier broadcast for the order of that trace."""
+    return Airing(
+        trace_id=trace_id,
+        scheme="plain",
+        packets=6,
+        pages=13,
+        repair_pages=0,
+        cells=4,
+        repetitions=6,
+        published=published,
+    )
+
+
+def counts(pages: int, lost: int = 0) -> Snapshot:
+    """Return the counts of a run that published so many pages."""
+    counters = Counters()
+    for _ in range(pages):
+        counters.sent(Bearer.CELL_BROADCAST, 88)
+    for _ in range(lost):
+        counters.lost(Bearer.CELL_BROADCAST)
+    return counters.snapshot()
+
+
+def campaigns(*ended: Outcomes, found: str = "") -> list[CampaignReport]:
+    """Return the reports of all broadcasts; a letter of *found* is a module that had version 1."""
+    return list(campaigns_of(CONFIG, ended, [], {(ua, "points", 1) for ua in found}, counts(0)))
+
+
+def the(ended: Outcomes, *airings: Airing) -> CampaignReport:
+    """Return the report of one broadcast that was sent so."""
+    (made,) = campaigns_of(CONFIG, [ended], airings, set(), counts(312, lost=9))
+    return made
+
+
+def test_each_module_is_counted_where_it_got_it() -> None:
+    """By the broadcast, before it, by whoever served it afterwards, or not at all."""
+    (made,) = campaigns(
+        step(1, "serve", "b"),
+        step(FIRST, "broadcast", "a", "b", failed=("c", "d", "e", "f")),
+        step(11, "serve", "a", "c", "late"),
+        step(12, "pull", "d", "e"),
+        step(13, "invoke", "f"),
+        found="ae",
+    )
+    assert (made.step, made.version, made.targets, made.modules) == (FIRST, 1, 6, 7)
+    assert (made.by_broadcast, made.untold, made.had_before) == (2, 1, 1)
+    assert (made.one_by_one, made.without) == (3, 1)
+    assert made.coverage == ((1.0, 1), (2.0, 2))
+    assert made.time == "wall"
+
+
+def test_a_campaign_ends_where_the_next_begins() -> None:
+    """Who is served after the next version was broadcast has that; one that was refused is none."""
+    refused = Outcomes(
+        number=REFUSED,
+        do="broadcast",
+        outcomes=[Outcome(ua="b", service="points", result=Result.REFUSED, reason="version-not-newer")],
+        service="points",
+    )
+    first, second, again = campaigns(
+        step(FIRST, "broadcast", "a", failed=("b", "d")),
+        step(FIRST + 1, "serve", "b"),
+        step(SECOND, "broadcast", "a", failed=("b", "c")),
+        refused,
+        step(REFUSED + 1, "pull", "b", "c"),
+        step(REFUSED + 2, "release", "c"),
+        step(AGAIN, "broadcast", "a", "b", "c"),
+    )
+    assert (first.version, first.one_by_one, first.without) == (1, 1, 1)
+    assert (second.version, second.one_by_one, second.without) == (2, 2, 0)
+    # What was released and reserved anew held nothing any more.
+    assert (again.version, again.had_before, again.by_broadcast) == (2, 2, 1)
+
+
+def test_what_was_sent_is_the_orders_own() -> None:
+    """Of all airings that of this order; twice, when it was given again and carried out again."""
+    other = airing(bytes(16), published=1)
+    ended = step(FIRST, "broadcast", "a", "b")
+    sent = the(ended, other, airing()).sent
+    assert sent is not None
+    assert (sent.published, sent.lost, sent.lost_by_all, sent.repetitions) == (312, None, 9, 6)
+    # A page takes 1.883 s of its channel, and 88 octets.
+    assert (sent.load.messages, sent.load.octets, round(sent.load.air_s)) == (312, 312 * 88, 588)
+    again = the(ended, airing(published=200), airing(published=112)).sent
+    assert again is not None
+    assert (again.published, again.lost, again.repetitions) == (312, 9, 12)
+
+
+def test_losses_are_known_where_nobody_else_broadcast() -> None:
+    """The air counts them by bearer, whoever broadcasts: other suppliers' pages are no airings of ours."""
+    sent = the(step(FIRST, "broadcast", "a"), airing(published=300)).sent
+    assert sent is not None
+    assert (sent.lost, sent.lost_by_all) == (None, 9)
+
+
+def test_an_earlier_launchs_pages_are_not_known() -> None:
+    """Of a step that a resumed run did not play the ledger has whom it loaded, and no more."""
+    made = the(step(FIRST, "broadcast", "a"))
+    assert (made.sent, made.by_broadcast) == (None, 1)
+
+
+def test_one_by_one_is_for_the_modules_that_the_broadcast_loaded() -> None:
+    """So many times the short messages of one module, a second each by the config's rate."""
+    made = the(step(SECOND, "broadcast", "a", "b", "c", failed=("d",)))
+    code = CONFIG.broadcast_programme(SECOND - 1).code
+    tpdus = short_messages(code, version=2, number="15550300", protection="aes-128")
+    assert made.programme_octets == len(code)
+    assert made.unicast.messages == 3 * len(tpdus)
+    assert made.unicast.octets == 3 * sum(map(len, tpdus))
+    assert made.unicast.air_s == 3.0 * len(tpdus)
+
+
+@pytest.mark.parametrize("protection", ["aes-128", "aes-256", "3des-3"])
+def test_the_short_messages_are_real(protection: str) -> None:
+    """A module puts them together, opens the packets and finds the programme."""
+    octets = {"aes-128": 16, "aes-256": 32, "3des-3": 24}[protection]
+    keys = SessionKeys(index=1, keys=(bytes(octets),) * 4, protection=protection)
+    reassembler = Reassembler()
+    programme = b""
+    for tpdu in short_messages(CODE, version=3, number="15550300", protection=protection):
+        assert len(tpdu) <= 164
+        whole = reassembler.receive("15550300", SmsDeliver.parse(tpdu).user_data, now=0.0)
+        if whole is not None:
+            packet = decode_command(whole.payload, keys.to_module)
+            message = decode(packet.data, LoadApplication)
+            assert (message.version, message.total, message.offset) == (3, len(CODE), len(programme))
+            programme += message.octets
+    assert programme == CODE
+    assert len(CODE) > PIECE_OCTETS
+
+
+@given(count=st.integers(0, 1000))
+def test_a_curve_has_few_points(count: int) -> None:
+    """However many modules there are; it rises, and ends with all of them."""
+    points = curve([float(number) for number in range(count)])
+    assert len(points) <= MAX_POINTS + 1
+    assert list(points) == sorted(set(points))
+    assert all(at == modules - 1 for at, modules in points)
+    assert (points[-1][1] if points else 0) == count

@@ -49,6 +49,8 @@ def draw(fleet: str, campaigns: Sequence[CampaignReport]) -> str:
     for campaign in campaigns:
         parts += _campaign(campaign, top)
         top += _height(campaign)
+    if not campaigns:
+        parts, top = [_text(20, 28, "no broadcast was carried out")], 44
     size = f'width="{WIDTH}" height="{top}"'
     name = escape(f"Broadcasts of fleet {fleet}")
     return "\n".join(

@@ -179,7 +179,7 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
         published=published,
         lost=on_bearer["lost"] if is_alone else None,
         lost_by_all=on_bearer["lost"],
-        load=Load(messages=published, octets=published * PAGE_OCTETS, air_s=published * page_s),
+        load=Load(messages=published, octets=published * PAGE_OCTETS, air_s=round(published * page_s, 3)),
     )
 
 
@@ -193,7 +193,7 @@ def _unicast(config: FleetConfig, campaign: _Campaign, code: bytes, modules: int
     return Load(
         messages=modules * len(tpdus),
         octets=modules * sum(map(len, tpdus)),
-        air_s=modules * sum(sms.transmission_s(len(tpdu)) for tpdu in tpdus),
+        air_s=round(modules * sum(sms.transmission_s(len(tpdu)) for tpdu in tpdus), 3),
     )
 
 

@@ -158,3 +158,10 @@ def test_a_picture_has_a_curve_for_each_campaign() -> None:
 def test_a_picture_of_little_is_a_picture(made: CampaignReport, words: str) -> None:
     """Where nobody told, where little is known, or all came at once it says so and stays well-formed."""
     assert words in words_in(draw("town", [made]))
+
+
+def test_a_picture_of_nothing_says_so() -> None:
+    """Where suppliers refused all broadcasts there is no curve, and no empty frame either."""
+    picture = draw("town", [])
+    assert words_in(picture) == ["no broadcast was carried out"]
+    assert paths_in(picture, "grid") == []

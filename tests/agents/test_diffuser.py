@@ -10,6 +10,7 @@ import pytest
 from agents.diffuser import Aerial
 from agents.handset.security_module.rights import rights_mask
 from agents.offers import Version
+from agents.supplier import Supplier
 from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.topics import Broadcast, ShortMessageTo
 from tests.agents.role_kit import SUBJECTS, Kit, offer, open_kit, programme
@@ -95,6 +96,12 @@ async def test_a_broadcast_loads_a_module(kit: Kit, form: str, *, fec: bool) -> 
     number = SUBJECTS["bank"][2]
     await kit.take("serve", service="silent")
     to_module = kit.wire.on(ShortMessageTo(fleet=kit.fleet, ua=kit.ua()))
+    bank = kit.roles["bank"]
+    assert isinstance(bank, Supplier)
+    assert bank.airings.found == {(kit.ua(), "silent", 1)}
+    (airing,) = bank.airings.ended
+    assert (airing.published, airing.cells, airing.repetitions) == (len(_pages(kit)), 1, 1)
+    assert (airing.published, bool(airing.repair_pages)) == (airing.pages, fec)
     # The supplier's proof in two parts, and the question what is there: the programme would be one more.
     assert sum(frame.source == number for frame in to_module) == 3
     assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"

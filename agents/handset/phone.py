@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from agents.console import COMMAND, RESPONSE
@@ -21,7 +22,7 @@ from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.menu import REFUSED, RESULT, Item
 from agents.handset.security_module.outgoing import GOES_ON
 from agents.handset.serving import Serving
-from agents.handset.slot import Slot
+from agents.handset.slot import Slot, envelope_command
 from agents.handset.terminal import Subscriber
 from agents.messages.orders import Event, Order
 from bus import tracing
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from agents.handset.site import Site
     from bus.frame import TraceContext
 
-CAPACITY: Final = 64
+CAPACITY: Final = 1024
+"""Room for the pages of a campaign, which come faster than they are taken when nothing waits for the air."""
 MAX_TPDU: Final = 200
 """More than any SMS-DELIVER has, and less than an ENVELOPE can hold."""
 SET_CLOCK: Final = "set-clock"
@@ -52,6 +54,8 @@ SET_CLOCK: Final = "set-clock"
 MOST_SECONDS: Final = 1 << 40
 """More than any handset is wrong by."""
 REMEMBERED: Final = 48
+PAGES: Final = 1024
+"""Pages that are kept read, for all handsets of the process."""
 _HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast", KNOWN: "broadcast"}
 """What a handset tells the console of what its module heard, by the note that the module leaves."""
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
@@ -169,10 +173,10 @@ class Phone(Actor[Post]):
         if not self._filter_read:
             await self._serving.read_filter()
             self._filter_read = True
-        if not self.wants(Page.parse(frame.pdu)):
+        if not self.wants(_parsed(frame.pdu)):
             return
         self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
-        await self._tell_module(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=frame.pdu))
+        await self._serving.serve(await self._slot.transmit(_page_command(frame.pdu)))
         for note in self._slot.notes:
             if note.name in _HEARD:
                 resource = self.module.definitions.by_tar(note.tar)
@@ -348,6 +352,18 @@ def _seconds(argument: bytes) -> int | None:
     except ValueError:
         return None
     return seconds if abs(seconds) < MOST_SECONDS else None
+
+
+@lru_cache(maxsize=PAGES)
+def _parsed(pdu: bytes) -> Page:
+    """Return the page in *pdu*: handsets of a cell hear the same ones."""
+    return Page.parse(pdu)
+
+
+@lru_cache(maxsize=PAGES)
+def _page_command(pdu: bytes) -> bytes:
+    """Return the command APDU that brings the page in *pdu* to a module."""
+    return envelope_command(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=pdu))
 
 
 def _report(response: ResponseApdu) -> SmsDeliverReport:

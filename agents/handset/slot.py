@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from transport.toolkit import Envelope
 
 
+def envelope_command(envelope: Envelope) -> bytes:
+    """Return the command APDU that tells a module of an event."""
+    return CommandApdu(cla=PROPRIETARY, ins=INS_ENVELOPE, data=envelope.encode(), expected=256).encode()
+
+
 class Slot:
     """One powered module; *trace* is the transaction that what is transmitted belongs to."""
 
@@ -36,8 +41,7 @@ class Slot:
 
     async def envelope(self, envelope: Envelope) -> ResponseApdu:
         """Tell the module of an event."""
-        command = CommandApdu(cla=PROPRIETARY, ins=INS_ENVELOPE, data=envelope.encode(), expected=256)
-        return await self.transmit(command.encode())
+        return await self.transmit(envelope_command(envelope))
 
     async def transmit(self, command: bytes) -> ResponseApdu:
         """Give the module one APDU; return its response once what it changed is durable."""

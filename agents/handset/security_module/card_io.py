@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import limits, personalisation, reading, selection, toolkit
+from agents.handset.security_module import heard, limits, personalisation, reading, selection, toolkit
 from agents.handset.security_module.errors import CommandRefused
 from transport import apdu
 from transport.apdu import HEADER_OCTETS, INTERINDUSTRY, PROPRIETARY, CommandApdu, ResponseApdu
@@ -75,7 +75,7 @@ def _parse(octets: bytes) -> CommandApdu:
     if ins in _WITHOUT_PARAMETERS and (p1 or p2):
         raise CommandRefused(apdu.SW_WRONG_P1_P2)
     try:
-        return CommandApdu.parse(octets)
+        return heard.command(octets) if heard.is_page(octets) else CommandApdu.parse(octets)
     except ApduRejected:
         raise CommandRefused(apdu.SW_WRONG_LENGTH) from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps
 from agents.handset.security_module.definition import Definition, SessionRecord
@@ -31,6 +31,14 @@ __all__ = [
 ]
 
 
+class Stored(NamedTuple):
+    """A record of DEF: the slot's offset, its octets, and what they say."""
+
+    offset: int
+    octets: bytes | None
+    definition: Definition
+
+
 class DefinitionTable:
     """DEF and the areas it defines, in one memory. Inside a transaction, reads see its writes."""
 
@@ -50,6 +58,20 @@ class DefinitionTable:
     def by_tar(self, tar: bytes) -> Definition | None:
         """Return the definition that a secured packet's TAR addresses, or None."""
         return next((each for _, each in self._used() if each.tar == tar), None)
+
+    def record_of(self, tar: bytes) -> Stored | None:
+        """Return the record that a packet's TAR addresses, with where and how it is stored, or None."""
+        offset, definition = next(
+            ((offset, each) for offset, each in self._used() if each.tar == tar), (0, None)
+        )
+        return Stored(offset, self._octets(offset), definition) if definition else None
+
+    def is_still(self, stored: Stored) -> bool:
+        """Say whether a record is in its place as it was: then what was read there still holds."""
+        return self._octets(stored.offset) == stored.octets
+
+    def _octets(self, offset: int) -> bytes | None:
+        return self._memory.read_slot(offset, self._memory.slot_size)
 
     def by_service(self, service: str) -> Definition | None:
         """Return the definition of the resource that serves this, or None."""

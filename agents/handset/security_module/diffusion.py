@@ -29,9 +29,12 @@ from transport.security.domain_key import DomainKey
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
-    from agents.handset.security_module.definitions import Definition
+    from agents.handset.security_module.definitions import Definition, Stored
     from agents.handset.security_module.outgoing import Incoming
 
+NOT_FOR_ALL: Final = "not-for-everybody"
+"""Of a broadcast that is meant for one module, or for nobody here: it could not be answered, so it does
+nothing."""
 LOADED: Final = "diffusion.loaded"
 """The note that the module leaves when a broadcast has brought a programme."""
 KNOWN: Final = "diffusion.known"
@@ -43,20 +46,25 @@ _ENVELOPE: Final = 8192
 
 
 class Listening(NamedTuple):
-    """A collector, and what of DEF it goes by: when that is another, it is of no more use."""
+    """A collector, and the record of DEF that it goes by: when that is another, so is the collector."""
 
-    goes_by: tuple[int, int, bytes, bytes]
+    stored: Stored
     collector: Collector
 
 
-def receive(core: Core, definition: Definition, incoming: Incoming) -> None:
-    """Take one packet of a campaign for a global service. Nobody is answered.
+def receive(core: Core, incoming: Incoming, identifier: int) -> None:
+    """Take one packet of a campaign, which came under a message *identifier*. Nobody is answered.
 
     Never raises for what a packet holds: a refusal is a note.
     """
+    listening = _listening(core, incoming.header.tar)
+    if listening is None or listening.stored.definition.message_identifier != identifier:
+        refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, NOT_FOR_ALL)
+        return
+    definition = listening.stored.definition
     try:
         definition.state_after(applications.loading(definition))
-        events = _collector(core, definition).receive(incoming.octets, incoming.now)
+        events = listening.collector.receive(incoming.octets, incoming.now)
     except PacketRejected as rejection:
         refuse(core, incoming, rejection.status, rejection.reason)
         return
@@ -73,12 +81,38 @@ def receive(core: Core, definition: Definition, incoming: Incoming) -> None:
             core.forget_pages()
 
 
+def _listening(core: Core, tar: bytes) -> Listening | None:
+    """Return who collects for a TAR, None where it is no global service's.
+
+    A record that says otherwise than the one it went by is read anew. The collector stays if nothing changed
+    that it goes by, but for a version that it has brought itself.
+    """
+    known = core.listening.get(tar)
+    if known is not None and core.definitions.is_still(known.stored):
+        return known
+    core.listening.pop(tar, None)
+    stored = core.definitions.record_of(tar)
+    if stored is None or not stored.definition.domain_key or not stored.definition.supplier_public:
+        return None
+    if known is not None and _goes_on(known, stored.definition):
+        collector = known.collector
+    else:
+        collector = _collector(core, stored.definition)
+    core.listening[tar] = Listening(stored, collector)
+    return core.listening[tar]
+
+
+def _goes_on(known: Listening, definition: Definition) -> bool:
+    before = known.stored.definition
+    is_same = (before.rsc_id, before.supplier_public, before.domain_key) == (
+        definition.rsc_id,
+        definition.supplier_public,
+        definition.domain_key,
+    )
+    return is_same and known.collector.newer_than == definition.version
+
+
 def _collector(core: Core, definition: Definition) -> Collector:
-    """Return the collector for what DEF says now; one that goes by anything else is dropped."""
-    goes_by = (definition.rsc_id, definition.version, definition.supplier_public, definition.domain_key)
-    known = core.listening.get(definition.tar)
-    if known is not None and known.goes_by == goes_by:
-        return known.collector
     work = _work(
         definition.tar,
         definition.logic_name,
@@ -88,15 +122,13 @@ def _collector(core: Core, definition: Definition) -> Collector:
         definition.domain_key,
     )
     room = min(definition.code_size, core.profile.programme)
-    collector = Collector(
+    return Collector(
         work,
         newer_than=definition.version,
         holds=definition.code_digest,
         max_programme=room,
         max_octets=2 * room + _ENVELOPE,
     )
-    core.listening[definition.tar] = Listening(goes_by, collector)
-    return collector
 
 
 @lru_cache(maxsize=_DOMAINS)

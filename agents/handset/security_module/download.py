@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import diffusion, manager, operator_session, owner, sessions
+from agents.handset.security_module import diffusion, heard, manager, operator_session, owner, sessions
 from agents.handset.security_module.outgoing import Incoming, is_answerable, refuse, respond
 from agents.messages.air import MANAGER_TAR, IntroduceOperator, Prove
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
-from transport.cell_broadcast import Page, packet_of
+from transport.cell_broadcast import packet_of
 from transport.concatenation import Part
 from transport.errors import PacketRejected, Rejected
 from transport.secured_packet import (
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from transport.sms.user_data import UserData
 
 PID_SIM_DATA_DOWNLOAD: Final = 0x7F
-_NOT_FOR_ALL: Final = "not-for-everybody"
-"""Of a broadcast that is meant for one module: it could not be answered, so it does nothing."""
 DCS_CLASS_2_8_BIT: Final = frozenset({0xF6, 0x16})
 """8-bit data of class 2, in both codings of the data coding scheme (TS 23.038 clause 4)."""
 
@@ -69,7 +67,7 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
 
     Raises Rejected for a page that is none, that was not asked for, or whose message holds no packet.
     """
-    page = Page.parse(octets)
+    page = heard.page(octets)
     if not core.filter.passes(page.message_identifier):
         raise Rejected("message-identifier")
     content = core.pages(page.message_identifier).receive(page, now)
@@ -82,15 +80,10 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
 
 def _take_broadcast(core: Core, incoming: Incoming, identifier: int) -> None:
     """Hand a broadcast packet to whom its TAR names, if it came under that one's message identifier."""
-    tar = incoming.header.tar
-    if tar == MANAGER_TAR and identifier == ANNOUNCEMENTS:
+    if incoming.header.tar == MANAGER_TAR and identifier == ANNOUNCEMENTS:
         take(core, incoming)
-        return
-    definition = core.definitions.by_tar(tar)
-    if definition is None or definition.message_identifier != identifier:
-        refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, _NOT_FOR_ALL)
-        return
-    diffusion.receive(core, definition, incoming)
+    else:
+        diffusion.receive(core, incoming, identifier)
 
 
 def take(core: Core, incoming: Incoming) -> bytes:
@@ -157,7 +150,7 @@ def _answer(core: Core, message: Signed | Prove | IntroduceOperator, incoming: I
     if isinstance(message, Signed) and message.target == EVERYBODY:
         return manager.hear(core, message, incoming.now)
     if incoming.dialect is CELL_BROADCAST:
-        raise Unproven(_NOT_FOR_ALL)
+        raise Unproven(diffusion.NOT_FOR_ALL)
     if isinstance(message, Prove):
         prove = operator_session.prove if message.tar == MANAGER_TAR else sessions.prove
         return prove(core, message)

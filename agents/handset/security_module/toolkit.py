@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import download, links, menu
+from agents.handset.security_module import download, heard, links, menu
 from agents.handset.security_module.errors import CommandRefused
 from agents.handset.security_module.selection import exactly
 from transport import apdu
@@ -34,7 +34,8 @@ def terminal_profile(_core: Core, _command: CommandApdu, _now: float) -> Respons
 def envelope(core: Core, command: CommandApdu, now: float) -> ResponseApdu:
     """Take an event."""
     try:
-        event = Envelope.parse(command.data)
+        is_page = command.data[:1] == _PAGE
+        event = heard.envelope(command.data) if is_page else Envelope.parse(command.data)
         return ResponseApdu(data=_ENVELOPES[event.tag](core, event, now))
     except Rejected as rejection:
         core.note("envelope.refused", reason=rejection.reason)
@@ -100,6 +101,7 @@ def _timer(core: Core, event: Envelope, now: float) -> bytes:
     return b""
 
 
+_PAGE: Final = bytes([Tag.CELL_BROADCAST_DOWNLOAD])
 _ENVELOPES: Final[Mapping[Tag, Callable[[Core, Envelope, float], bytes]]] = {
     Tag.SMS_PP_DOWNLOAD: _short_message,
     Tag.CELL_BROADCAST_DOWNLOAD: _page,

@@ -54,7 +54,7 @@ SET_CLOCK: Final = "set-clock"
 MOST_SECONDS: Final = 1 << 40
 """More than any handset is wrong by."""
 REMEMBERED: Final = 48
-PAGES: Final = 1024
+PAGES: Final = 512
 """Pages that are kept read, for all handsets of the process."""
 _HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast", KNOWN: "broadcast"}
 """What a handset tells the console of what its module heard, by the note that the module leaves."""

@@ -17,6 +17,7 @@ programmes; what one of them was not sent, it does not get.
 from __future__ import annotations
 
 from functools import lru_cache
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.handset.security_module import applications
@@ -104,11 +105,9 @@ def _listening(core: Core, tar: bytes) -> Listening | None:
 
 def _goes_on(known: Listening, definition: Definition) -> bool:
     before = known.stored.definition
-    is_same = (before.rsc_id, before.supplier_public, before.domain_key) == (
-        definition.rsc_id,
-        definition.supplier_public,
-        definition.domain_key,
-    )
+    if not compare_digest(before.domain_key, definition.domain_key):
+        return False
+    is_same = (before.rsc_id, before.supplier_digest) == (definition.rsc_id, definition.supplier_digest)
     return is_same and known.collector.newer_than == definition.version
 
 

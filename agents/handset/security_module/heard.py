@@ -13,7 +13,7 @@ from transport.apdu import INS_ENVELOPE, CommandApdu
 from transport.cell_broadcast import Page
 from transport.toolkit import Envelope, Tag
 
-_PAGES: Final = 1024
+_PAGES: Final = 512  # more than most campaigns have, for each module takes all that came in one go
 _TAG_AT: Final = 5  # behind class, instruction, parameters and a length of one octet
 _INS_AT: Final = 1
 

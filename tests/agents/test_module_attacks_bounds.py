@@ -128,10 +128,10 @@ WRONG: Final[dict[str, object]] = {
 
 def _spoilt(message: object, value: object) -> Iterator[bytes]:
     """Yield a message with *value* in each of its fields, without its last one, and with one more."""
-    octets = encode(message)
-    fields = len(msgpack.unpackb(octets)) - 1
-    yield from (altered(message, place, value) for place in range(1, fields + 1))
-    values = msgpack.unpackb(octets)
+    values = msgpack.unpackb(encode(message))
+    # A field that says yes or no takes a truth, and nothing else of these.
+    places = [place for place in range(1, len(values)) if not (type(values[place]) is type(value) is bool)]
+    yield from (altered(message, place, value) for place in places)
     yield from (msgpack.packb(values[:-1]), msgpack.packb([*values, value]))
 
 

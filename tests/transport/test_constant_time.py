@@ -60,17 +60,13 @@ ALLOWED: Final = {
         _MODULE + "soundness.py",
         "(bool(definition.supplier_public), bool(definition.code_length)) == (has_key, has_programme)",
     ): "whether there is a key and a programme, not which",
-    (
-        _MODULE + "diffusion.py",
-        "(before.rsc_id, before.supplier_digest) == (definition.rsc_id, definition.supplier_digest)",
-    ): _PUBLIC,
     ("agents/authority.py", "keys_in(known['certificate']) != keys"): _PUBLIC,
     ("agents/supplier.py", "message.supplier_digest == row['supplier_digest']"): _PUBLIC,
     ("agents/supplier_keys.py", "current['public_key'] == reply.public"): _PUBLIC,
     ("agents/supplier_keys.py", "key_digest(keys.signing.public) == digest"): _PUBLIC,
     (
-        "agents/supplier.py",
-        "(held.status, held.output) == (offer.version, hashlib.sha256(offer.code).digest())",
+        "agents/loading.py",
+        "(version, digest) == (newest.version, hashlib.sha256(newest.code).digest())",
     ): "what a module says, under the session, of the programme that its supplier made",
     (
         "agents/authority.py",

@@ -42,6 +42,8 @@ KNOWN: Final = "diffusion.known"
 """The note that it leaves when a broadcast, proven, is of what the module holds already."""
 _DOMAINS: Final = 64
 """Domains whose work is shared at once in a process."""
+_GOES_BY: Final = ("rsc_id", "version", "supplier_digest")
+"""What a collector goes by in DEF, beside the domain key."""
 _ENVELOPE: Final = 8192
 """Octets that a collector may hold beside a programme's pieces: what is not proven yet, and spare ones."""
 
@@ -86,7 +88,7 @@ def _listening(core: Core, tar: bytes) -> Listening | None:
     """Return who collects for a TAR, None where it is no global service's.
 
     A record that says otherwise than the one it went by is read anew. The collector stays if nothing changed
-    that it goes by, but for a version that it has brought itself.
+    that it goes by.
     """
     known = core.listening.get(tar)
     if known is not None and core.definitions.is_still(known.stored):
@@ -107,8 +109,7 @@ def _goes_on(known: Listening, definition: Definition) -> bool:
     before = known.stored.definition
     if not compare_digest(before.domain_key, definition.domain_key):
         return False
-    is_same = (before.rsc_id, before.supplier_digest) == (definition.rsc_id, definition.supplier_digest)
-    return is_same and known.collector.newer_than == definition.version
+    return all(getattr(before, name) == getattr(definition, name) for name in _GOES_BY)
 
 
 def _collector(core: Core, definition: Definition) -> Collector:

@@ -29,6 +29,10 @@ Decisions that cost an argument:
   time (:mod:`transport.diffusion.fragment`), so a page carries 48 octets of programme and not 40.
 * *The counter is not checked.* A carousel repeats; freshness is the version in the manifest.
 
+A domain's key is renewed by broadcast as well, packets of its next generation wrapped to each module that
+remains: :mod:`transport.diffusion.renewal`, which shares the domain and nothing else with campaigns. It is a
+room by itself so far: no role orders one.
+
 What it does not do: keep anyone who knows the domain key, or has a transmitter, from being a nuisance. Pages
 carry no proof, so whoever transmits can spoil messages in the making; what is promised is bounded memory and
 work, and that no programme comes out but the supplier's.
@@ -66,6 +70,7 @@ from transport.diffusion.fragment import (
     seal_fragment,
 )
 from transport.diffusion.manifest import MAX_VERSION, DataPart, Head, Manifest, digest, signed_octets
+from transport.diffusion.renewal import RenewalPacket, make_renewal, renewal_keys, renewal_mark, take_renewal
 from transport.diffusion.work import SharedWork, Work
 
 __all__ = [
@@ -92,6 +97,7 @@ __all__ = [
     "Head",
     "Known",
     "Manifest",
+    "RenewalPacket",
     "Scheme",
     "SharedWork",
     "Suspected",
@@ -100,8 +106,12 @@ __all__ = [
     "digest",
     "is_available",
     "make_pieces",
+    "make_renewal",
     "open_fragment",
     "recover",
+    "renewal_keys",
+    "renewal_mark",
     "seal_fragment",
     "signed_octets",
+    "take_renewal",
 ]

@@ -46,6 +46,8 @@ MAX_PATIENCE_S: Final = 600.0
 ATTEMPTS: Final = 4
 LISTEN_S: Final = 5.0
 """How long the console listens to those who have yet to tell, once a broadcast has ended or somebody told."""
+BUSY_S: Final = 0.25
+"""A loop that comes so late to an end of its patience was busy."""
 PAGES_LAG: Final = 4.0
 """Or so many times as long as the broadcast took: handsets take longer over pages than who publishes them."""
 
@@ -297,14 +299,16 @@ class Runner:
     async def _hear_out(self, audience: _Audience | None, took_s: float) -> None:
         """Wait for those who are still to tell, as long as somebody does.
 
-        A page takes its time to a module, and the longer a broadcast took the more there are.
+        A page takes its time to a module, and the longer a broadcast took the more there are. While handsets of
+        this process keep the loop busy, nobody reads what they told: then it is not they who are silent.
         """
+        loop, patience_s = asyncio.get_running_loop(), max(LISTEN_S, PAGES_LAG * took_s)
         while audience is not None and not audience.complete.is_set():
-            heard = len(audience.heard)
+            heard, until = len(audience.heard), loop.time() + patience_s
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(LISTEN_S, PAGES_LAG * took_s)):
+                async with asyncio.timeout_at(until):
                     await audience.complete.wait()
-            if len(audience.heard) == heard:
+            if len(audience.heard) == heard and loop.time() - until < BUSY_S:
                 return
 
     def _patience_s(self) -> float:

@@ -9,27 +9,25 @@ which every agent bears (see ``agents``); then the target has failed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agents.console import CONSOLE
-from agents.fleet.config import By, Verb
-from agents.fleet.config_updates import version_of
+from agents.fleet.audience import Audience
+from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
-from agents.fleet.houses import authority_of, personalizer_of
 from agents.fleet.report import StepReport
+from agents.fleet.step_orders import ORDERS, Agents, argument_of, versions
 from agents.messages.orders import Event
-from agents.subscriptions import Renewal
 from bus.topics import Events
 from bus.tracing import new_trace
 from transport.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from agents.console import Console
-    from agents.fleet.config import FleetConfig, Step
+    from agents.fleet.config import Step
     from agents.fleet.progress import Progress
     from agents.fleet.state import Ledger
     from agents.fleet.surroundings import Surroundings
@@ -44,14 +42,6 @@ AIR_PATIENCE_S: Final = 3600.0
 MAX_PATIENCE_S: Final = 600.0
 """Else so many simulated seconds, but no more than so many of ours."""
 ATTEMPTS: Final = 4
-LISTEN_S: Final = 5.0
-"""How long the console listens to those who have yet to tell, once a broadcast has ended or somebody told."""
-BUSY_S: Final = 0.25
-"""A loop that comes so late to an end of its patience was busy."""
-PAGES_LAG: Final = 4.0
-"""Or so many times as long as the broadcast took: handsets take longer over pages than who publishes them."""
-
-
 BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST})
 """The steps that are one order for many targets, and that each target tells the end of."""
 
@@ -63,23 +53,6 @@ class _Target:
     ua: str
     service: str
     argument: bytes
-
-
-@dataclass(slots=True, kw_only=True)
-class _Audience:
-    """The handsets that a broadcast is for, and when each told that it heard; the traces of its orders."""
-
-    addresses: frozenset[str]
-    traces: list[bytes] = field(default_factory=list)
-    heard: dict[str, float] = field(default_factory=dict)
-    complete: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def hears(self, ua: str, now: float) -> None:
-        """Note that a handset heard."""
-        if ua in self.addresses:
-            self.heard.setdefault(ua, now)
-        if len(self.heard) == len(self.addresses):
-            self.complete.set()
 
 
 class Runner:
@@ -101,8 +74,8 @@ class Runner:
         self._window = window
         self._console: Console = around.console("console")
         self._waiting: dict[bytes, tuple[asyncio.Future[Event], _Target]] = {}
-        self._audiences: dict[bytes, _Audience] = {}
-        self._agents = _Agents(around.config)
+        self._audiences: dict[bytes, Audience] = {}
+        self._agents = Agents(around.config)
         self._may_fail: set[int] = set()
         """The steps that expect failures: tried again in a resumed run, such a target would not meet what it
         met then, but what later steps have made of it."""
@@ -184,9 +157,9 @@ class Runner:
                 outcomes.append(known)
                 self._progress.advance(index)
         for (agent, service), listening in audiences.items():
-            audience = _Audience(addresses=frozenset(listening))
+            audience = Audience(addresses=frozenset(listening))
             started = self._around.clock.now()
-            argument = " ".join((*_versions(self._around.config, index), *(step.handsets or ()))).encode()
+            argument = " ".join((*versions(self._around.config, index), *(step.handsets or ()))).encode()
             target = _Target(agent=agent, do=step.do.value, ua="", service=service, argument=argument)
             event = await self._ask(target, audience)
             traces += audience.traces
@@ -240,10 +213,10 @@ class Runner:
     async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:
         target = _Target(
             agent=self._agents.of(step, ua, service),
-            do=_ORDERS.get(step.do, step.do).value,
+            do=ORDERS.get(step.do, step.do).value,
             ua=ua,
             service=service,
-            argument=_ARGUMENTS.get(step.do, _nothing)(step, index + 1),
+            argument=argument_of(step, index + 1),
         )
         event = await self._ask(target)
         latency_s = self._around.clock.now() - started
@@ -260,7 +233,7 @@ class Runner:
             output=event.output,
         )
 
-    async def _ask(self, target: _Target, audience: _Audience | None = None) -> Event | None:
+    async def _ask(self, target: _Target, audience: Audience | None = None) -> Event | None:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Event] = loop.create_future()
         traces: list[bytes] = []
@@ -287,29 +260,14 @@ class Runner:
                 done, _ = await asyncio.wait([future], timeout=self._patience_s())
                 if done:
                     event = future.result()
-                    if event.result == Result.OK:
-                        await self._hear_out(audience, loop.time() - began)
+                    if audience is not None and event.result == Result.OK:
+                        await audience.hear_out(loop.time() - began)
                     return event
         finally:
             for trace_id in traces:
                 del self._waiting[trace_id]
                 self._audiences.pop(trace_id, None)
         return None
-
-    async def _hear_out(self, audience: _Audience | None, took_s: float) -> None:
-        """Wait for those who are still to tell, as long as somebody does.
-
-        A page takes its time to a module, and the longer a broadcast took the more there are. While handsets of
-        this process keep the loop busy, nobody reads what they told: then it is not they who are silent.
-        """
-        loop, patience_s = asyncio.get_running_loop(), max(LISTEN_S, PAGES_LAG * took_s)
-        while audience is not None and not audience.complete.is_set():
-            heard, until = len(audience.heard), loop.time() + patience_s
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
-                    await audience.complete.wait()
-            if len(audience.heard) == heard and loop.time() - until < BUSY_S:
-                return
 
     def _patience_s(self) -> float:
         speed = self._around.config.air.speed
@@ -335,104 +293,3 @@ class Runner:
         # An agent that was asked twice tells twice; the first word counts.
         if future is not None and not future.done():
             future.set_result(event)
-
-
-class _Agents:
-    """Whose business each order is."""
-
-    def __init__(self, config: FleetConfig) -> None:
-        self._operator = {
-            ua: group.operator for group in config.handsets for ua in config.group_addresses(group.name)
-        }
-        self._authority = {operator.name: authority_of(operator) for operator in config.operators}
-        self._supplier = {name: offer.supplier.name for name, offer in config.offers.items()}
-
-    def of(self, step: Step, ua: str, service: str) -> str:
-        """Return the agent that is ordered to do *step* for this target."""
-        if step.do is Verb.INVOKE:
-            return ua if step.by is By.USER else self._supplier[service]
-        return _AGENTS[step.do](self, ua, service)
-
-    def personalizer(self, ua: str, _service: str) -> str:
-        """Return the factory of the module's authority."""
-        return personalizer_of(self._authority[self._operator[ua]])
-
-    def supplier(self, _ua: str, service: str) -> str:
-        """Return who offers the service."""
-        return self._supplier[service]
-
-    def handset(self, ua: str, _service: str) -> str:
-        """Return the handset itself."""
-        return ua
-
-    def operator(self, ua: str, _service: str) -> str:
-        """Return the subscriber's operator."""
-        return self._operator[ua]
-
-
-_AGENTS: Final[Mapping[Verb, Callable[[_Agents, str, str], str]]] = {
-    Verb.PERSONALISE: _Agents.personalizer,
-    Verb.AGREE: _Agents.supplier,
-    Verb.SUBSCRIBE: _Agents.handset,
-    Verb.SERVE: _Agents.handset,
-    Verb.PULL: _Agents.handset,
-    Verb.RESERVE: _Agents.operator,
-    Verb.ACTIVATE: _Agents.operator,
-    Verb.BLOCK: _Agents.operator,
-    Verb.UNBLOCK: _Agents.operator,
-    Verb.RENEW: _Agents.operator,
-    Verb.RELEASE: _Agents.operator,
-    Verb.ROLL_SUPPLIER_KEY: _Agents.operator,
-    Verb.REVOKE_SUPPLIER: _Agents.operator,
-    Verb.COMPACT: _Agents.operator,
-    Verb.AUDIT: _Agents.operator,
-    Verb.SET_CLOCK: _Agents.handset,
-    Verb.ROLL_OPERATOR_KEY: _Agents.operator,
-    Verb.INTRODUCE_OPERATOR: _Agents.operator,
-    Verb.ANNOUNCE: _Agents.operator,
-    Verb.BROADCAST: _Agents.supplier,
-}
-
-
-_ORDERS: Final[Mapping[Verb, Verb]] = {Verb.PULL: Verb.SERVE}
-"""What is ordered under another name than the step's: who pulls calls its supplier, as whoever is served."""
-
-
-def _versions(config: FleetConfig, index: int) -> list[str]:
-    """Return what the order for a broadcast says before its groups."""
-    return [str(version_of(config, index))] if config.steps[index].do is Verb.BROADCAST else []
-
-
-def _nothing(_step: Step, _number: int) -> bytes:
-    return b""
-
-
-def _input(step: Step, number: int) -> bytes:
-    return step.input_octets(number)
-
-
-def _renewal(step: Step, _number: int) -> bytes:
-    return Renewal(for_s=step.for_s or 0, executions=step.executions or 0).encode()
-
-
-def _by_seconds(step: Step, _number: int) -> bytes:
-    return str(step.by_s).encode()
-
-
-def _number(_step: Step, number: int) -> bytes:
-    return str(number).encode()
-
-
-def _supplier(step: Step, _number: int) -> bytes:
-    return (step.supplier or "").encode()
-
-
-_ARGUMENTS: Final[Mapping[Verb, Callable[[Step, int], bytes]]] = {
-    Verb.INVOKE: _input,
-    Verb.RENEW: _renewal,
-    Verb.SET_CLOCK: _by_seconds,
-    Verb.ROLL_SUPPLIER_KEY: _number,
-    Verb.REVOKE_SUPPLIER: _supplier,
-    Verb.ROLL_OPERATOR_KEY: _number,
-}
-"""What an order says beside whom and what it is about; *number* is the step's, from 1."""

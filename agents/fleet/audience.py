@@ -1,0 +1,47 @@
+"""Who hears a broadcast: the console counts those who tell, and waits for the others while it makes sense."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import Final
+
+LISTEN_S: Final = 5.0
+"""How long the console listens to those who have yet to tell, once a broadcast has ended or somebody told."""
+BUSY_S: Final = 0.25
+"""A loop that comes so late to an end of its patience was busy."""
+PAGES_LAG: Final = 4.0
+"""Or so many times as long as the broadcast took: handsets take longer over pages than who publishes them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Audience:
+    """The handsets that a broadcast is for, and when each told that it heard; the traces of its orders."""
+
+    addresses: frozenset[str]
+    traces: list[bytes] = field(default_factory=list)
+    heard: dict[str, float] = field(default_factory=dict)
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hears(self, ua: str, now: float) -> None:
+        """Note that a handset heard."""
+        if ua in self.addresses:
+            self.heard.setdefault(ua, now)
+        if len(self.heard) == len(self.addresses):
+            self.complete.set()
+
+    async def hear_out(self, took_s: float) -> None:
+        """Wait for those who are still to tell, as long as somebody does; the broadcast *took_s* to send.
+
+        A page takes its time to a module, and the longer a broadcast took the more there are. While handsets
+        of this process keep the loop busy, nobody reads what they told: then it is not they who are silent.
+        """
+        loop, patience_s = asyncio.get_running_loop(), max(LISTEN_S, PAGES_LAG * took_s)
+        while not self.complete.is_set():
+            heard, until = len(self.heard), loop.time() + patience_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self.complete.wait()
+            if len(self.heard) == heard and loop.time() - until < BUSY_S:
+                return

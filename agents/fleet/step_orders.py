@@ -1,0 +1,121 @@
+"""A step's orders: whose business one is, and what it says beside whom and what it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agents.fleet.config import By, Verb
+from agents.fleet.config_updates import version_of
+from agents.fleet.houses import authority_of, personalizer_of
+from agents.subscriptions import Renewal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agents.fleet.config import FleetConfig, Step
+
+
+class Agents:
+    """Whose business each order is."""
+
+    def __init__(self, config: FleetConfig) -> None:
+        self._operator = {
+            ua: group.operator for group in config.handsets for ua in config.group_addresses(group.name)
+        }
+        self._authority = {operator.name: authority_of(operator) for operator in config.operators}
+        self._supplier = {name: offer.supplier.name for name, offer in config.offers.items()}
+
+    def of(self, step: Step, ua: str, service: str) -> str:
+        """Return the agent that is ordered to do *step* for this target."""
+        if step.do is Verb.INVOKE:
+            return ua if step.by is By.USER else self._supplier[service]
+        return _AGENTS[step.do](self, ua, service)
+
+    def personalizer(self, ua: str, _service: str) -> str:
+        """Return the factory of the module's authority."""
+        return personalizer_of(self._authority[self._operator[ua]])
+
+    def supplier(self, _ua: str, service: str) -> str:
+        """Return who offers the service."""
+        return self._supplier[service]
+
+    def handset(self, ua: str, _service: str) -> str:
+        """Return the handset itself."""
+        return ua
+
+    def operator(self, ua: str, _service: str) -> str:
+        """Return the subscriber's operator."""
+        return self._operator[ua]
+
+
+_AGENTS: Final[Mapping[Verb, Callable[[Agents, str, str], str]]] = {
+    Verb.PERSONALISE: Agents.personalizer,
+    Verb.AGREE: Agents.supplier,
+    Verb.SUBSCRIBE: Agents.handset,
+    Verb.SERVE: Agents.handset,
+    Verb.PULL: Agents.handset,
+    Verb.RESERVE: Agents.operator,
+    Verb.ACTIVATE: Agents.operator,
+    Verb.BLOCK: Agents.operator,
+    Verb.UNBLOCK: Agents.operator,
+    Verb.RENEW: Agents.operator,
+    Verb.RELEASE: Agents.operator,
+    Verb.ROLL_SUPPLIER_KEY: Agents.operator,
+    Verb.REVOKE_SUPPLIER: Agents.operator,
+    Verb.COMPACT: Agents.operator,
+    Verb.AUDIT: Agents.operator,
+    Verb.SET_CLOCK: Agents.handset,
+    Verb.ROLL_OPERATOR_KEY: Agents.operator,
+    Verb.INTRODUCE_OPERATOR: Agents.operator,
+    Verb.ANNOUNCE: Agents.operator,
+    Verb.BROADCAST: Agents.supplier,
+}
+
+
+ORDERS: Final[Mapping[Verb, Verb]] = {Verb.PULL: Verb.SERVE}
+"""What is ordered under another name than the step's: who pulls calls its supplier, as whoever is served."""
+
+
+def versions(config: FleetConfig, index: int) -> list[str]:
+    """Return what the order for a broadcast says before its groups."""
+    return [str(version_of(config, index))] if config.steps[index].do is Verb.BROADCAST else []
+
+
+def argument_of(step: Step, number: int) -> bytes:
+    """Return what the order says; *number* is the step's, from 1."""
+    return _ARGUMENTS.get(step.do, _nothing)(step, number)
+
+
+def _nothing(_step: Step, _number: int) -> bytes:
+    return b""
+
+
+def _input(step: Step, number: int) -> bytes:
+    return step.input_octets(number)
+
+
+def _renewal(step: Step, _number: int) -> bytes:
+    return Renewal(for_s=step.for_s or 0, executions=step.executions or 0).encode()
+
+
+def _by_seconds(step: Step, _number: int) -> bytes:
+    return str(step.by_s).encode()
+
+
+def _number(_step: Step, number: int) -> bytes:
+    return str(number).encode()
+
+
+def _supplier(step: Step, _number: int) -> bytes:
+    return (step.supplier or "").encode()
+
+
+_ARGUMENTS: Final[Mapping[Verb, Callable[[Step, int], bytes]]] = {
+    Verb.INVOKE: _input,
+    Verb.RENEW: _renewal,
+    Verb.SET_CLOCK: _by_seconds,
+    Verb.ROLL_SUPPLIER_KEY: _number,
+    Verb.REVOKE_SUPPLIER: _supplier,
+    Verb.ROLL_OPERATOR_KEY: _number,
+}
+"""What an order says beside whom and what it is about; *number* is the step's, from 1."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgpack
 import pytest
 
+from agents.handset.phone import CAPACITY
 from bus.frame import MAX_FRAME_OCTETS, Bearer, Frame
 from bus.topics import (
     Contact,
@@ -323,7 +324,8 @@ def test_more_than_a_handset_takes(
     ua = fleet_of(config).handset_addresses()[0][0]
     topic = ShortMessageTo(fleet=FLEET, ua=ua).path
     flood = [
-        (topic, frame(Bearer.SMS, "alien", ua, bytes(20), number=number).encode()) for number in range(500)
+        (topic, frame(Bearer.SMS, "alien", ua, bytes(20), number=number).encode())
+        for number in range(CAPACITY + 500)
     ]
     report = disturbed(config, 2, lambda: flood)
     recording.check_same_end(report, state)

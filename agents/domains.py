@@ -9,6 +9,7 @@ the supplier, whose signature every form demands.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import Refusal
@@ -90,13 +91,15 @@ def for_supplier(key: DomainKey) -> DomainKey:
     return key.public_half() if key.kind is Kind.PAIR else key
 
 
-def wrap(key: DomainKey, module: PublicKeys, *, ua: str, tar: bytes, logic_name: str) -> bytes:
-    """Return *key* for module *ua* with these keys alone.
+def wrap(
+    key: DomainKey, module: PublicKeys, *, ua: str, tar: bytes, logic_name: str, oldest: int = 0
+) -> bytes:
+    """Return *key* for module *ua* with these keys alone, which shall take no version before *oldest*.
 
     Raises ValueError for a public half; SealRejected.
     """
     return domain_key.wrap(
-        key,
+        replace(key, oldest=oldest),
         sealing_public=module.sealing_public,
         sealing_suite=module.suite,
         ua=ua.encode(),

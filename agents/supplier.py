@@ -148,8 +148,14 @@ class Supplier(Role):
         if service is None or offer.custody != domains.BY_SUPPLIER:
             raise Refusal("not-my-domain-key")
         module = self.desk.directory.module(message.certificate, message.ua)
-        key = DomainKey.load(service["domain_key"])
-        wrapped = domains.wrap(key, module, ua=message.ua, tar=service["tar"], logic_name=offer.logic_name)
+        wrapped = domains.wrap(
+            DomainKey.load(service["domain_key"]),
+            module,
+            ua=message.ua,
+            tar=service["tar"],
+            logic_name=offer.logic_name,
+            oldest=self._diffuser.newest(offer).version,
+        )
         return WrappedDomainKey(octets=wrapped)
 
     # ACT, and what the operator tells of its resources -----------------------------------------------------

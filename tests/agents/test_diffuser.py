@@ -239,6 +239,24 @@ async def test_personal_data_are_given_again_after_a_version_that_took_them(kit:
     assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"
 
 
+async def test_who_comes_later_is_told_what_is_too_old(kit: Kit) -> None:
+    """A module that is reserved after version 3 does not take what somebody recorded of version 1."""
+    await _ready(kit, _points(DataPart.KEEP, DataPart.KEEP))
+    await _heard(kit, 1)
+    recorded = kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))
+    await _heard(kit, 3)
+    await kit.handset(kit.ua(2))
+    await kit.take(*READY, service="silent", ua=kit.ua(2))
+    console = await kit.client("console", persistent=False)
+    for frame in recorded:
+        await console.publish(Broadcast(fleet=kit.fleet, cell=CELL), frame)
+    event = await kit.order("invoke", "silent", ua=kit.ua(2), agent=kit.ua(2))
+    assert (event.result, event.reason) == ("refused", "invoke-when-reserved")
+    seen = len(kit.events)
+    await _heard(kit, 3)
+    assert (await kit.event("broadcast", ua=kit.ua(2), after=seen)).result == "ok"
+
+
 async def test_versions_only_rise(kit: Kit) -> None:
     """What was broadcast is the newest; an older one, and one that nobody knows, are refused."""
     await _ready(kit, _points(DataPart.KEEP, DataPart.KEEP))

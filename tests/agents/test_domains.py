@@ -55,6 +55,9 @@ async def test_a_domain_key_reaches_its_module(kit: Kit, form: str, custody: str
     await kit.agree("silent")
     await kit.take(*SERVED, service="silent")
     key = _in_module(kit)
+    # What a supplier wraps comes with the version that it offers.
+    assert key.oldest == (1 if custody == "supplier" else 0)
+    key = replace(key, oldest=0)
     of_operator, of_supplier = _kept(kit, "mno", "agreements"), _kept(kit, "bank", "services")
     assert (of_operator == key.dump()) is (custody == "operator")
     half = key.public_half().dump() if key.kind is Kind.PAIR else key.dump()
@@ -146,7 +149,7 @@ async def test_the_operator_forwards_what_it_cannot_read(kit: Kit) -> None:
     question = _wrap(kit, sealing=module.public)
     wrapped = await mno.desk.link.ask("bank", question, WrappedDomainKey, trace=TRACE)
     key = unwrap(wrapped.octets, module, ua=kit.ua().encode(), tar=b"\xa0\0\x01", logic_name=b"points")
-    assert key.dump() == _kept(kit, "bank", "services")
+    assert replace(key, oldest=0).dump() == _kept(kit, "bank", "services")
     assert key.secret not in wrapped.octets
 
 

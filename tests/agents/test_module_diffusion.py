@@ -237,6 +237,20 @@ def test_an_older_version_loads_nothing(market: Market) -> None:
     assert market.card.definition() == image
 
 
+def test_a_fresh_module_takes_no_version_from_before_its_time() -> None:
+    """The domain key comes with the oldest version to take: one recorded earlier loads nothing."""
+    market = Market().personalise()
+    assert market.command(_reservation(market, replace(KEY, oldest=3))).reason == ""
+    more = "(drop (i32.const 1))"
+    first = _pages(_campaign(market, probe()))
+    second = _pages(_campaign(market, probe(more=more), version=2, number=2))
+    assert set(_hear(market, [*first, *second])) == {"stale"}
+    assert _loaded(market) == (0, 0)
+    third = _pages(_campaign(market, probe(more=more * 2), version=3, number=3))
+    assert _hear(market, third) == []
+    assert _loaded(market)[0] == 3
+
+
 def test_one_who_knows_the_domain_key_is_no_supplier(market: Market) -> None:
     """Signed with another key than KPrFO, a campaign under the domain key is refused; an honest one loads."""
     impostor = Supplier(suite=market.supplier.suite, name="impostor")

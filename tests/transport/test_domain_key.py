@@ -54,11 +54,22 @@ def unwrapped(octets: bytes, kind: str = "x25519", name: str = "module", **chang
 def test_a_key_survives_storage(key: DomainKey) -> None:
     """A key loaded from its dump is the same key, and so is an asymmetric one's public half."""
     assert DomainKey.load(key.dump()) == key
+    dated = replace(key, oldest=2**32 - 1)
+    assert DomainKey.load(dated.dump()) == dated != key
     if key.kind is Kind.PAIR:
         half = key.public_half()
         assert DomainKey.load(half.dump()) == half
         assert (half.public, half.secret, half.identity) == (key.public, b"", key.identity)
         assert key.secret not in half.dump()
+
+
+@each_key
+def test_a_key_is_the_same_whatever_version_it_is_given_with(key: DomainKey) -> None:
+    """The oldest version that a module shall take changes neither identity nor derived keys."""
+    dated = replace(key, oldest=7)
+    assert dated.identity == key.identity
+    assert dated.derive_common("broadcast") == key.derive_common("broadcast")
+    assert unwrapped(wrapped(dated)).oldest == 7
 
 
 @each_key
@@ -179,9 +190,9 @@ def test_a_wrapped_key_arrives(key: DomainKey, kind: str) -> None:
     assert wrapped(key, kind) != octets
 
 
-@pytest.mark.parametrize(("kind", "lengths"), [("x25519", (91, 92)), ("p256", (124, 125))])
+@pytest.mark.parametrize(("kind", "lengths"), [("x25519", (95, 96)), ("p256", (128, 129))])
 def test_how_long_a_wrapped_key_is(kind: str, lengths: tuple[int, int]) -> None:
-    """Six octets of header, and a symmetric or a pair's dump sealed: 91 to 125 octets."""
+    """Six octets of header, and a symmetric or a pair's dump sealed: 95 to 129 octets."""
     assert (len(wrapped(SHARED, kind)), len(wrapped(PAIR, kind))) == lengths
 
 

@@ -12,9 +12,14 @@ How it travels, wrapped to one module's sealing key, through an operator who can
 
 inside which stands what ``dump`` gives::
 
-    kind 01 | generation (4) | 32 octets               symmetric
-    kind 02 | generation (4) | suite | private key     asymmetric, the pair
-    kind 03 | generation (4) | suite | public key      its public half; never wrapped
+    kind 01 | generation (4) | oldest (4) | 32 octets               symmetric
+    kind 02 | generation (4) | oldest (4) | suite | private key     asymmetric, the pair
+    kind 03 | generation (4) | oldest (4) | suite | public key      its public half; never wrapped
+
+*oldest* is the oldest version of the application that a module with this key takes from a broadcast. A module
+that has loaded nothing yet knows of no version that was before; without this, whoever recorded the broadcast
+of an old one could load it there. It is what the key is given with, and no part of what the key is: neither
+identity nor derived keys change with it.
 
 What the wrapping proves: that only the module with that sealing key reads DK, and that it was meant for this
 UA, resource, logic name and generation. Not who made it: HPKE's base mode has no sender. It comes inside a
@@ -29,6 +34,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from struct import Struct
+from struct import error as StructError  # noqa: N812 -- it is an exception, named in lower case there
 from typing import TYPE_CHECKING, Final
 
 from transport.errors import SealRejected
@@ -47,7 +54,9 @@ SYMMETRIC_OCTETS: Final = 32
 MAX_GENERATION: Final = 2**32 - 1
 MAX_DUMP_OCTETS: Final = 512
 """More than ``DomainKey.dump`` gives in any suite."""
-_PAIR_HEAD: Final = 6
+MAX_OLDEST: Final = 2**32 - 1
+_HEAD: Final = Struct(">BII")
+_PAIR_HEAD: Final = _HEAD.size + 1
 _HEADER: Final = 6
 _SIGNER: Final = "signing key"
 _IDENTITY: Final = "identity"
@@ -68,7 +77,7 @@ class DomainKey:
     """One DK; ``generation`` counts from 1. ValueError when its parts do not fit each other.
 
     ``suite`` and ``public`` are empty in a symmetric one; ``secret`` is empty in a public half, and in a pair
-    what ``Suite.load_signing_key`` takes.
+    what ``Suite.load_signing_key`` takes. ``oldest`` is a version, 0 = any.
     """
 
     kind: Kind
@@ -76,12 +85,15 @@ class DomainKey:
     suite: str = ""
     public: bytes = b""
     secret: bytes = field(default=b"", repr=False)
+    oldest: int = 0
     _kept: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What follows from the fields and takes long: a domain key serves every handshake of its domain."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.generation <= MAX_GENERATION:
             raise ValueError(f"a domain key has a generation of 1..{MAX_GENERATION}, not {self.generation}")
+        if not 0 <= self.oldest <= MAX_OLDEST:
+            raise ValueError(f"the oldest version is 0..{MAX_OLDEST}, not {self.oldest}")
         if not _FITS[self.kind](self):
             raise ValueError(f"these are not the parts of a domain key that is {_IN_WORDS[self.kind]}")
 
@@ -118,10 +130,15 @@ class DomainKey:
         return expand(self.secret, framed("otafleet/1 domain key", purpose.encode("ascii")), length)
 
     @classmethod
-    def of_pair(cls, key: SigningKey, *, generation: int = 1) -> DomainKey:
+    def of_pair(cls, key: SigningKey, *, generation: int = 1, oldest: int = 0) -> DomainKey:
         """Return the asymmetric domain key that signs with *key*."""
         made = cls(
-            kind=Kind.PAIR, generation=generation, suite=key.suite, public=key.public, secret=key.private
+            kind=Kind.PAIR,
+            generation=generation,
+            suite=key.suite,
+            public=key.public,
+            secret=key.private,
+            oldest=oldest,
         )
         made._kept[_SIGNER] = key
         return made
@@ -146,7 +163,7 @@ class DomainKey:
 
     def dump(self) -> bytes:
         """Return octets that ``load`` takes: secret, for a store as safe as keys must be."""
-        head = bytes([self.kind]) + self.generation.to_bytes(4, "big")
+        head = _HEAD.pack(self.kind, self.generation, self.oldest)
         if self.kind is Kind.SYMMETRIC:
             return head + self.secret
         return head + bytes([suite(self.suite).wire_id]) + (self.secret or self.public)
@@ -155,18 +172,19 @@ class DomainKey:
     def load(cls, octets: bytes) -> DomainKey:
         """Return the key that ``dump`` wrote; ValueError, which quotes nothing, when *octets* are none."""
         try:
-            kind = Kind(octets[0])
-        except (ValueError, IndexError):
+            number, generation, oldest = _HEAD.unpack_from(octets)
+            kind = Kind(number)
+        except (ValueError, StructError):
             raise ValueError("a stored domain key begins with its kind") from None
-        generation, body = int.from_bytes(octets[1:5], "big"), octets[5:]
+        body = octets[_HEAD.size :]
         if kind is Kind.SYMMETRIC:
-            return cls(kind=kind, generation=generation, secret=body)
+            return cls(kind=kind, generation=generation, secret=body, oldest=oldest)
         made = suite_by_id(body[0]) if body else None
         if made is None:
             raise ValueError("a stored asymmetric domain key names its suite")
         if kind is Kind.PUBLIC_HALF:
-            return cls(kind=kind, generation=generation, suite=made.name, public=body[1:])
-        return cls.of_pair(made.load_signing_key(body[1:]), generation=generation)
+            return cls(kind=kind, generation=generation, suite=made.name, public=body[1:], oldest=oldest)
+        return cls.of_pair(made.load_signing_key(body[1:]), generation=generation, oldest=oldest)
 
 
 _IN_WORDS: Final = {
@@ -190,7 +208,7 @@ _FITS: Final = {
 def dump_octets(suites: Iterable[str]) -> int:
     """Return how long the dump of a domain key can be whose pair, if it is one, is of one of *suites*."""
     pairs = (_PAIR_HEAD + suite(name).signing_private_length for name in suites)
-    return max((1 + 4 + SYMMETRIC_OCTETS, *pairs))
+    return max((_HEAD.size + SYMMETRIC_OCTETS, *pairs))
 
 
 def generate_symmetric(rng: Rng, *, generation: int = 1) -> DomainKey:

@@ -7,8 +7,8 @@ becomes of a programme that is whole: it takes the place of the one before in on
 version, and keeps or begins its data part as the supplier's signed manifest says. Nobody is answered.
 
 The domain key alone loads nothing: a programme needs the supplier's signature, and a version above the one
-that is loaded. What a collector holds is volatile; a module that was off begins again, or is served by the
-supplier itself, which gives it the same version.
+that is loaded and not below the oldest that the key was given with. What a collector holds is volatile; a
+module that was off begins again, or is served by the supplier itself, which gives it the same version.
 
 Modules of one process share what octets and keys alone decide (``SharedWork``), as they share compiled
 programmes; what one of them was not sent, it does not get.
@@ -122,10 +122,11 @@ def _collector(core: Core, definition: Definition) -> Collector:
         definition.domain_key,
     )
     room = min(definition.code_size, core.profile.programme)
+    newer_than = max(definition.version, work.domain.domain_key.oldest - 1)
     return Collector(
         work,
-        newer_than=definition.version,
-        holds=definition.code_digest,
+        newer_than=newer_than,
+        holds=definition.code_digest if newer_than == definition.version else b"",
         max_programme=room,
         max_octets=2 * room + _ENVELOPE,
     )

@@ -257,6 +257,21 @@ async def test_who_comes_later_is_told_what_is_too_old(kit: Kit) -> None:
     assert (await kit.event("broadcast", ua=kit.ua(2), after=seen)).result == "ok"
 
 
+async def test_who_knows_the_supplier_by_an_older_key_is_served(kit: Kit) -> None:
+    """A campaign is signed with the newest key: who was not told of it takes nothing, until it calls."""
+    await _ready(kit, _points(DataPart.KEEP))
+    await kit.handset(kit.ua(2))
+    await kit.take(*READY, service="silent", ua=kit.ua(2))
+    rolled = await kit.order("roll-supplier-key", "silent", ua=kit.ua(2), agent="mno", argument=b"1")
+    assert rolled.result == "ok"
+    assert await _broadcast(kit, b"1 city") == ""
+    assert (await kit.event("broadcast", ua=kit.ua(2))).result == "ok"
+    event = await kit.order("invoke", "silent", agent=kit.ua())
+    assert (event.result, _version(kit)) == ("refused", 0)
+    await kit.take("serve", service="silent")
+    assert _version(kit) == 1
+
+
 async def test_versions_only_rise(kit: Kit) -> None:
     """What was broadcast is the newest; an older one, and one that nobody knows, are refused."""
     await _ready(kit, _points(DataPart.KEEP, DataPart.KEEP))

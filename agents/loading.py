@@ -31,11 +31,11 @@ PIECE_OCTETS: Final = 1024
 """How much of a programme goes into one packet: eight short messages."""
 
 
-def in_version(offer: Offer, version: str) -> Offer:
-    """Return *offer* in one of its versions, in decimal. Raises Refusal: ``unknown-version``."""
-    versions = {str(update.number): offer.at(update) for update in offer.updates}
+def in_version(offer: Offer, version: int) -> Offer:
+    """Return *offer* in one of its versions. Raises Refusal: ``unknown-version``."""
+    versions = {update.number: offer.at(update) for update in offer.updates}
     try:
-        return (versions | {str(offer.version): offer})[version]
+        return (versions | {offer.version: offer})[version]
     except KeyError:
         raise Refusal("unknown-version") from None
 

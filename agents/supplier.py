@@ -30,6 +30,7 @@ from agents.messages.inside import (
     WrapDomainKey,
     WrappedDomainKey,
 )
+from agents.messages.orders import BroadcastOrder
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
@@ -337,17 +338,14 @@ class Supplier(Role):
     # GLOBAL ------------------------------------------------------------------------------------------------
 
     async def _broadcast(self, ordered: Ordered) -> bytes:
-        """Load a global service's application in all modules that hear it.
-
-        The order says which version, and in which groups; in all for none.
-        """
-        version, _, groups = ordered.order.argument.decode().partition(" ")
-        offer = in_version(self._offer(ordered.order.service), version)
+        """Load a global service's application in all modules that hear it."""
+        said = decode(ordered.order.argument, BroadcastOrder)
+        offer = in_version(self._offer(ordered.order.service), said.version)
         service = self._services.get(offer.service)
         if service is None:
             raise Refusal("unknown-service")
         keys = self._ring.newest(offer.service)
-        await self._diffuser.diffuse(offer, service, keys, groups.split(), trace=ordered.trace)
+        await self._diffuser.diffuse(offer, service, keys, said.groups, trace=ordered.trace)
         return b""
 
     @property

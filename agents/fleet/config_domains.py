@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from agents import domains
 from agents.backends import BACKENDS
 from agents.fleet.config_tables import Custody, Fec, Scope, Verb
+from agents.messages.orders import MAX_NAMED_GROUPS
 from transport.diffusion import Scheme, is_available
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS
 
@@ -62,6 +63,11 @@ def _check_broadcasts(config: FleetConfig) -> Iterator[str]:
         offer = config.offers.get(step.service or "")
         if step.do is not Verb.BROADCAST or offer is None:
             continue
+        if len(named := step.handsets or ()) > MAX_NAMED_GROUPS:
+            yield (
+                f"step[{index}].handsets: names {len(named)} groups, and a broadcast takes {MAX_NAMED_GROUPS}"
+                " at most, or all"
+            )
         service, place = offer.service, f"step[{index}].service"
         if service.scope is not Scope.GLOBAL:
             yield f'{place}: broadcast loads a service with scope = "global", and {service.name!r} has not'

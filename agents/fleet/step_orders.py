@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from agents.fleet.config import By, Verb
 from agents.fleet.config_updates import version_of
 from agents.fleet.houses import authority_of, personalizer_of
+from agents.messages.codec import encode
+from agents.messages.orders import BroadcastOrder
 from agents.subscriptions import Renewal
 
 if TYPE_CHECKING:
@@ -76,9 +78,13 @@ ORDERS: Final[Mapping[Verb, Verb]] = {Verb.PULL: Verb.SERVE}
 """What is ordered under another name than the step's: who pulls calls its supplier, as whoever is served."""
 
 
-def versions(config: FleetConfig, index: int) -> list[str]:
-    """Return what the order for a broadcast says before its groups."""
-    return [str(version_of(config, index))] if config.steps[index].do is Verb.BROADCAST else []
+def argument_for_all(config: FleetConfig, index: int) -> bytes:
+    """Return what the one order of step *index* (from 0) says that is about many handsets."""
+    step = config.steps[index]
+    groups = list(step.handsets or ())
+    if step.do is Verb.BROADCAST:
+        return encode(BroadcastOrder(version=version_of(config, index), groups=groups))
+    return " ".join(groups).encode()
 
 
 def argument_of(step: Step, number: int) -> bytes:

@@ -17,7 +17,7 @@ from agents.fleet.audience import Audience
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.report import StepReport
-from agents.fleet.step_orders import ORDERS, Agents, argument_of, versions
+from agents.fleet.step_orders import ORDERS, Agents, argument_for_all, argument_of
 from agents.messages.orders import Event
 from bus.topics import Events
 from bus.tracing import new_trace
@@ -159,8 +159,13 @@ class Runner:
         for (agent, service), listening in audiences.items():
             audience = Audience(addresses=frozenset(listening))
             started = self._around.clock.now()
-            argument = " ".join((*versions(self._around.config, index), *(step.handsets or ()))).encode()
-            target = _Target(agent=agent, do=step.do.value, ua="", service=service, argument=argument)
+            target = _Target(
+                agent=agent,
+                do=step.do.value,
+                ua="",
+                service=service,
+                argument=argument_for_all(self._around.config, index),
+            )
             event = await self._ask(target, audience)
             traces += audience.traces
             unheard = (Result.FAILED, "not-heard")

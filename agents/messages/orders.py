@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import field
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from agents.messages.codec import Name, Reason, Secret, message
+from transport.diffusion import MAX_VERSION
+
+MAX_NAMED_GROUPS: Final = 32
+"""Groups that an order for a broadcast has room to name."""
 
 Target = Annotated[str, Field(max_length=32)]
 
@@ -33,3 +38,11 @@ class Event:
     result: Name
     reason: Reason
     output: Secret
+
+
+@message(62)
+class BroadcastOrder:
+    """What the order for a broadcast says of it: which version, and in whose cells; in all for no groups."""
+
+    version: Annotated[int, Field(ge=1, le=MAX_VERSION)]
+    groups: Annotated[list[Name], Field(max_length=MAX_NAMED_GROUPS)] = field(default_factory=list)

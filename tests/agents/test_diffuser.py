@@ -9,6 +9,8 @@ import pytest
 
 from agents.diffuser import Aerial
 from agents.handset.security_module.rights import rights_mask
+from agents.messages.codec import encode
+from agents.messages.orders import BroadcastOrder
 from agents.offers import Version
 from agents.supplier import Supplier
 from bus.bearers.cell_broadcast import CellBroadcaster
@@ -79,8 +81,9 @@ def _version(kit: Kit) -> int:
     return definition.version
 
 
-async def _broadcast(kit: Kit, order: bytes = b"1") -> str:
+async def _broadcast(kit: Kit, *groups: str, version: int = 1) -> str:
     """Order the broadcast; return the reason of its end, empty when it was done."""
+    order = encode(BroadcastOrder(version=version, groups=list(groups)))
     event = await kit.order("broadcast", "silent", agent="bank", ua="", argument=order)
     return event.reason
 
@@ -90,7 +93,7 @@ async def _broadcast(kit: Kit, order: bytes = b"1") -> str:
 async def test_a_broadcast_loads_a_module(kit: Kit, form: str, *, fec: bool) -> None:
     """The handset tells that its module has it; served afterwards, it is not given the programme again."""
     await _ready(kit, _offer(forms=(form,), fec=fec))
-    assert await _broadcast(kit, b"1 city") == ""
+    assert await _broadcast(kit, "city") == ""
     event = await kit.event("broadcast")
     assert (event.result, event.service, _version(kit)) == ("ok", "silent", 1)
     number = SUBJECTS["bank"][2]
@@ -135,22 +138,22 @@ async def test_a_campaign_is_the_same_octets_each_time(
 @pytest.mark.parametrize(
     ("changes", "groups", "reason"),
     [
-        ({"forms": (AGREE_THEN_SIGN,), "logic_name": "", "custody": ""}, b"", "not-global"),
-        ({"forms": (DOMAIN_ASYMMETRIC,), "custody": "operator"}, b"", "no-domain-key"),
-        ({}, b"moon", "unknown-group"),
-        ({"code": bytes(70_000), "code_size": 4096}, b"", "too-large-to-broadcast"),
+        ({"forms": (AGREE_THEN_SIGN,), "logic_name": "", "custody": ""}, [], "not-global"),
+        ({"forms": (DOMAIN_ASYMMETRIC,), "custody": "operator"}, [], "no-domain-key"),
+        ({}, ["moon"], "unknown-group"),
+        ({"code": bytes(70_000), "code_size": 4096}, [], "too-large-to-broadcast"),
     ],
     ids=["not-global", "public-half", "no-cell", "too-large"],
 )
 async def test_what_cannot_be_broadcast(
-    kit: Kit, changes: dict[str, Any], groups: bytes, reason: str
+    kit: Kit, changes: dict[str, Any], groups: list[str], reason: str
 ) -> None:
     """It is said before a page is sent."""
     _give_aerial(kit)
     kit.offers["bank"] = [_offer(**changes)]
     await kit.start("root", "mno", "bank")
     await kit.agree("silent")
-    assert await _broadcast(kit, b" ".join((b"1", groups))) == reason
+    assert await _broadcast(kit, *groups) == reason
     assert _pages(kit) == []
 
 
@@ -186,7 +189,7 @@ async def _balance(kit: Kit, argument: bytes = BALANCE) -> int:
 async def _heard(kit: Kit, version: int) -> None:
     """Broadcast a version to the module; return when its handset tells that it has it."""
     seen = len(kit.events)
-    assert await _broadcast(kit, b"%d city" % version) == ""
+    assert await _broadcast(kit, "city", version=version) == ""
     assert (await kit.event("broadcast", after=seen)).result == "ok"
     assert _version(kit) == version
 
@@ -202,7 +205,7 @@ async def test_a_version_that_is_served_is_as_one_that_is_heard(kit: Kit, part: 
     if group == "city":
         await _heard(kit, 2)
     else:
-        assert await _broadcast(kit, b"2 coast") == ""
+        assert await _broadcast(kit, "coast", version=2) == ""
         assert _version(kit) == 1
     await kit.take("serve", service="silent")
     assert _version(kit) == 2
@@ -215,7 +218,7 @@ async def test_a_first_call_takes_no_points_away(kit: Kit) -> None:
     await _heard(kit, 1)
     event = await kit.order("invoke", "silent", agent=kit.ua(), argument=ADD_FIVE)
     assert (event.result, event.output) == ("ok", bytes((0, 0, 0, 5)))
-    assert await _broadcast(kit, b"2 coast") == ""
+    assert await _broadcast(kit, "coast", version=2) == ""
     await kit.take("serve", service="silent")
     assert (_version(kit), await _balance(kit)) == (2, 5)
 
@@ -264,7 +267,7 @@ async def test_who_knows_the_supplier_by_an_older_key_is_served(kit: Kit) -> Non
     await kit.take(*READY, service="silent", ua=kit.ua(2))
     rolled = await kit.order("roll-supplier-key", "silent", ua=kit.ua(2), agent="mno", argument=b"1")
     assert rolled.result == "ok"
-    assert await _broadcast(kit, b"1 city") == ""
+    assert await _broadcast(kit, "city") == ""
     assert (await kit.event("broadcast", ua=kit.ua(2))).result == "ok"
     event = await kit.order("invoke", "silent", agent=kit.ua())
     assert (event.result, _version(kit)) == ("refused", 0)
@@ -277,9 +280,9 @@ async def test_versions_only_rise(kit: Kit) -> None:
     await _ready(kit, _points(DataPart.KEEP, DataPart.KEEP))
     await _heard(kit, 3)
     pages = len(_pages(kit))
-    assert await _broadcast(kit, b"2 city") == "version-not-newer"
-    assert await _broadcast(kit, b"1 city") == "version-not-newer"
-    assert await _broadcast(kit, b"4 city") == "unknown-version"
+    assert await _broadcast(kit, "city", version=2) == "version-not-newer"
+    assert await _broadcast(kit, "city") == "version-not-newer"
+    assert await _broadcast(kit, "city", version=4) == "unknown-version"
     assert (len(_pages(kit)), _version(kit)) == (pages, 3)
 
 
@@ -290,7 +293,7 @@ async def test_the_newest_version_outlives_a_restart(
     async with open_kit(broker, "outlives", tmp_path, log) as kit:
         await _ready(kit, _points(DataPart.KEEP))
         await _heard(kit, 1)
-        assert await _broadcast(kit, b"2 coast") == ""
+        assert await _broadcast(kit, "coast", version=2) == ""
     async with open_kit(broker, "outlives", tmp_path, log, run=2) as kit:
         _give_aerial(kit)
         other = Version(number=2, code=programme("loyalty"))
@@ -299,4 +302,4 @@ async def test_the_newest_version_outlives_a_restart(
         await kit.handset()
         await kit.take("serve", service="silent")
         assert _version(kit) == 2
-        assert await _broadcast(kit, b"2 city") == "version-not-newer"
+        assert await _broadcast(kit, "city", version=2) == "version-not-newer"

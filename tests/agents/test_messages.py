@@ -140,6 +140,7 @@ MESSAGES = [
     inside.Refused(reason="unknown-service"),
     orders.Order(run=1, do="invoke", ua=UA, service="account", argument=SECRET),
     orders.Event(run=1, do="invoke", ua=UA, service="account", result="ok", reason="", output=SECRET),
+    orders.BroadcastOrder(version=2, groups=["city"]),
     Identity(
         ua=UA,
         suite="x25519",
@@ -277,6 +278,8 @@ BOUNDS: list[tuple[Any, str, Any, Any]] = [
     (inside.LookUp, "ua", UA, UA[:-1] + str((int(UA[-1]) + 1) % 10)),
     (inside.ModuleRecord, "suites", ["x"] * 16, ["x"] * 17),
     (orders.Order, "ua", "", "x" * 33),
+    (orders.BroadcastOrder, "version", (1 << 32) - 1, 1 << 32),
+    (orders.BroadcastOrder, "groups", ["city"] * 32, ["city"] * 33),
 ]
 
 

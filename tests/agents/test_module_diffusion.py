@@ -312,7 +312,7 @@ def test_a_programme_that_cannot_run_here_is_refused(market: Market) -> None:
 
 
 def test_a_programme_that_is_too_large_is_refused_by_its_manifest(market: Market) -> None:
-    """Larger than the resource: not a piece of it is collected."""
+    """Larger than the resource, it is noted once it is proven, and not a piece of it is collected."""
     large = probe(more="(drop (i32.const 1))" * 700)
     assert len(large) > market.card.definition().code_size
     assert "too-large" in _hear(market, _pages(_campaign(market, large)))

@@ -45,6 +45,7 @@ from transport.diffusion import (
     GivenUpReason,
     Head,
     Suspected,
+    Unfit,
     digest,
     open_fragment,
     seal_fragment,
@@ -103,18 +104,34 @@ def test_no_roll_back(known: int) -> None:
 
 @pytest.mark.parametrize("room", [{"max_programme": 1999}, {"max_octets": 2559}], ids=["resource", "memory"])
 def test_a_programme_that_is_too_large(room: dict[str, Any]) -> None:
-    """What the resource or the collector has no room for is refused before it is collected."""
-    with pytest.raises(DiffusionRejected, match="too-large"):
-        deliver(collector(**room), MADE.cycle)
+    """What the resource or the collector has no room for is told once, and none of it is collected."""
+    module = collector(**room)
+    assert deliver(module, [*MADE.cycle, *MADE.cycle]) == [Unfit(manifest=MADE.manifest, reason="too-large")]
+    assert (module.manifest, module.octets) == (None, 0)
+
+
+def test_what_is_too_large_is_known_for_it_only_once_it_is_proven() -> None:
+    """One who knows the domain key cannot have a module say that the supplier's programme does not fit."""
+    module = collector(max_programme=1999)
+    assert refused(module, HEAD, 0, head_of(MADE.manifest, seed=2)) == "bad-signature"
+
+
+def test_what_is_too_large_ends_nothing() -> None:
+    """A later version without room leaves the one before, which is being collected, as it was."""
+    module = collector(max_programme=2000)
+    larger = campaign(bytes(2400), number=8, version=3)
+    pieces = of_kind(MADE, PIECE)
+    deliver(module, [*of_kind(MADE, HEAD), *pieces[:-1]])
+    assert [type(event) for event in deliver(module, larger.packets[:1])] == [Unfit]
+    assert programmes(deliver(module, pieces[-1:])) == [PROGRAMME]
 
 
 def test_error_correction_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module without the wheel says so of a campaign that needs it, and takes plain ones."""
     monkeypatch.setitem(sys.modules, "raptorq", None)
     module = collector()
-    with pytest.raises(DiffusionRejected, match="no-fec"):
-        deliver(module, REPAIRED.cycle)
-    assert programmes(deliver(module, MADE.cycle)) == [PROGRAMME]
+    assert deliver(module, REPAIRED.cycle) == [Unfit(manifest=REPAIRED.manifest, reason="no-fec")]
+    assert programmes(deliver(module, campaign(number=8).cycle)) == [PROGRAMME]
 
 
 @pytest.mark.parametrize("suite", ["p256", "pq-hybrid"])

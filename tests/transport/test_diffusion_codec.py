@@ -236,8 +236,10 @@ FIELDS: dict[str, tuple[int, bytes, str]] = {
     "no-digests": (57, b"\0", "bad-field"),
     "many-digests": (57, b"\x4c", "bad-field"),
     "few-digests": (57, b"\1", "bad-field"),
-    "no-logic-name": (58, b"\0", "bad-field"),
-    "long-logic-name": (58, b"\x41", "bad-field"),
+    "share-without-a-time": (58, b"\1\0\0", "bad-field"),
+    "time-without-a-share": (58, b"\0\0\1", "bad-field"),
+    "no-logic-name": (61, b"\0", "bad-field"),
+    "long-logic-name": (61, b"\x41", "bad-field"),
 }
 
 

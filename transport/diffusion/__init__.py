@@ -3,8 +3,8 @@
 What the room is for: from a programme to secured packets for cell broadcast, and from whichever of these a
 module gets back to the programme, proven. It may import ``transport.errors``, ``transport.secured_packet``,
 ``transport.cell_broadcast``, ``transport.security``, and, lazily, the wheel ``raptorq`` of the extra
-``fec``. It knows nothing of resources, suppliers' plans or reports; ``now`` is an argument and nothing is
-random here.
+``fec``. It knows nothing of resources or suppliers' plans; ``now`` is an argument and nothing is random
+here but what is drawn from a source that is handed in.
 
 Theory of operation. Both sides bring the same :class:`Domain`: TAR, logic name, the supplier's public key,
 and the domain key, of which KIc and KID are derived. A supplier makes a :class:`Campaign` and broadcasts the
@@ -33,6 +33,9 @@ A domain's key is renewed by broadcast as well, packets of its next generation w
 remains: :mod:`transport.diffusion.renewal`, which shares the domain and nothing else with campaigns. It is a
 room by itself so far: no role orders one.
 
+Nobody answers a broadcast. A manifest may ask some modules to report afterwards, each at its own moment
+(:mod:`transport.diffusion.reporting`).
+
 What it does not do: keep anyone who knows the domain key, or has a transmitter, from being a nuisance. Pages
 carry no proof, so whoever transmits can spoil messages in the making; what is promised is bounded memory and
 work, and that no programme comes out but the supplier's.
@@ -50,6 +53,7 @@ from transport.diffusion.collector import (
     GivenUpReason,
     Known,
     Suspected,
+    Unfit,
 )
 from transport.diffusion.erasure import (
     MAX_PIECES,
@@ -69,8 +73,18 @@ from transport.diffusion.fragment import (
     open_fragment,
     seal_fragment,
 )
-from transport.diffusion.manifest import MAX_VERSION, DataPart, Head, Manifest, digest, signed_octets
+from transport.diffusion.manifest import (
+    MAX_SHARE,
+    MAX_VERSION,
+    MAX_WITHIN_S,
+    DataPart,
+    Head,
+    Manifest,
+    digest,
+    signed_octets,
+)
 from transport.diffusion.renewal import RenewalPacket, make_renewal, renewal_keys, renewal_mark, take_renewal
+from transport.diffusion.reporting import check_report, draw_delay_s, is_asked, report_keys, seal_report
 from transport.diffusion.work import SharedWork, Work
 
 __all__ = [
@@ -79,7 +93,9 @@ __all__ = [
     "MAX_OCTETS",
     "MAX_PIECES",
     "MAX_PROGRAMME",
+    "MAX_SHARE",
     "MAX_VERSION",
+    "MAX_WITHIN_S",
     "SPI",
     "Announced",
     "Campaign",
@@ -101,9 +117,13 @@ __all__ = [
     "Scheme",
     "SharedWork",
     "Suspected",
+    "Unfit",
     "Work",
     "capacity",
+    "check_report",
     "digest",
+    "draw_delay_s",
+    "is_asked",
     "is_available",
     "make_pieces",
     "make_renewal",
@@ -111,7 +131,9 @@ __all__ = [
     "recover",
     "renewal_keys",
     "renewal_mark",
+    "report_keys",
     "seal_fragment",
+    "seal_report",
     "signed_octets",
     "take_renewal",
 ]

@@ -123,10 +123,11 @@ class Campaign:
     *number* is given once under a domain key and counts up, *version* is the application's. Making a campaign
     again, after a restart say, gives the same octets if the *signature* of the first time is handed in, which
     a suite may not make twice alike; then *signing_key* is not needed. Without a *coding* it is sent plain.
+    Of the modules *report_share* in 255 report, spread over *report_within_s* seconds; nobody unless given.
     ValueError for what cannot be, which includes a programme too large for so many pages a packet.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what its manifest says
         self,
         domain: Domain,
         programme: bytes,
@@ -137,6 +138,8 @@ class Campaign:
         signature: bytes = b"",
         data_part: DataPart = DataPart.KEEP,
         coding: Coding | None = None,
+        report_share: int = 0,
+        report_within_s: int = 0,
     ) -> None:
         self.domain = domain
         self.coding = coding or Coding.measured(len(programme), Scheme.PLAIN, domain.keys)
@@ -160,6 +163,8 @@ class Campaign:
             repair=len(pieces) - sources,
             digests_in_part=in_part,
             digests=tuple(map(digest, lists)),
+            report_share=report_share,
+            report_within_s=report_within_s,
         )
         self.signature = signature or _sign(domain, self.manifest, signing_key)
         head, parts = _head(domain, self.manifest, self.signature)

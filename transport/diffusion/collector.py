@@ -5,8 +5,10 @@ What is refused, and where:
 * who does not know the domain key, or knows another domain's: by the packet's CC;
 * who knows it but is not the supplier: by the signature over the manifest, by the digest of each piece, or by
   the programme's SHA-256, whichever is at hand first (:mod:`transport.diffusion.collection`);
-* another logic name, TAR, supplier, generation of the domain key, an old version, or a programme larger than
-  the resource: by the manifest, before its signature costs anything;
+* another logic name, TAR, supplier, generation of the domain key, or an old version: by the manifest, before
+  its signature costs anything;
+* what this module cannot take, a programme larger than the resource say: by the manifest, but once it is
+  proven, so that the supplier's word is told from a forger's (``Unfit``), and none of it is collected;
 * pieces of one campaign under the name of another: they are not what that one's manifest says;
 * floods: by bounds. Before a manifest is proven, fragments are held of the four campaigns begun last. A head
   is one packet and is judged when it comes, so a flood cannot keep an honest one out; and once a manifest is
@@ -65,6 +67,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """A manifest is proven, of what cannot be taken here: ``too-large``, or ``no-fec``."""
+
+    manifest: Manifest
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suspected:
     """Somebody who knows the domain key forged a piece: only pieces on the manifest's list count now."""
 
@@ -95,7 +105,7 @@ class GivenUp:
     reason: GivenUpReason
 
 
-Event: TypeAlias = Announced | Known | Suspected | Collected | GivenUp
+Event: TypeAlias = Announced | Known | Unfit | Suspected | Collected | GivenUp
 _OF_HEADS: Final = frozenset({FragmentKind.HEAD, FragmentKind.SIGNATURE})
 
 
@@ -160,8 +170,8 @@ class Collector:
 
         Raises PacketRejected for what is none under the domain's keys, and DiffusionRejected: as
         ``open_fragment``, ``Head.parse`` and ``Collection.take``; of a head "wrong-campaign", "wrong-tar",
-        "wrong-logic-name", "wrong-supplier", "wrong-suite", "wrong-generation", "stale", "too-large",
-        "no-fec", "bad-signature"; "other-campaign" for what is of another than the one being collected;
+        "wrong-logic-name", "wrong-supplier", "wrong-suite", "wrong-generation", "stale",
+        "bad-signature"; "other-campaign" for what is of another than the one being collected;
         "full". What is refused changes nothing.
         """
         self._forget_old(now)
@@ -208,14 +218,18 @@ class Collector:
             "wrong-suite": head.suite != domain.supplier_suite,
             "wrong-generation": manifest.generation != domain.domain_key.generation,
             "stale": manifest.version <= self._newer_than and not self._is_there(manifest),
-            "too-large": manifest.programme_length > self._max_programme
-            or (manifest.sources + SPARE_PIECES) * manifest.piece_length > self._max_octets,
-            "no-fec": not is_available(manifest.scheme),
             "other-campaign": current is not None and _order(manifest) <= _order(current),
         }
         for reason, found in faults.items():
             if found:
                 raise DiffusionRejected(reason, f"campaign {campaign}, version {manifest.version}")
+
+    def _misfit(self, manifest: Manifest) -> str:
+        """Return why what a proven manifest announces cannot be taken here, or nothing."""
+        octets = (manifest.sources + SPARE_PIECES) * manifest.piece_length
+        if manifest.programme_length > self._max_programme or octets > self._max_octets:
+            return "too-large"
+        return "" if is_available(manifest.scheme) else "no-fec"
 
     def _is_there(self, manifest: Manifest) -> bool:
         """Whether what a manifest announces is loaded already."""
@@ -242,6 +256,11 @@ class Collector:
         self._work.verify(manifest, signature)
         if self._is_there(manifest):
             self._events.append(Known(manifest=manifest))
+            self._ended = manifest.campaign
+            return
+        if reason := self._misfit(manifest):
+            # What is being collected goes on: there is nothing newer for this module.
+            self._events.append(Unfit(manifest=manifest, reason=reason))
             self._ended = manifest.campaign
             return
         self._give_up(GivenUpReason.SUPERSEDED)

@@ -106,7 +106,8 @@ class Domain:
         check_names(self.logic_name, self.supplier)
         if len(self.supplier_public) != suite(self.supplier_suite).signing_public_length:
             raise ValueError(f"this is no public key of suite {self.supplier_suite}")
-        object.__setattr__(self, "keys", _keys(self.domain_key, self.key_index, self.protection))
+        keys = derive_keys(self.domain_key, "diffusion", self.key_index, self.protection)
+        object.__setattr__(self, "keys", keys)
         empty = seal_fragment(Fragment(1, FragmentKind.HEAD, 0, b""), self)
         object.__setattr__(self, "clear", empty[CELL_BROADCAST.command.start(empty) : _CLEAR])
 
@@ -118,12 +119,13 @@ def check_names(logic_name: bytes, supplier: bytes) -> None:
             raise ValueError(f"a {what} is 1 to {MAX_NAME} octets, not {len(name)}")
 
 
-def _keys(domain_key: DomainKey, index: int, protection: str) -> PacketKeys:
+def derive_keys(domain_key: DomainKey, use: str, index: int, protection: str) -> PacketKeys:
+    """Return KIc and KID for one *use* of *domain_key* as keyset *index*; ValueError for a public half."""
     row = PROTECTIONS.get(protection)
     if row is None or row.legacy:
         raise ValueError(f"a campaign is not protected by {protection!r}")
     kic, kid = (
-        domain_key.derive_common(f"diffusion {name} {protection}", row.key_octets) for name in ("KIc", "KID")
+        domain_key.derive_common(f"{use} {name} {protection}", row.key_octets) for name in ("KIc", "KID")
     )
     return PacketKeys(
         index=index,

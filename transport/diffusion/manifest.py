@@ -4,10 +4,14 @@
 
     format 01 | TAR 3 | generation of DK 4 | version 4 | campaign 3 | data part 1 | programme: octets 4,
     SHA-256 32 | FEC scheme 1 | piece: octets 2 | repair pieces 2 | digests in a part 1 |
-    1 + logic name | 1 + supplier | digests 16 each, of the parts of the list of digests
+    report share 1 | report within 2 | 1 + logic name | 1 + supplier |
+    digests 16 each, of the parts of the list of digests
 
 The list has the digest of each piece in turn, in parts of so many; the last has the rest. A digest is the
 first 16 octets of SHA-256: who knows the domain key and forges a piece has to find a second preimage of it.
+
+Who is to report, and within how many seconds, is signed with the rest: one who knows the domain key cannot
+have a whole domain answer at once, nor silence it (:mod:`transport.diffusion.reporting`).
 
 The head is fragment 0 of its kind and one packet, always::
 
@@ -41,8 +45,10 @@ MAX_VERSION: Final = 2**32 - 1
 MAX_PIECE: Final = 1200
 MAX_DIGESTS_IN_PART: Final = MAX_PIECE // DIGEST_OCTETS
 MAX_SIGNATURE_PARTS: Final = 16
+MAX_SHARE: Final = 0xFF
+MAX_WITHIN_S: Final = 0xFFFF
 
-_FIXED: Final = Struct(">B3sII3sBI32sBHHB")
+_FIXED: Final = Struct(">B3sII3sBI32sBHHBBH")
 _HEAD: Final = Struct(">BBH")
 _LABEL: Final = "otafleet/1 diffusion manifest"
 
@@ -66,7 +72,11 @@ def is_digest_of(expected: bytes, octets: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a campaign brings, to whom, and how; ValueError for what cannot be."""
+    """What a campaign brings, to whom, and how; ValueError for what cannot be.
+
+    Of the modules ``report_share`` in 255 tell the supplier what became of it, spread over
+    ``report_within_s``; both are 0 where nobody is asked.
+    """
 
     tar: bytes
     logic_name: bytes
@@ -82,6 +92,8 @@ class Manifest:
     repair: int
     digests_in_part: int
     digests: tuple[bytes, ...] = field(repr=False)
+    report_share: int = 0
+    report_within_s: int = 0
 
     def __post_init__(self) -> None:
         check_names(self.logic_name, self.supplier)
@@ -96,6 +108,7 @@ class Manifest:
             if not 1 <= number <= top:
                 raise ValueError(f"a {what} is 1..{top}, not {number}")
         self._check_pieces()
+        self._check_reports()
 
     def _check_pieces(self) -> None:
         if self.piece_length % PIECE_UNIT:
@@ -107,6 +120,12 @@ class Manifest:
         lengths = (len(self.tar), len(self.programme_sha256), *map(len, self.digests))
         if lengths != (3, 32, *[DIGEST_OCTETS] * -(-self.pieces // self.digests_in_part)):
             raise ValueError("a TAR, a SHA-256 or the digests are not of their length or number")
+
+    def _check_reports(self) -> None:
+        if not (0 <= self.report_share <= MAX_SHARE and 0 <= self.report_within_s <= MAX_WITHIN_S):
+            raise ValueError(f"a share is of {MAX_SHARE}, and reports come within {MAX_WITHIN_S} s")
+        if bool(self.report_share) is not bool(self.report_within_s):
+            raise ValueError("who is asked to report has a time for it, and else there is none")
 
     @property
     def sources(self) -> int:
@@ -137,6 +156,8 @@ class Manifest:
             self.piece_length,
             self.repair,
             self.digests_in_part,
+            self.report_share,
+            self.report_within_s,
         )
         names = b"".join(bytes([len(name)]) + name for name in (self.logic_name, self.supplier))
         return fixed + names + b"".join(self.digests)
@@ -150,11 +171,11 @@ class Manifest:
         if octets[:1] != bytes([FORMAT]):
             raise DiffusionRejected("unknown-format")
         try:
-            _, tar, generation, version, campaign, data, length, sha, scheme, piece, repair, in_part = (
-                _FIXED.unpack_from(octets)
-            )
+            fixed = _FIXED.unpack_from(octets)
         except StructError:
             raise DiffusionRejected("malformed", "a manifest is cut") from None
+        _, tar, generation, version, campaign, data, length, sha, *cut, share, within_s = fixed
+        scheme, piece, repair, in_part = cut
         logic_name, at = _name(octets, _FIXED.size)
         supplier, at = _name(octets, at)
         try:
@@ -172,6 +193,8 @@ class Manifest:
                 piece_length=piece,
                 repair=repair,
                 digests_in_part=in_part,
+                report_share=share,
+                report_within_s=within_s,
                 digests=tuple(
                     octets[start : start + DIGEST_OCTETS] for start in range(at, len(octets), DIGEST_OCTETS)
                 ),

@@ -78,7 +78,8 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
         if isinstance(event, Collected):
             _install(core, definition, event)
         else:
-            core.note(f"diffusion.{type(event).__name__.lower()}", tar=definition.tar)
+            reason = getattr(event, "reason", "")
+            core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
         if isinstance(event, Suspected):
             # What was refused meanwhile may be honest: it shall be offered again, and not taken for known.
             core.forget_pages()

@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import takewhile
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from transport.cell_broadcast.schedule import MAX_PERIOD, PERIOD_UNIT_S
 
@@ -29,6 +28,9 @@ TIMEOUT_S: Final = 2 * MAX_PERIOD * PERIOD_UNIT_S
 """Two of the longest repetition periods: who missed a page twice in a row may still get it."""
 
 _MAX_UNREPORTED: Final = 256
+
+_Name: TypeAlias = "tuple[int, GeographicScope, int, int]"
+# What tells messages apart: message identifier, scope, code, and the update number where versions are apart.
 
 
 class DropReason(StrEnum):
@@ -49,15 +51,6 @@ class Dropped:
     reason: DropReason
 
 
-class _Name(NamedTuple):
-    """What tells messages apart."""
-
-    message_identifier: int
-    scope: GeographicScope
-    code: int
-    update: int
-
-
 @dataclass(slots=True, kw_only=True)
 class _Message:
     """The pages held of one version; ``seen_at`` is when the last new one came."""
@@ -70,12 +63,11 @@ class _Message:
 
     def agrees(self, page: Page) -> bool:
         """Whether *page* can be one of this version's."""
-        if (self.serial, self.total, self.dcs) != (page.serial, page.total, page.dcs):
+        if (self.total, self.dcs) != (page.total, page.dcs):
+            return False
+        if self.serial is not page.serial and self.serial != page.serial:
             return False
         return self.contents.get(page.number, page.content) == page.content
-
-    def knows(self, page: Page) -> bool:
-        return page.number in self.contents and self.agrees(page)
 
     def join(self) -> bytes:
         return b"".join(self.contents[number] for number in range(1, self.total + 1))
@@ -143,15 +135,20 @@ class PageAssembler:
         self._forget_old(now)
         serial = page.serial
         update = serial.update if self._versions_apart else 0
-        name = _Name(page.message_identifier, serial.scope, serial.code, update)
-        if self._is_nothing_new(name, page):
+        name = (page.message_identifier, serial.scope, serial.code, update)
+        message = self._held.get(name)
+        if message is None or not message.agrees(page):
+            if self._is_nothing_new(name, page, message):
+                return None
+            message = self._begin(name, page, message)
+        elif page.number in message.contents:
             return None
-        message = self._take(name, page)
         message.contents[page.number] = page.content
         message.seen_at = now
         if len(message.contents) < message.total:
             self._hold(name, message)
             return None
+        self._held.pop(name, None)
         self._remember(name, message)
         return message.join()
 
@@ -165,30 +162,30 @@ class PageAssembler:
         self._dropped.clear()
         return dropped
 
-    def _is_nothing_new(self, name: _Name, page: Page) -> bool:
-        known = self._held.get(name) or self._complete.get(name)
+    def _is_nothing_new(self, name: _Name, page: Page, held: _Message | None) -> bool:
+        """Say whether a page that does not go with what is held of its message is of no use."""
+        known = held or self._complete.get(name)
         if known is None:
             return False
         if known.serial != page.serial:
             return not page.serial.newer_than(known.serial)
-        if not known.knows(page):
+        if isinstance(known, _Message) or not known.knows(page):
             return False
-        if name in self._complete:
-            self._complete.move_to_end(name)  # still on the air: worth remembering
+        self._complete.move_to_end(name)  # still on the air: worth remembering
         return True
 
-    def _take(self, name: _Name, page: Page) -> _Message:
-        """Take the message out of those known, or begin it."""
+    def _begin(self, name: _Name, page: Page, held: _Message | None) -> _Message:
+        """Begin a message, in the place of what was held or known of it."""
         self._complete.pop(name, None)
-        message = self._held.get(name)
-        if message and message.agrees(page):
-            return self._held.pop(name)
-        if message:
-            updated = message.serial != page.serial
+        if held:
+            updated = held.serial != page.serial
             self._drop(name, DropReason.UPDATED if updated else DropReason.CONTRADICTED)
         return _Message(serial=page.serial, total=page.total, dcs=page.dcs)
 
     def _hold(self, name: _Name, message: _Message) -> None:
+        if name in self._held:
+            self._held.move_to_end(name)
+            return
         if len(self._held) == self._max_messages:
             self._drop(next(iter(self._held)), DropReason.CROWDED_OUT)
         self._held[name] = message
@@ -201,11 +198,14 @@ class PageAssembler:
 
     def _forget_old(self, now: float) -> None:
         limit = now - self._timeout_s
-        for name, _ in list(takewhile(lambda item: item[1].seen_at <= limit, self._held.items())):
+        while self._held:
+            name, oldest = next(iter(self._held.items()))
+            if oldest.seen_at > limit:
+                return
             self._drop(name, DropReason.TIMED_OUT)
 
     def _drop(self, name: _Name, reason: DropReason) -> None:
         serial = self._held.pop(name).serial
         self._dropped.append(
-            Dropped(message_identifier=name.message_identifier, serial=serial, reason=reason)
+            Dropped(message_identifier=name[0], serial=serial, reason=reason)
         )

@@ -33,9 +33,17 @@ class Page:
     dcs: int = DCS_CLASS_2_DATA
     page_parameter: int = 0x11
     content: bytes = field(repr=False)
+    number: int = field(init=False, repr=False, compare=False)
+    """Which page this is, 1 to ``total``."""
+    total: int = field(init=False, repr=False, compare=False)
+    """How many pages the message has, 1 to 15."""
 
     def __post_init__(self) -> None:
         """Refuse what 88 octets cannot say, or must not."""
+        number, total = divmod(self.page_parameter, 0x10)
+        # Worked out once: all handsets of a cell ask the same page.
+        object.__setattr__(self, "number", number if number and total else 1)
+        object.__setattr__(self, "total", total if number and total else 1)
         if not 0 <= self.message_identifier <= 0xFFFF:
             raise ValueError(f"a message identifier is 0..65535, not {self.message_identifier}")
         if not 0 <= self.dcs <= 0xFF:
@@ -44,21 +52,6 @@ class Page:
             raise ValueError(f"there is no page parameter {self.page_parameter:02X}")
         if len(self.content) != CONTENT_OCTETS:
             raise ValueError(f"a page holds {CONTENT_OCTETS} octets, not {len(self.content)}")
-
-    @property
-    def number(self) -> int:
-        """Which page this is, 1 to ``total``."""
-        return self._place[0]
-
-    @property
-    def total(self) -> int:
-        """How many pages the message has, 1 to 15."""
-        return self._place[1]
-
-    @property
-    def _place(self) -> tuple[int, int]:
-        number, total = divmod(self.page_parameter, 0x10)
-        return (number, total) if number and total else (1, 1)
 
     def encode(self) -> bytes:
         """Return the 88 octets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, Self
 
 from transport.errors import CellBroadcastRejected
@@ -52,7 +53,12 @@ class SerialNumber:
         """Return what *octets* say; CellBroadcastRejected (``length``) unless they are two."""
         if len(octets) != _OCTETS:
             raise CellBroadcastRejected("length", f"a serial number of {len(octets)} octets")
-        number = int.from_bytes(octets, "big")
+        return cls._of(int.from_bytes(octets, "big"))
+
+    @classmethod
+    @lru_cache(maxsize=MAX_CODE + 1)
+    def _of(cls, number: int) -> Self:
+        """Return what two octets say, the same value for all pages of a message: it is compared for each."""
         return cls(scope=_SCOPES[number >> 14], code=number >> 4 & MAX_CODE, update=number & MAX_UPDATE)
 
     def newer_than(self, other: SerialNumber) -> bool:

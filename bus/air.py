@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import heapq
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from bus.errors import MailboxFull
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from transport.air import Conditions
 
 Deliver: TypeAlias = Callable[[], None]
+Way: TypeAlias = Callable[[int, Deliver], bool]
+"""One lane of a gate, as who uses it often holds it: takes octets and who delivers, as ``carry``."""
 
 TICK_S: Final = 0.05
 MAX_PENDING: Final = 262_144
@@ -131,20 +133,16 @@ class AirGate:
         PDU is lost, which is counted, or the gate closed. That *deliver* raises MailboxFull is a loss too;
         what else it raises is the caller's when it was called at once, and a crash of ``air`` when later.
         """
-        if self._closed:
-            return False
+        return self.way(bearer, key)(octets, deliver)
+
+    def way(self, bearer: Bearer, key: str) -> Way:
+        """Return the lane *key* of *bearer*, for many PDUs: each is carried as by :meth:`carry`."""
         conditions = self._conditions.get(bearer)
         if conditions is None:
-            return self._deliver(bearer, key, deliver)
-        track = self._tracks.get((bearer, key)) or self._new_track(bearer, key, conditions)
-        arrivals = track.lane.carry(octets, self._clock.now())
-        self._counters.aired(bearer, track.lane.air_s)
-        if track.lane.loss:
-            return self._lose(bearer, key, track.lane.loss)
-        if self._wait:
-            taken = [self._later(at, bearer, key, deliver) for at in arrivals]
-            return any(taken)
-        return self._pass(arrivals, track, bearer, key, deliver)
+            return partial(self._carry_clear, bearer, key)
+        return partial(
+            self._carry, bearer, key, self._tracks.get((bearer, key)) or self._new_track(bearer, key, conditions)
+        )
 
     def after(self, delay_s: float, call: Deliver) -> None:
         """Call *call* in *delay_s* seconds of the clock, also where nothing waits for the air.
@@ -152,11 +150,29 @@ class AirGate:
         It goes over no air but ends with the gate, as what does. That it raises MailboxFull, or that too much
         is under way already, is counted as dropped: ``mailbox-full``, ``air-full``; else a crash of ``air``.
         """
-        pending = _Pending(functools.partial(self._call, call), "after")
+        pending = _Pending(partial(self._call, call), "after")
         if not self._closed and not self._schedule(self._clock.now() + delay_s, pending):
             self._counters.dropped("air-full")
 
     # ---- lanes ----
+
+    def _carry_clear(self, bearer: Bearer, key: str, _octets: int, deliver: Deliver) -> bool:
+        return not self._closed and self._deliver(bearer, key, deliver)
+
+    def _carry(self, bearer: Bearer, key: str, track: _Track, octets: int, deliver: Deliver) -> bool:
+        if self._closed:
+            return False
+        lane = track.lane
+        arrivals = lane.carry(octets, self._clock.now())
+        self._counters.aired(bearer, lane.air_s)
+        if lane.loss:
+            return self._lose(bearer, key, lane.loss)
+        if self._wait:
+            taken = [self._later(at, bearer, key, deliver) for at in arrivals]
+            return any(taken)
+        if len(arrivals) == 1 and not track.held and arrivals[0] <= lane.front:
+            return self._deliver(bearer, key, deliver)  # as nearly all do
+        return self._pass(arrivals, track, bearer, key, deliver)
 
     def _new_track(self, bearer: Bearer, key: str, conditions: Conditions) -> _Track:
         lane = Lane(
@@ -186,7 +202,7 @@ class AirGate:
     def _later(
         self, at: float, bearer: Bearer, key: str, deliver: Deliver, track: _Track | None = None
     ) -> bool:
-        pending = _Pending(functools.partial(self._deliver, bearer, key, deliver), key, track)
+        pending = _Pending(partial(self._deliver, bearer, key, deliver), key, track)
         if not self._schedule(at, pending):
             return self._lose(bearer, key, Loss.CONGESTION)
         if track is not None:

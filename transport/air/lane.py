@@ -18,6 +18,7 @@ MAX_RETRANSMISSIONS: Final = 15
 # Places of the drawn numbers: what decides the PDU's fate, then for each of two copies its delay (two
 # numbers), whether it is held back, and for how long.
 _LOSS, _DUPLICATION, _FIRST_COPY, _SECOND_COPY, _NUMBERS = 0, 1, 2, 6, 10
+_FEWER = _FIRST_COPY + 2  # all that are looked at where no copy is another, or held back
 
 
 class Loss(StrEnum):
@@ -45,6 +46,7 @@ class Lane:
         "_free_at",
         "_front",
         "_loss",
+        "_numbers",
         "_queueing",
         "_reliable",
         "_rto_s",
@@ -70,6 +72,7 @@ class Lane:
         self._queueing = queueing
         self._rto_s = rto_s
         self._count = 0
+        self._numbers = _NUMBERS if conditions.duplication or conditions.reordering else _FEWER
         self._free_at = self._front = epoch
         self._air_s = 0.0
         self._loss: Loss | None = None
@@ -100,7 +103,7 @@ class Lane:
         Nothing when it is lost, two times when it is duplicated. From one call to the next times never
         decrease, but for copies that are held back.
         """
-        drawn = draw(self._seed, self._count, _NUMBERS)
+        drawn = draw(self._seed, self._count, self._numbers)
         self._count += 1
         begin = max(now, self._free_at) if self._queueing else now
         return self._insist(drawn, octets, begin) if self._reliable else self._risk(drawn, octets, now, begin)
@@ -130,11 +133,10 @@ class Lane:
 
     def _arrival(self, drawn: tuple[float, ...], place: int) -> tuple[float, float]:
         """Return when the copy with the numbers from *place* on arrives, and how long after transmission."""
-        radius, angle, held, hold = drawn[place : place + 4]
-        delay = self._conditions.drawn_delay_s(radius, angle)
+        delay = self._conditions.drawn_delay_s(drawn[place], drawn[place + 1])
         at = max(self._free_at + delay, self._front)
-        if held < self._conditions.reordering:
-            extra = self._conditions.drawn_hold_s(hold)
+        if self._conditions.reordering and drawn[place + 2] < self._conditions.reordering:
+            extra = self._conditions.drawn_hold_s(drawn[place + 3])
             return at + extra, delay + extra
         self._front = at
         return at, delay

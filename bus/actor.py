@@ -162,6 +162,11 @@ class Actor(ABC, Generic[M]):
         return len(self._mailbox)
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing waits and nothing is being handled, and what is delivered would be taken."""
+        return not (self._workers or self._mailbox) and self._group.taking
+
+    @property
     def dead_letters(self) -> tuple[DeadLetter[M], ...]:
         """The last messages that were given up, at most :data:`MAX_DEAD_LETTERS`, oldest first."""
         return tuple(self._dead_letters)

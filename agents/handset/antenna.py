@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from bus.air import AirGate
+    from bus.air import AirGate, Way
     from bus.client import BusClient
     from bus.counters import Counters
-    from bus.frame import Frame
+    from bus.frame import Bearer, Frame
     from bus.topics import Topic
     from transport.air import Presence
 
@@ -98,6 +98,10 @@ class Antenna:
     def down(self, ua: str, frame: Frame, deliver: Callable[[], None]) -> None:
         """Let what the network has for handset *ua* through the air; *deliver* takes each copy that comes."""
         self._gate.carry(frame.bearer, f"{ua}/down", len(frame.pdu), deliver)
+
+    def way_down(self, bearer: Bearer, ua: str) -> Way:
+        """Return the way that *bearer* takes to handset *ua*, for who has much to send there."""
+        return self._gate.way(bearer, f"{ua}/down")
 
     def after(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call *call* in *delay_s* seconds of the fleet's clock; one that finds a mailbox full is lost."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from agents.handset.phone import Phone, Post
     from agents.handset.site import Site
+    from bus.air import Way
     from bus.frame import Frame
     from bus.topics import Topic
     from transport.air import Presence
@@ -44,6 +45,8 @@ class _Subscriber:
 
     phone: Phone
     presence: Presence | None
+    pages: Way
+    """The way that pages take to it."""
     turned_away: dict[str, Frame] = field(default_factory=dict)
     """The last message of each sender that was told so."""
     waiting: list[OrderKept] = field(default_factory=list)
@@ -67,7 +70,8 @@ class Cell:
         self.phones |= new
         for ua, phone in new.items():
             presence = (presences or {}).get(ua)
-            self._subscribers[ua] = _Subscriber(phone=phone, presence=presence)
+            pages = self._site.antenna.way_down(Bearer.CELL_BROADCAST, ua)
+            self._subscribers[ua] = _Subscriber(phone=phone, presence=presence, pages=pages)
             if presence is not None:
                 self._site.antenna.cover(ua, presence)
                 self._watch(ua, presence)
@@ -94,10 +98,16 @@ class Cell:
             page = Page.parse(frame.pdu)
         except Rejected as rejection:
             raise FrameRejected(rejection.reason) from None
-        now = self._site.clock.now()
+        now, octets = self._site.clock.now(), len(frame.pdu)
         for subscriber in self._subscribers.values():
             if subscriber.is_on(now) and subscriber.phone.wants(page):
-                self._by_air(subscriber, frame)
+                subscriber.pages(octets, partial(self._arrive_page, subscriber, frame))
+
+    def _arrive_page(self, subscriber: _Subscriber, frame: Frame) -> None:
+        if subscriber.presence is None or subscriber.presence.is_on(self._site.clock.now()):
+            subscriber.phone.take_page(frame)
+        else:
+            self._site.counters.lost(frame.bearer)
 
     def _by_air(self, subscriber: _Subscriber, frame: Frame) -> None:
         self._site.antenna.down(subscriber.phone.name, frame, partial(self._arrive, subscriber, frame))

@@ -102,6 +102,8 @@ class Phone(Actor[Post]):
         self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
         self._order_taken: tuple[Frame, Order] | None = None
         self._filter_read = False
+        self._answered: tuple[Frame, bytes] | None = None
+        """A page that the module has taken already, and what it answered."""
         self._contacted: tuple[bytes, ResponseApdu] = (b"", ResponseApdu())
         """The last APDU over the contacts, by its reference, and what the module answered."""
         self._calls: dict[str, Order] = {}
@@ -123,6 +125,25 @@ class Phone(Actor[Post]):
     def wants(self, page: Page) -> bool:
         """Whether the module asked for such pages; until its file is read, nobody knows, and it is asked."""
         return not self._filter_read or self._serving.filter.passes(page.message_identifier)
+
+    def take_page(self, frame: Frame) -> None:
+        """Take a page: at once if the handset is at rest, else in its turn.
+
+        Nothing comes of most pages but that the module has them; what does come of one is done in its turn.
+        Raises MailboxFull as ``deliver``.
+        """
+        if self._filter_read and self.is_at_rest:
+            self._slot.trace = frame.trace
+            try:
+                answer = self._slot.hear(_page_command(frame.pdu))
+            except Exception:  # noqa: BLE001 -- it will be met again, in its turn, by who knows what to do then
+                self._site.counters.crashed(self.name)
+            else:
+                self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
+                if answer is None:
+                    return
+                self._answered = (frame, answer)
+        self.deliver(frame)
 
     async def handle(self, message: Post) -> None:
         """Take one thing, under its trace."""
@@ -149,6 +170,7 @@ class Phone(Actor[Post]):
         self._channels = Channels(self.name, self._site, self._slot)
         self._serving = Serving(self.name, self._site, self._slot, self._channels, self._set_timer)
         self._filter_read = False
+        self._answered = None
 
     # what comes in ---------------------------------------------------------------------------------------
 
@@ -170,13 +192,10 @@ class Phone(Actor[Post]):
         await self._serving.serve(response)
 
     async def _page(self, frame: Frame) -> None:
-        if not self._filter_read:
-            await self._serving.read_filter()
-            self._filter_read = True
-        if not self.wants(_parsed(frame.pdu)):
+        response = await self._answer_to_page(frame)
+        if response is None:
             return
-        self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
-        await self._serving.serve(await self._slot.transmit(_page_command(frame.pdu)))
+        await self._serving.serve(response)
         for note in self._slot.notes:
             if note.name in _HEARD:
                 resource = self.module.definitions.by_tar(note.tar)
@@ -189,6 +208,19 @@ class Phone(Actor[Post]):
                     argument=b"",
                 )
                 await self._event(heard, frame.trace, result="ok")
+
+    async def _answer_to_page(self, frame: Frame) -> ResponseApdu | None:
+        """Return what the module says of a page, once that is durable; None if it did not ask for it."""
+        answered, self._answered = self._answered, None
+        if answered is not None and answered[0] is frame:
+            return await self._slot.settle(_page_command(frame.pdu), answered[1])
+        if not self._filter_read:
+            await self._serving.read_filter()
+            self._filter_read = True
+        if not self.wants(_parsed(frame.pdu)):
+            return None
+        self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
+        return await self._slot.transmit(_page_command(frame.pdu))
 
     async def _packet(self, frame: Frame) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.core import MAX_NOTES
 from bus.capture import Layer
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from agents.handset.site import Site
     from bus.frame import TraceContext
     from transport.toolkit import Envelope
+
+
+_GOOD: Final = ResponseApdu().encode()
 
 
 def envelope_command(envelope: Envelope) -> bytes:
@@ -45,8 +48,25 @@ class Slot:
 
     async def transmit(self, command: bytes) -> ResponseApdu:
         """Give the module one APDU; return its response once what it changed is durable."""
+        return await self.settle(command, self._give(command))
+
+    def hear(self, command: bytes) -> bytes | None:
+        """Give the module one APDU that mostly comes to nothing; None says that it came to just that.
+
+        Else the response is returned, which is nobody's before ``settle`` has stored what the module changed.
+        """
+        response = self._give(command)
+        if response != _GOOD or self.module.has_news:
+            return response
+        self.record(Layer.APDU, command + response, uplink=False)
+        return None
+
+    def _give(self, command: bytes) -> bytes:
+        return self.module.process(command, self._site.clock.now() + self.clock_off_s)
+
+    async def settle(self, command: bytes, response: bytes) -> ResponseApdu:
+        """Make durable what the module changed at *command*, and log what it says; return its *response*."""
         site = self._site
-        response = self.module.process(command, site.clock.now() + self.clock_off_s)
         for note in self.module.take_notes():
             self.notes.append(note)
             site.log.info(note.name, reason=note.reason, tar=note.tar.hex())

@@ -32,10 +32,10 @@ __all__ = [
 
 
 class Stored(NamedTuple):
-    """A record of DEF: the slot's offset, its octets, and what they say."""
+    """A record of DEF: the slot's offset, all its octets, and what they say."""
 
     offset: int
-    octets: bytes | None
+    octets: bytes
     definition: Definition
 
 
@@ -64,14 +64,13 @@ class DefinitionTable:
         offset, definition = next(
             ((offset, each) for offset, each in self._used() if each.tar == tar), (0, None)
         )
-        return Stored(offset, self._octets(offset), definition) if definition else None
+        if definition is None:
+            return None
+        return Stored(offset, self._memory.read(offset, self._memory.slot_size), definition)
 
     def is_still(self, stored: Stored) -> bool:
         """Say whether a record is in its place as it was: then what was read there still holds."""
-        return self._octets(stored.offset) == stored.octets
-
-    def _octets(self, offset: int) -> bytes | None:
-        return self._memory.read_slot(offset, self._memory.slot_size)
+        return self._memory.holds(stored.offset, stored.octets)
 
     def by_service(self, service: str) -> Definition | None:
         """Return the definition of the resource that serves this, or None."""

@@ -237,6 +237,17 @@ class Memory:
             transaction.close()
         self._apply(transaction)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether pages were changed since they were last taken."""
+        return bool(self._dirty)
+
+    def holds(self, offset: int, octets: bytes) -> bool:
+        """Say whether just these octets lie at an offset, as the open transaction has them if there is one."""
+        if self._transaction is None:
+            return self._image.startswith(octets, offset)  # nothing is copied
+        return self._transaction.read(offset, len(octets)) == octets
+
     def take_changes(self) -> list[tuple[int, bytes]]:
         """Return ``(page number, PAGE octets)`` of each page changed since the last call, in order.
 

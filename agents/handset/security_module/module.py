@@ -85,6 +85,11 @@ class SecurityModule:
         """Take one command APDU at *now* (Unix seconds); return the response APDU, whatever came."""
         return card_io.answer(self._core, command, now).encode()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to take: changes to be made durable, or notes."""
+        return bool(self._core.notes) or self._core.memory.has_changes
+
     def take_changes(self) -> list[tuple[int, bytes]]:
         """Return the pages changed since they were last taken: (page number, octets)."""
         return self._core.memory.take_changes()

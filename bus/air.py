@@ -140,9 +140,8 @@ class AirGate:
         conditions = self._conditions.get(bearer)
         if conditions is None:
             return partial(self._carry_clear, bearer, key)
-        return partial(
-            self._carry, bearer, key, self._tracks.get((bearer, key)) or self._new_track(bearer, key, conditions)
-        )
+        track = self._tracks.get((bearer, key)) or self._new_track(bearer, key, conditions)
+        return partial(self._carry, bearer, key, track)
 
     def after(self, delay_s: float, call: Deliver) -> None:
         """Call *call* in *delay_s* seconds of the clock, also where nothing waits for the air.

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transport.cell_broadcast.schedule import MAX_PERIOD, PERIOD_UNIT_S
 
@@ -69,12 +69,11 @@ class _Message:
             return False
         return self.contents.get(page.number, page.content) == page.content
 
-    def join(self) -> bytes:
-        return b"".join(self.contents[number] for number in range(1, self.total + 1))
+    def in_order(self) -> list[bytes]:
+        return [self.contents[number] for number in range(1, self.total + 1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Memory:
+class _Memory(NamedTuple):
     """What remains of a complete version: enough to know its pages again."""
 
     serial: SerialNumber
@@ -149,8 +148,9 @@ class PageAssembler:
             self._hold(name, message)
             return None
         self._held.pop(name, None)
-        self._remember(name, message)
-        return message.join()
+        contents = message.in_order()
+        self._remember(name, message, contents)
+        return b"".join(contents)
 
     def expire(self, now: float) -> list[Dropped]:
         """Give up what has timed out; return all that was dropped since the last call, oldest first.
@@ -190,9 +190,8 @@ class PageAssembler:
             self._drop(next(iter(self._held)), DropReason.CROWDED_OUT)
         self._held[name] = message
 
-    def _remember(self, name: _Name, message: _Message) -> None:
-        digests = tuple(hash(message.contents[number]) for number in range(1, message.total + 1))
-        self._complete[name] = _Memory(serial=message.serial, dcs=message.dcs, digests=digests)
+    def _remember(self, name: _Name, message: _Message, contents: list[bytes]) -> None:
+        self._complete[name] = _Memory(message.serial, message.dcs, tuple(map(hash, contents)))
         if len(self._complete) > self._max_remembered:
             self._complete.popitem(last=False)
 
@@ -206,6 +205,4 @@ class PageAssembler:
 
     def _drop(self, name: _Name, reason: DropReason) -> None:
         serial = self._held.pop(name).serial
-        self._dropped.append(
-            Dropped(message_identifier=name[0], serial=serial, reason=reason)
-        )
+        self._dropped.append(Dropped(message_identifier=name[0], serial=serial, reason=reason))

@@ -13,6 +13,7 @@ MAX_CODE: Final = 0x3FF
 MAX_UPDATE: Final = 0xF
 
 _OCTETS: Final = 2
+_KEPT: Final = 256  # serial numbers that are kept read: more than are on the air at once
 # The clause, as several phones' sources quote it: "Any Update Number eight or less higher (modulo 16) than
 # the last received Update Number will be considered more recent, and shall be treated as a new CBS message".
 _MOST_STEPS: Final = 8
@@ -56,7 +57,7 @@ class SerialNumber:
         return cls._of(int.from_bytes(octets, "big"))
 
     @classmethod
-    @lru_cache(maxsize=MAX_CODE + 1)
+    @lru_cache(maxsize=_KEPT)
     def _of(cls, number: int) -> Self:
         """Return what two octets say, the same value for all pages of a message: it is compared for each."""
         return cls(scope=_SCOPES[number >> 14], code=number >> 4 & MAX_CODE, update=number & MAX_UPDATE)

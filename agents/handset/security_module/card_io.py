@@ -65,6 +65,16 @@ def answer(core: Core, octets: bytes, now: float) -> ResponseApdu:
 
 def _parse(octets: bytes) -> CommandApdu:
     """Return a command that we have: the class is looked at first, then instruction, parameters, lengths."""
+    is_page = heard.is_page(octets)
+    if not is_page:  # what begins a page is what _check asks for
+        _check(octets)
+    try:
+        return heard.command(octets) if is_page else CommandApdu.parse(octets)
+    except ApduRejected:
+        raise CommandRefused(apdu.SW_WRONG_LENGTH) from None
+
+
+def _check(octets: bytes) -> None:
     if len(octets) < HEADER_OCTETS:
         raise CommandRefused(apdu.SW_WRONG_LENGTH)
     cla, ins, p1, p2 = octets[:HEADER_OCTETS]
@@ -74,10 +84,6 @@ def _parse(octets: bytes) -> CommandApdu:
         raise CommandRefused(apdu.SW_INS_NOT_SUPPORTED)
     if ins in _WITHOUT_PARAMETERS and (p1 or p2):
         raise CommandRefused(apdu.SW_WRONG_P1_P2)
-    try:
-        return heard.command(octets) if heard.is_page(octets) else CommandApdu.parse(octets)
-    except ApduRejected:
-        raise CommandRefused(apdu.SW_WRONG_LENGTH) from None
 
 
 def _hand_out(core: Core, command: CommandApdu, response: ResponseApdu) -> ResponseApdu:

@@ -84,6 +84,10 @@ _LENGTHS: Final[Mapping[str, tuple[type[bytes | str], int]]] = MappingProxyType(
 )
 
 
+_RANGE_CHECKS: Final = tuple((name, *bounds) for name, bounds in _RANGES.items())
+_LENGTH_CHECKS: Final = tuple((name, *bounds) for name, bounds in _LENGTHS.items())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """One resource. Sizes and ``start`` are octets of the image, code first, then data.
@@ -131,9 +135,9 @@ class Definition:
     session: SessionRecord | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
+        for name, low, high in _RANGE_CHECKS:
             _check_range(name, getattr(self, name), low, high)
-        for name, (kind, longest) in _LENGTHS.items():
+        for name, kind, longest in _LENGTH_CHECKS:
             value = getattr(self, name)
             if type(value) is not kind or len(value) > longest:
                 raise ValueError(f"{name} is {kind.__name__} of at most {longest}")

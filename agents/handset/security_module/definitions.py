@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps
 from agents.handset.security_module.definition import Definition, SessionRecord
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, TransitionRefused
+from agents.handset.security_module.geometry import EMPTY_SLOT
 from agents.handset.security_module.life_cycle import TRANSITIONS, ResourceEvent, ResourceState, transition
 
 if TYPE_CHECKING:
@@ -240,6 +241,8 @@ class DefinitionTable:
 
     def _used(self) -> Iterator[tuple[int, Definition]]:
         for offset in self._memory.definition_slots():
+            if self._memory.holds(offset, EMPTY_SLOT):  # as most slots are
+                continue
             octets = self._memory.read_slot(offset, self._memory.slot_size)
             if octets is not None:
                 yield offset, Definition.parse(octets)

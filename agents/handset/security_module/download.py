@@ -15,7 +15,6 @@ from agents.messages.air import MANAGER_TAR, IntroduceOperator, Prove
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode
 from agents.messages.signed import EVERYBODY, Purpose, Signed
-from transport.cell_broadcast import packet_of
 from transport.concatenation import Part
 from transport.errors import PacketRejected, Rejected
 from transport.secured_packet import (
@@ -72,8 +71,7 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
         raise Rejected("message-identifier")
     content = core.pages(page.message_identifier).receive(page, now)
     if content is not None:
-        packet = packet_of(content)
-        header = parse_header(packet, CELL_BROADCAST)
+        packet, header = heard.packet(content)
         incoming = Incoming(header=header, octets=packet, now=now, dialect=CELL_BROADCAST)
         _take_broadcast(core, incoming, page.message_identifier)
 

@@ -31,6 +31,8 @@ DEFAULT_RESOURCES: Final = 16
 DEFAULT_SLOT_SIZE: Final = 768
 MAX_SLOT_SIZE: Final = 64 * PAGE
 SLOT_HEAD: Final = struct.Struct(">IH")
+EMPTY_SLOT: Final = bytes(SLOT_HEAD.size)
+"""How a slot begins that holds nothing."""
 """CRC-32 and length of what a slot holds."""
 
 _MAGIC: Final = b"OTAFLEET"

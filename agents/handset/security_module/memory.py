@@ -243,7 +243,7 @@ class Memory:
         return bool(self._dirty)
 
     def holds(self, offset: int, octets: bytes) -> bool:
-        """Say whether just these octets lie at an offset, as the open transaction has them if there is one."""
+        """Say whether just these octets lie at an offset, as an open transaction has them."""
         if self._transaction is None:
             return self._image.startswith(octets, offset)  # nothing is copied
         return self._transaction.read(offset, len(octets)) == octets

@@ -5,6 +5,7 @@ In DEF and in messages that count octets, rights are a bitmap; a bit is never gi
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,7 @@ def rights_mask(names: Iterable[str]) -> int:
     return mask
 
 
+@cache
 def rights_names(mask: int) -> frozenset[str]:
     """Return the rights in a bitmap; raise ValueError on a bit that is no right."""
     names = frozenset(name for name, bit in RIGHTS.items() if mask & bit)

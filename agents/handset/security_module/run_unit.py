@@ -13,6 +13,7 @@ Randomness comes by right only, so the same run with the same rights and service
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -38,6 +39,8 @@ __all__ = ["ApplicationInfo", "CallResult", "HostServices", "call", "check_appli
 DEFAULT_FUEL: Final = 10_000_000
 """Some ten milliseconds of a desktop core in ordinary instructions; a quarter of a second in the dearest."""
 MAX_TABLE_ELEMENTS: Final = 1024
+_FIRST_DATA: Final = 8
+"""Programmes whose first data is kept: what many modules load in turn is one or two of them."""
 
 Entry = Literal["personalise", "invoke"]
 
@@ -116,6 +119,12 @@ def check_application(code: bytes, *, rights: Iterable[str], data_size: int) -> 
 
 def load(code: bytes, *, rights: Iterable[str], data_size: int) -> bytes:
     """Return the data area as it is before the first run, ``data_size`` octets; raise ApplicationRefused."""
+    return _first_data(code, frozenset(rights), data_size)
+
+
+@lru_cache(maxsize=_FIRST_DATA)
+def _first_data(code: bytes, rights: frozenset[str], data_size: int) -> bytes:
+    """Return what ``load`` does: the same for all modules of the process that load the same programme."""
     info = check_application(code, rights=rights, data_size=data_size)
     return info.initial_data.ljust(data_size, b"\0")
 

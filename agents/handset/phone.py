@@ -102,8 +102,8 @@ class Phone(Actor[Post]):
         self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
         self._order_taken: tuple[Frame, Order] | None = None
         self._filter_read = False
-        self._answered: tuple[Frame, bytes] | None = None
-        """A page that the module has taken already, and what it answered."""
+        self._answered: tuple[Frame, bytes | Exception] | None = None
+        """A page that the module has taken already, and what it answered, or how it crashed over it."""
         self._contacted: tuple[bytes, ResponseApdu] = (b"", ResponseApdu())
         """The last APDU over the contacts, by its reference, and what the module answered."""
         self._calls: dict[str, Order] = {}
@@ -134,15 +134,15 @@ class Phone(Actor[Post]):
         """
         if self._filter_read and self.is_at_rest:
             self._slot.trace = frame.trace
+            self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
+            answer: bytes | Exception | None
             try:
                 answer = self._slot.hear(_page_command(frame.pdu))
-            except Exception:  # noqa: BLE001 -- it will be met again, in its turn, by who knows what to do then
-                self._site.counters.crashed(self.name)
-            else:
-                self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
-                if answer is None:
-                    return
-                self._answered = (frame, answer)
+            except Exception as error:  # noqa: BLE001 -- raised again in its turn, where it is supervised
+                answer = error
+            if answer is None:
+                return
+            self._answered = (frame, answer)
         self.deliver(frame)
 
     async def handle(self, message: Post) -> None:
@@ -213,6 +213,8 @@ class Phone(Actor[Post]):
         """Return what the module says of a page, once that is durable; None if it did not ask for it."""
         answered, self._answered = self._answered, None
         if answered is not None and answered[0] is frame:
+            if isinstance(answered[1], Exception):
+                raise answered[1]
             return await self._slot.settle(_page_command(frame.pdu), answered[1])
         if not self._filter_read:
             await self._serving.read_filter()

@@ -221,15 +221,19 @@ async def test_a_handset_that_goes_off_loses_its_channels(kit: Kit, times: Times
 
 
 class Spy(SecurityModule):
-    """A real module that keeps the APDUs it is given."""
+    """A real module that keeps the APDUs it is given, and crashes as often as it is told."""
 
     def __init__(self, memory: Memory, **options: Any) -> None:
         super().__init__(memory, **options)
         self.commands: list[CommandApdu] = []
+        self.crashes = 0
 
     def process(self, command: bytes, now: float) -> bytes:
-        """Keep the command, and process it."""
+        """Keep the command, and process it, or crash."""
         self.commands.append(CommandApdu.parse(command))
+        if self.crashes:
+            self.crashes -= 1
+            raise RuntimeError("the module is broken")
         return super().process(command, now)
 
     def count(self, ins: int) -> int:
@@ -257,10 +261,15 @@ async def spied(kit: Kit, index: int = 1) -> Spy:
     return spy
 
 
-async def heard(kit: Kit, *pages: Page) -> None:
-    """Let the cell broadcast *pages*; return when every handset is done with them."""
+def say(kit: Kit, *pages: Page) -> None:
+    """Let the cell broadcast *pages*, and wait for nothing."""
     for each in pages:
         kit.clients["cell"].inject(Broadcast(fleet=kit.fleet, cell="cell"), broadcast_frame(each.encode()))
+
+
+async def heard(kit: Kit, *pages: Page) -> None:
+    """Let the cell broadcast *pages*; return when every handset is done with them."""
+    say(kit, *pages)
     for phone in kit.cell.phones.values():
         await phone.idle()
 
@@ -337,6 +346,42 @@ async def test_a_refresh_has_the_file_read_again(kit: Kit) -> None:
     spy = await spied(kit)
     await heard(kit, page(code=2))
     assert (spy.count(INS_READ_BINARY), spy.count(INS_ENVELOPE)) == (0, 1)
+
+
+async def personalised(kit: Kit) -> Spy:
+    """Return the module of a handset that listens to its operator, which has crashed at nothing yet."""
+    await kit.start("root", "factory")
+    await kit.handset()
+    await kit.take("personalise")
+    await heard(kit, page(code=9))
+    return await spied(kit)
+
+
+async def test_a_handset_at_rest_has_taken_a_page_when_the_cell_has(kit: Kit) -> None:
+    """A page that nothing comes of takes no turn of the handset's: its module has it at once."""
+    spy = await personalised(kit)
+    of_two = replace(page(), page_parameter=0x12)
+    say(kit, of_two)
+    assert (spy.count(INS_ENVELOPE), kit.cell.phones[kit.ua()].is_at_rest) == (1, True)
+
+
+async def test_a_page_waits_for_what_is_to_be_done_with_the_one_before(kit: Kit) -> None:
+    """What the module says of a page is told in its turn, and nothing reaches the module before that."""
+    spy = await personalised(kit)
+    say(kit, page(code=1), page(code=2))  # none of them holds a packet, which the module notes
+    assert spy.count(INS_ENVELOPE) == 1
+    await kit.cell.phones[kit.ua()].idle()
+    assert spy.count(INS_ENVELOPE) == 2
+
+
+async def test_a_crash_over_a_page_is_supervised_as_any_other(kit: Kit) -> None:
+    """The module is powered off and on before it gets the page again; who broadcasts feels nothing."""
+    spy = await personalised(kit)
+    spy.crashes = 1
+    await heard(kit, page())
+    phone = kit.cell.phones[kit.ua()]
+    assert (phone.module is spy, phone.dead_letters) == (False, ())
+    assert kit.counters.snapshot()["crashes"] == {kit.ua(): 1}
 
 
 async def test_other_broadcasts_never_reach_the_module(kit: Kit) -> None:

@@ -113,6 +113,20 @@ def test_a_transaction_shows_its_writes_inside_and_applies_them_at_its_end() -> 
     assert bytes(memory) == before[: at + 250] + b"abcdefghijkl" + before[at + 262 :]
 
 
+def test_a_memory_is_asked_whether_it_holds_what_one_has_read() -> None:
+    """Octet for octet, as a transaction that is open has them, and never beyond the end."""
+    memory = _filled()
+    at = memory.zone_start + 200
+    assert memory.holds(at, b"zone" * 40)
+    assert not memory.holds(at, b"zone" * 41)
+    assert not memory.holds(SIZE - 1, bytes(2))
+    with memory.transaction() as transaction:
+        transaction.write(at, b"Z")
+        assert memory.holds(at, b"Zone")
+        assert not memory.holds(at, b"zone")
+    assert memory.holds(at, b"Zone")
+
+
 def test_a_transaction_that_raises_changes_nothing() -> None:
     """After an exception the image is as before, nothing is to be kept, and a new transaction can begin."""
     memory = _filled()

@@ -88,12 +88,13 @@ async def test_an_actor_at_rest_has_no_task(group: ActorGroup) -> None:
     """The worker is spawned by a delivery, bears the actor's name, and is gone when the mailbox is empty."""
     actor = _Recorder("phone[8988]", group)
     assert _tasks_named("phone[8988]") == 0
+    assert actor.is_at_rest
     actor.deliver("a")
     actor.deliver("b")
-    assert _tasks_named("phone[8988]") == 1
+    assert (_tasks_named("phone[8988]"), actor.is_at_rest) == (1, False)
     await actor.idle()
     await asyncio.sleep(0)
-    assert _tasks_named("phone[8988]") == 0
+    assert (_tasks_named("phone[8988]"), actor.is_at_rest) == (0, True)
     assert actor.tasks == {"phone[8988]"}
     actor.deliver("c")
     await group.idle()

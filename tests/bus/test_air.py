@@ -47,6 +47,10 @@ class Refuser:
         raise MailboxFull("phone", 3)
 
 
+def nothing() -> None:
+    """Take what nobody looks at."""
+
+
 def crash() -> None:
     """Be a bug."""
     raise ZeroDivisionError
@@ -171,6 +175,23 @@ async def test_arrivals_are_those_of_the_model() -> None:
     assert listener.heard != sorted(listener.heard)
     assert air.counts()["lost"] == lost
     assert air.counts()["air_s"] == pytest.approx(air_s)
+
+
+@pytest.mark.parametrize("wait", [True, False], ids=["wait", "max"])
+async def test_a_way_that_is_held_is_the_same_lane(*, wait: bool) -> None:
+    """Who holds it and who names the lane take turns at its fates; a gate that was left carries nothing."""
+    half = Conditions(loss=0.5)
+    named, held, mixed = (Air(half, wait=wait) for _ in range(3))
+    async with named.gate, held.gate, mixed.gate:
+        way, turn = held.gate.way(Bearer.SMS, KEY), mixed.gate.way(Bearer.SMS, KEY)
+        by_name = [named.gate.carry(Bearer.SMS, KEY, 9, nothing) for _ in range(40)]
+        assert [way(9, nothing) for _ in range(40)] == by_name
+        assert [
+            turn(9, nothing) if place % 2 else mixed.gate.carry(Bearer.SMS, KEY, 9, nothing)
+            for place in range(40)
+        ] == by_name
+        assert {True, False} == set(by_name)
+    assert not any(way(9, nothing) for _ in range(40))
 
 
 async def test_more_than_a_batch_arrives() -> None:

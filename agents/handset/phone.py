@@ -106,6 +106,8 @@ class Phone(Actor[Post]):
         """A page that the module has taken already, and what it answered, or how it crashed over it."""
         self._contacted: tuple[bytes, ResponseApdu] = (b"", ResponseApdu())
         """The last APDU over the contacts, by its reference, and what the module answered."""
+        self._timers: dict[int, TimerEnded] = {}
+        """The module's timers that run, each as it was started last (TS 102 223 clause 6.4.21)."""
         self._calls: dict[str, Order] = {}
         """The last order to call each service's supplier."""
 
@@ -158,7 +160,7 @@ class Phone(Actor[Post]):
         self._slot.trace = trace
         self._slot.notes.clear()
         if isinstance(message, TimerEnded):
-            await self._tell_module(Envelope(tag=Tag.TIMER_EXPIRATION, timer=message.number))
+            await self._end_timer(message)
         elif isinstance(message, Frame):
             await _HANDLERS[message.bearer](self, message)
         await self._tell_events()
@@ -167,6 +169,7 @@ class Phone(Actor[Post]):
     async def restart(self, cause: Exception) -> None:  # noqa: ARG002 -- whatever it was, power off and on
         """Power the module off and on: it comes back as it was last stored."""
         await self._slot.reboot()
+        self._timers.clear()
         self._channels = Channels(self.name, self._site, self._slot)
         self._serving = Serving(self.name, self._site, self._slot, self._channels, self._set_timer)
         self._filter_read = False
@@ -341,8 +344,14 @@ class Phone(Actor[Post]):
                 await self._tell_module(event)
 
     def _set_timer(self, number: int, delay_s: float) -> None:
-        ended = TimerEnded(number=number, trace=self._slot.trace)
+        ended = self._timers[number] = TimerEnded(number=number, trace=self._slot.trace)
         self._site.antenna.after(delay_s, lambda: self.deliver(ended))
+
+    async def _end_timer(self, ended: TimerEnded) -> None:
+        """Tell the module that its timer has ended, unless it was started anew since."""
+        if self._timers.get(ended.number) is ended:
+            del self._timers[ended.number]
+            await self._tell_module(Envelope(tag=Tag.TIMER_EXPIRATION, timer=ended.number))
 
     # what goes out ---------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Purpose(IntEnum):
     """Operator to module, and back: the beginning of a secure connection."""
     INTRODUCTION = 9
     """Module to operator: what became of a certificate; the counter is its serial, and no command's."""
+    CAMPAIGN_REPORT = 10
+    """Module to supplier: what became of a broadcast; the counter is the campaign's number."""
 
 
 @message(1)

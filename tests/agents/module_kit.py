@@ -686,7 +686,8 @@ class OnlineCard(Card):
 
     *asked* are all proactive commands in their order; *refuses*: connections do not come about (``network``:
     for want of a network, ``server``: because of the server, ``channel``: the terminal has none to give).
-    *lost*: what is transmitted gets nowhere. *settings* are the server's for CAT_TP.
+    *lost*: what is transmitted gets nowhere; *unsent*: nor does a short message, and the handset knows.
+    *settings* are the server's for CAT_TP.
     """
 
     profile: TerminalProfile = field(default_factory=TerminalProfile)
@@ -697,6 +698,7 @@ class OnlineCard(Card):
     closed: list[int] = field(default_factory=list)
     refuses: str = ""
     lost: bool = False
+    unsent: bool = False
     piece: int = 0xFFFF
     settings: CatTpSettings | None = None
 
@@ -758,12 +760,12 @@ class OnlineCard(Card):
             response = self.transmit(INS_TERMINAL_RESPONSE, said.encode())
 
     def _perform(self, command: ProactiveCommand, subscriber: Subscriber) -> TerminalResponse:
-        if command.type is CommandType.SEND_SHORT_MESSAGE:
+        if command.type is CommandType.SEND_SHORT_MESSAGE and not self.unsent:
             self.sent.append(SmsSubmit.parse(command.tpdu))
         if command.type is CommandType.TIMER_MANAGEMENT:
             self.timers[command.timer] = self.now + command.timer_value_s
         if command.type not in CHANNEL_COMMANDS:
-            return answer(command, subscriber)
+            return answer(command, subscriber, sent=not self.unsent)
         if self.refuses == "channel" and command.type is CommandType.OPEN_CHANNEL:
             cause = BipCause.NO_CHANNEL_AVAILABLE
             return TerminalResponse.to(command, TerminalResult.BIP_ERROR, cause=cause)

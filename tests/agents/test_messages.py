@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agents.errors import MessageRejected
 from agents.handset.security_module.core import Identity, Turns
 from agents.handset.security_module.operator_session import OperatorSession
-from agents.messages import air, contact, inside, orders
+from agents.messages import air, campaign_reports, contact, inside, orders
 from agents.messages.codec import MAX_MESSAGE_OCTETS, decode, encode, message, unpack
 from agents.messages.signed import Signed
 from tests.agents.module_kit import UA, luhn
@@ -43,6 +43,9 @@ MNO: dict[str, Any] = {
 MESSAGES = [
     Signed(purpose=1, target=UA, counter=7, body=b"body", signer="mno", signature=bytes(64)),
     air.Subscribe(service="account"),
+    campaign_reports.CampaignReport(
+        generation=1, campaign=7, version=2, outcome=3, reason="too-large", signature=bytes(64)
+    ),
     air.Reserve(tar=TAR, supplier="bank", supplier_number="15550200", supplier_public=KEY, **SERVICE),
     air.Block(tar=TAR),
     air.Unblock(tar=TAR, supplier_public=KEY),

@@ -12,61 +12,33 @@ import pytest
 from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.files import CBMID_ENTRIES
 from agents.handset.security_module.life_cycle import ResourceState
-from agents.messages.air import Block, Held, LoadApplication, Release, Reserve, Unblock
+from agents.messages.air import Block, Held, LoadApplication, Release, Unblock
 from agents.messages.bearers import ANNOUNCEMENTS, GLOBAL_SERVICES
-from tests.agents.module_kit import TAR, UA, Market, Supplier, probe
+from tests.agents.broadcast_kit import IDENTIFIER, KEY, NAME, PLAIN
+from tests.agents.broadcast_kit import campaign as _campaign
+from tests.agents.broadcast_kit import hear as _hear
+from tests.agents.broadcast_kit import pages as _pages
+from tests.agents.broadcast_kit import reservation as _reservation
+from tests.agents.module_kit import TAR, Market, Supplier, probe
 from transport.apdu import SW_OK
 from transport.cell_broadcast import MessageFilter
 from transport.diffusion import (
     Campaign,
-    Coding,
     DataPart,
     Domain,
     Fragment,
     FragmentKind,
-    Scheme,
     seal_fragment,
 )
-from transport.security.domain_key import generate_symmetric, wrap
-from transport.security.terms import AGREE_THEN_SIGN
+from transport.security.domain_key import generate_symmetric
 from transport.toolkit import Envelope
 from transport.toolkit.tags import Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tests.agents.module_kit import Card
-    from transport.cell_broadcast import Page
-    from transport.security.domain_key import DomainKey
 
-NAME: Final = "points"
-IDENTIFIER: Final = GLOBAL_SERVICES[0]
-KEY: Final = generate_symmetric(random.Random(61).randbytes)
 SELECT_USIM: Final = "00a4040c07a0000000871002"
 SELECT_CBMID: Final = "00a4080c047fff6f48"
-PLAIN: Final = Coding(scheme=Scheme.PLAIN, pages=3, repair=0.0)
-
-
-def _reservation(market: Market, key: DomainKey = KEY, **changes: Any) -> Reserve:
-    """Return the reservation of a global service in the module."""
-    supplier = market.supplier
-    tar = changes.get("tar", supplier.tar)
-    wrapped = wrap(
-        key,
-        sealing_public=market.sealing_public,
-        sealing_suite=market.module_suite,
-        ua=UA.encode(),
-        tar=tar,
-        logic_name=changes.get("logic_name", NAME).encode(),
-    )
-    values: dict[str, Any] = {
-        "forms": [AGREE_THEN_SIGN],
-        "logic_name": NAME,
-        "domain_key": wrapped,
-        "message_identifier": IDENTIFIER,
-        "code_size": 2048,
-    }
-    return supplier.reserve(**(values | changes))
 
 
 @pytest.fixture
@@ -76,50 +48,6 @@ def market() -> Market:
     market.supplier.logic_name = NAME
     assert market.command(_reservation(market)).reason == ""
     return market
-
-
-def _campaign(
-    market: Market,
-    programme: bytes,
-    *,
-    version: int = 1,
-    number: int = 1,
-    data_part: DataPart = DataPart.KEEP,
-    **changes: Any,
-) -> Campaign:
-    """Return a campaign of the supplier's, but for *changes*."""
-    supplier = market.supplier
-    values: dict[str, Any] = {
-        "tar": supplier.tar,
-        "logic_name": NAME.encode(),
-        "supplier": supplier.name.encode(),
-        "supplier_suite": supplier.suite,
-        "supplier_public": supplier.key.public,
-        "domain_key": KEY,
-    }
-    domain = Domain(**(values | changes))
-    return Campaign(
-        domain,
-        programme,
-        number=number,
-        version=version,
-        signing_key=supplier.key,
-        data_part=data_part,
-        coding=PLAIN,
-    )
-
-
-def _pages(campaign: Campaign, identifier: int = IDENTIFIER) -> list[Page]:
-    return [page for packet in campaign.cycle for page in campaign.pages_of(packet, identifier)]
-
-
-def _hear(market: Market, pages: Iterable[Page]) -> list[str]:
-    """Have the module hear *pages*; return the reasons that it noted."""
-    before = len(market.card.reasons)
-    for page in pages:
-        response = market.card.envelope(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=page.encode()))
-        assert (response.status, response.data) == (SW_OK, b"")
-    return market.card.reasons[before:]
 
 
 def _wanted(card: Card) -> tuple[int, ...]:

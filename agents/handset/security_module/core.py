@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from agents.handset.security_module.links import Link
     from agents.handset.security_module.memory import Memory, Transaction
     from agents.handset.security_module.menu import Dialogue
+    from agents.handset.security_module.reporting import Report
     from agents.messages.signed import Purpose
     from transport.apdu import ResponseApdu
     from transport.security.handshake import Side
@@ -186,6 +187,7 @@ class Core:
         "proactive",
         "profile",
         "reference",
+        "reports",
         "rng",
         "selected",
         "turns",
@@ -211,6 +213,8 @@ class Core:
         self.parting: list[Link] = []
         self.listening: dict[bytes, Listening] = {}
         """What is collected of broadcasts, by the TAR of a global service."""
+        self.reports: dict[bytes, Report] = {}
+        """What is to be reported of broadcasts, or was, by the TAR of a global service."""
         self.filter = self._wanted()
         self.selected = AT_RESET
         self.waiting: ResponseApdu | None = None
@@ -362,12 +366,13 @@ class Core:
         usable = (each.message_identifier for each in self.definitions.all() if each.supplier_public)
         return MessageFilter(identifiers=(ANNOUNCEMENTS, *sorted(filter(None, usable))))
 
-    def ask(self, command: ProactiveCommand) -> None:
-        """Queue *command* for the terminal to fetch; one too many is dropped, with a note."""
-        if len(self.proactive) >= self.profile.proactive:
+    def ask(self, *commands: ProactiveCommand) -> bool:
+        """Queue *commands* for the terminal to fetch, all of them or, with a note, none; say which."""
+        if len(self.proactive) + len(commands) > self.profile.proactive:
             self.note("module.proactive_dropped", reason="queue-full")
-            return
-        self.proactive.append(command)
+            return False
+        self.proactive += commands
+        return True
 
 
 def application_statement(ua: str, tar: bytes, octets: bytes) -> bytes:

@@ -4,7 +4,8 @@ A packet of a broadcast campaign comes to a global service's own TAR, in a page 
 identifier, under keys that come of the domain key. ``transport.diffusion`` judges and collects; here stands
 what it is judged by (DEF), how much may be held of it (the profile, and the room of the resource), and what
 becomes of a programme that is whole: it takes the place of the one before in one transaction, with its
-version, and keeps or begins its data part as the supplier's signed manifest says. Nobody is answered.
+version, and keeps or begins its data part as the supplier's signed manifest says. Nobody is answered; who is
+asked to reports afterwards (``reporting``).
 
 The domain key alone loads nothing: a programme needs the supplier's signature, and a version above the one
 that is loaded and not below the oldest that the key was given with. What a collector holds is volatile; a
@@ -20,18 +21,33 @@ from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agents.handset.security_module import applications
+from agents.handset.security_module import applications, reporting
 from agents.handset.security_module.errors import ModuleError
 from agents.handset.security_module.outgoing import refuse
-from transport.diffusion import Collected, Collector, DataPart, Domain, SharedWork, Suspected
+from agents.messages.campaign_reports import Outcome
+from transport.diffusion import (
+    Collected,
+    Collector,
+    DataPart,
+    Domain,
+    GivenUp,
+    GivenUpReason,
+    Known,
+    SharedWork,
+    Suspected,
+    Unfit,
+)
 from transport.errors import DiffusionRejected, PacketRejected
 from transport.secured_packet import ResponseStatus
 from transport.security.domain_key import DomainKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agents.handset.security_module.core import Core
     from agents.handset.security_module.definitions import Definition, Stored
     from agents.handset.security_module.outgoing import Incoming
+    from transport.diffusion import Event
 
 NOT_FOR_ALL: Final = "not-for-everybody"
 """Of a broadcast that is meant for one module, or for nobody here: it could not be answered, so it does
@@ -75,11 +91,14 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
         return
     for event in events:
+        outcome: Outcome | None
         if isinstance(event, Collected):
-            _install(core, definition, event)
+            outcome, reason = _install(core, definition, event)
         else:
-            reason = getattr(event, "reason", "")
+            outcome, reason = _outcome(event)
             core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
+        if outcome is not None:
+            reporting.ended(core, definition, event.manifest, outcome, incoming.now, reason)
         if isinstance(event, Suspected):
             # What was refused meanwhile may be honest: it shall be offered again, and not taken for known.
             core.forget_pages()
@@ -150,8 +169,11 @@ def _work(
     )
 
 
-def _install(core: Core, definition: Definition, collected: Collected) -> None:
-    """Put the programme into its resource; one that cannot run here is refused, with a note."""
+def _install(core: Core, definition: Definition, collected: Collected) -> tuple[Outcome, str]:
+    """Put the programme into its resource; return what became of it, and why.
+
+    One that cannot run here is refused, with a note.
+    """
     keep = collected.manifest.data_part is DataPart.KEEP
     try:
         applications.install(
@@ -159,7 +181,25 @@ def _install(core: Core, definition: Definition, collected: Collected) -> None:
         )
     except ModuleError as refusal:
         core.note("application.refused", reason=refusal.reason, tar=definition.tar)
-        return
+        return Outcome.REFUSED, refusal.reason
     # An upload of the supplier's was of a programme that is older now, or the same.
     core.uploads.pop(definition.tar, None)
     core.note(LOADED, tar=definition.tar)
+    return Outcome.LOADED, ""
+
+
+def _outcome(event: Event) -> tuple[Outcome | None, str]:
+    """Return what has become of a campaign, if that is what *event* tells, and why.
+
+    Of one that a later one took the place of there is nothing to say: the later one has its own end.
+    """
+    reason = getattr(event, "reason", "")
+    return (None if reason == GivenUpReason.SUPERSEDED else _OUTCOMES.get(type(event))), reason
+
+
+_OUTCOMES: Final[Mapping[type[Event], Outcome]] = {
+    Known: Outcome.HELD,
+    Unfit: Outcome.REFUSED,
+    GivenUp: Outcome.REFUSED,
+}
+"""What has become of a campaign that brought no programme, by the event that ended it."""

@@ -91,6 +91,7 @@ def tell(core: Core, happened: list[Happened], now: float) -> None:
         core.calls.pop(tar, None)
         core.uploads.pop(tar, None)
         core.listening.pop(tar, None)
+        core.reports.pop(tar, None)
         if event in _SILENCERS:
             links.drop(core, tar, now)
 
@@ -101,6 +102,7 @@ def forget(core: Core, tar: bytes, now: float) -> None:
     core.calls.pop(tar, None)
     core.uploads.pop(tar, None)
     core.listening.pop(tar, None)
+    core.reports.pop(tar, None)
     links.drop(core, tar, now)
 
 

@@ -62,9 +62,12 @@ def show(core: Core, text: str) -> None:
         core.ask(ProactiveCommand(type=CommandType.DISPLAY_TEXT, text=piece))
 
 
-def send_command(core: Core, packet: bytes, *, to: str) -> None:
-    """Ask the terminal to send a command packet to number *to*, in as many short messages as it takes."""
-    _send(core, packet, _COMMAND, to)
+def send_command(core: Core, packet: bytes, *, to: str) -> tuple[ProactiveCommand, ...]:
+    """Ask the terminal to send a command packet to number *to*, in as many short messages as it takes.
+
+    Returns what was asked for, a command each; nothing where there was no room for all of them.
+    """
+    return _send(core, packet, _COMMAND, to)
 
 
 def respond(
@@ -121,8 +124,15 @@ def refuse(
     return respond(core, incoming, status, counter=counter, keys=keys)
 
 
-def _send(core: Core, packet: bytes, element: InformationElement, to: str) -> None:
+def _send(core: Core, packet: bytes, element: InformationElement, to: str) -> tuple[ProactiveCommand, ...]:
     core.reference = core.reference + 1 & 0xFF
-    for user_data in split(packet, reference=core.reference, first=element):
-        submit = SmsSubmit(reference=core.reference, destination=Address(digits=to), user_data=user_data)
-        core.ask(ProactiveCommand(type=CommandType.SEND_SHORT_MESSAGE, tpdu=submit.encode()))
+    parts = tuple(
+        ProactiveCommand(
+            type=CommandType.SEND_SHORT_MESSAGE,
+            tpdu=SmsSubmit(
+                reference=core.reference, destination=Address(digits=to), user_data=user_data
+            ).encode(),
+        )
+        for user_data in split(packet, reference=core.reference, first=element)
+    )
+    return parts if core.ask(*parts) else ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import download, heard, links, menu
+from agents.handset.security_module import download, heard, links, menu, reporting
 from agents.handset.security_module.errors import CommandRefused
 from agents.handset.security_module.selection import exactly
 from transport import apdu
@@ -60,6 +60,7 @@ def terminal_response(core: Core, command: CommandApdu, now: float) -> ResponseA
         core.note("terminal_response.refused", reason=rejection.reason)
         return ResponseApdu(status=apdu.SW_WRONG_DATA)
     links.responded(core, response, now, download.take)
+    reporting.responded(core, response, now)
     core.fetched = None
     if response.type is CommandType.GET_INPUT:
         if response.result is TerminalResult.OK:
@@ -98,6 +99,7 @@ def _event(core: Core, event: Envelope, now: float) -> bytes:
 
 def _timer(core: Core, event: Envelope, now: float) -> bytes:
     links.expired(core, event.timer, now, download.take)
+    reporting.expired(core, event.timer, now)
     return b""
 
 

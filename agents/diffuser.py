@@ -9,8 +9,9 @@ that a module that has the programme hears them again, and its handset tells so.
 Versions only rise. The newest is stored with the campaign, programme and all: whoever is served from then on
 is given what the broadcast brought the others.
 
-Nobody answers a broadcast. A module that knows the supplier by an older key than the newest takes nothing,
-nor does one that was off. Both are served when they call.
+Nobody answers a broadcast; who is asked to reports afterwards (``module_reports``). A module that knows the
+supplier by an older key than the newest takes nothing, nor does one that was off. Both are served when they
+call.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from agents.identity import RoleKeys
+    from agents.module_reports import Reporting
     from agents.offers import Offer
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
@@ -66,7 +68,14 @@ class Diffuser:
         await self._campaigns.load()
 
     async def diffuse(
-        self, offer: Offer, service: Row, keys: RoleKeys, groups: Iterable[str], *, trace: TraceContext
+        self,
+        offer: Offer,
+        service: Row,
+        keys: RoleKeys,
+        groups: Iterable[str],
+        reporting: Reporting,
+        *,
+        trace: TraceContext,
     ) -> None:
         """Broadcast *offer*'s application in the cells of *groups*, or of all for none.
 
@@ -77,7 +86,7 @@ class Diffuser:
         if self._aerial is None:
             raise Refusal("no-broadcast")
         cells = self._cells(groups)
-        campaign, number = await self._campaign(offer, service, keys)
+        campaign, number = await self._campaign(offer, service, keys, reporting)
         self._desk.log.info(
             "campaign.begun",
             service=offer.service,
@@ -114,6 +123,10 @@ class Diffuser:
         )
         self._desk.log.info("campaign.ended", service=offer.service, version=offer.version)
 
+    def last(self, service: str) -> Row | None:
+        """Return the campaign of *service* that was broadcast last."""
+        return self._campaigns.get(service)
+
     def newest(self, offer: Offer) -> Offer:
         """Return *offer* in the newest version that was broadcast, as it stands where none was."""
         known = self._campaigns.get(offer.service)
@@ -135,7 +148,9 @@ class Diffuser:
             raise Refusal("unknown-group")
         return cells
 
-    async def _campaign(self, offer: Offer, service: Row, keys: RoleKeys) -> tuple[Campaign, int]:
+    async def _campaign(
+        self, offer: Offer, service: Row, keys: RoleKeys, reporting: Reporting
+    ) -> tuple[Campaign, int]:
         """Return the campaign of this version, made again if it was made before, and the order's number.
 
         Both are stored by then.
@@ -162,7 +177,14 @@ class Diffuser:
         if known and not _may_follow(known, offer):
             raise Refusal("version-not-newer")
         what = hashlib.sha256(
-            b"".join((hashlib.sha256(offer.code).digest(), keys.signing.public, repr(coding).encode()))
+            b"".join(
+                (
+                    hashlib.sha256(offer.code).digest(),
+                    keys.signing.public,
+                    repr(coding).encode(),
+                    repr(reporting).encode(),
+                )
+            )
         ).digest()
         is_known = known is not None and (known["version"], known["what"]) == (offer.version, what)
         number = known["number"] if known else 0
@@ -175,6 +197,8 @@ class Diffuser:
             signature=known["signature"] if known and is_known else b"",
             data_part=offer.data_part,
             coding=coding,
+            report_share=reporting.share,
+            report_within_s=reporting.within_s,
         )
         reset = offer.version if offer.data_part is DataPart.RESET else known["reset"] if known else 0
         ordered = known["broadcasts"] + 1 if known else 1

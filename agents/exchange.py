@@ -30,6 +30,7 @@ from transport.secured_packet import (
     decode_command,
     decode_response,
     encode_command,
+    parse_header,
 )
 from transport.secured_packet import SMS as SMS_DIALECT
 from transport.sms.user_data import IEI_COMMAND_PACKET, IEI_RESPONSE_PACKET
@@ -119,10 +120,15 @@ class Exchange:
         self._counters = counters
         self._log = log
         self._deliver: Callable[[FromModule], None] | None = None
+        self._keys_of: Callable[[bytes], PacketKeys | None] = lambda _tar: None
         # Time never goes back, so a launch does not begin where the one before it was.
         self._counter = int(clock.now() * _TICKS_PER_S)
         self._following: dict[tuple[str, bytes], list[asyncio.Queue[bytes]]] = {}
         """Who waits for a promised response, by module and TAR: under keys one tells no more of itself."""
+
+    def open_with(self, keys_of: Callable[[bytes], PacketKeys | None]) -> None:
+        """Open packets that modules send by themselves under keys with those that *keys_of* has for a TAR."""
+        self._keys_of = keys_of
 
     async def start(self, deliver: Callable[[FromModule], None]) -> None:
         """Listen to the number and to delivery reports; packets go to *deliver*, which must not wait."""
@@ -235,13 +241,18 @@ class Exchange:
 
     def _from_link(self, came: FromLink) -> None:
         try:
-            packet = decode_command(came.packet, dialect=_DIALECTS[came.bearer])
+            packet = self._opened(came.packet, _DIALECTS[came.bearer])
         except Rejected as rejection:
             self._counters.dropped(rejection.reason)
             self._log.warning("exchange.dropped", ua=came.ua, bearer=came.bearer, reason=rejection.reason)
             return
         assert self._deliver is not None, "frames come after start()"
         self._deliver(FromModule(ua=came.ua, packet=packet, trace=came.trace, bearer=str(came.bearer)))
+
+    def _opened(self, octets: bytes, dialect: Dialect) -> CommandPacket:
+        """Return the command packet in *octets*: most come bare, and prove themselves inside."""
+        header = parse_header(octets, dialect)
+        return decode_command(octets, self._keys_of(header.tar) if header.keyset else None, dialect)
 
     def _received(self, frame: Frame, topic: str) -> None:
         try:
@@ -263,6 +274,6 @@ class Exchange:
             return
         if IEI_COMMAND_PACKET not in elements:
             raise PacketRejected(ResponseStatus.UNIDENTIFIED_SECURITY_ERROR, "not-a-packet")
-        packet = decode_command(payload)
+        packet = self._opened(payload, SMS_DIALECT)
         assert self._deliver is not None, "frames come after start()"
         self._deliver(FromModule(ua=received.ua, packet=packet, trace=trace))

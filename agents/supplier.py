@@ -19,6 +19,7 @@ from agents.errors import Refusal, Unanswered
 from agents.loading import Loading, in_version
 from agents.messages.air import Call, Invoke, Prove
 from agents.messages.bearers import CHANNEL_BEARERS
+from agents.messages.campaign_reports import CampaignReport
 from agents.messages.codec import decode, encode
 from agents.messages.inside import (
     Activate,
@@ -31,6 +32,7 @@ from agents.messages.inside import (
     WrappedDomainKey,
 )
 from agents.messages.orders import BroadcastOrder
+from agents.module_reports import ModuleReports, Reporting
 from agents.role import Role, Turns
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
@@ -42,7 +44,7 @@ from transport.security import certificates
 from transport.security.domain_key import DomainKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from agents.airings import Airings
     from agents.diffuser import Aerial
@@ -94,6 +96,7 @@ class Supplier(Role):
         self._usage = Usage(desk, self._resources, self._turns)
         self._diffuser = Diffuser(desk, store, aerial)
         self._loading = Loading(desk, self._usage, self._resources, self._diffuser)
+        self._reports = ModuleReports(desk, store, self._resources, self._services, self._diffuser)
 
     @classmethod
     async def open(
@@ -118,6 +121,7 @@ class Supplier(Role):
         await supplier._services.load()
         await supplier._ring.load()
         await supplier._diffuser.load()
+        await supplier._reports.load()
         return supplier
 
     # AGREE -------------------------------------------------------------------------------------------------
@@ -239,8 +243,15 @@ class Supplier(Role):
     # SER ---------------------------------------------------------------------------------------------------
 
     async def from_module(self, packet: FromModule) -> None:
-        """Take a handset's call; report what comes of it under the service's name."""
-        call = decode(packet.packet.data, Call)
+        """Take a handset's call, or a module's report on a campaign."""
+        message: Call | CampaignReport = decode(packet.packet.data, Call, CampaignReport)
+        await self.packets[type(message)](self, packet, message)
+
+    async def _reported(self, packet: FromModule, report: CampaignReport) -> None:
+        await self._reports.take(packet, report)
+
+    async def _called(self, packet: FromModule, call: Call) -> None:
+        """Serve who calls; report what comes of it under the service's name."""
         service = next((row["service"] for row in self._services.rows() if row["tar"] == call.tar), None)
         if service is None:
             raise Refusal("unknown-resource")
@@ -345,8 +356,14 @@ class Supplier(Role):
         if service is None:
             raise Refusal("unknown-service")
         keys = self._ring.newest(offer.service)
-        await self._diffuser.diffuse(offer, service, keys, said.groups, trace=ordered.trace)
+        reporting = Reporting.ordered(said)
+        await self._diffuser.diffuse(offer, service, keys, said.groups, reporting, trace=ordered.trace)
         return b""
+
+    @property
+    def reports(self) -> ModuleReports:
+        """What modules reported of that."""
+        return self._reports
 
     @property
     def airings(self) -> Airings:
@@ -379,4 +396,9 @@ class Supplier(Role):
         WrapDomainKey: _wrap_domain_key,
         NextSupplierKey: _next_key,
     }
+    packets: ClassVar[Mapping[type[Any], Callable[[Any, FromModule, Any], Awaitable[None]]]] = {
+        Call: _called,
+        CampaignReport: _reported,
+    }
+    """By class of what a module sends: what to do with it."""
     orders: ClassVar = {"agree": _agree, "broadcast": _broadcast, "invoke": _invoke}

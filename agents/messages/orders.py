@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from agents.messages.codec import Name, Reason, Secret, message
-from transport.diffusion import MAX_VERSION
+from transport.diffusion import MAX_VERSION, MAX_WITHIN_S
 
 MAX_NAMED_GROUPS: Final = 32
 """Groups that an order for a broadcast has room to name."""
@@ -42,7 +42,12 @@ class Event:
 
 @message(62)
 class BroadcastOrder:
-    """What the order for a broadcast says of it: which version, and in whose cells; in all for no groups."""
+    """What the order for a broadcast says of it: which version, and in whose cells; in all for no groups.
+
+    Of the modules a share reports, within so many seconds; none unless both are given.
+    """
 
     version: Annotated[int, Field(ge=1, le=MAX_VERSION)]
     groups: Annotated[list[Name], Field(max_length=MAX_NAMED_GROUPS)] = field(default_factory=list)
+    report_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    report_within_s: Annotated[int, Field(ge=0, le=MAX_WITHIN_S)] = 0

@@ -280,6 +280,19 @@ CAMPAIGNS = Table(
     _column("broadcasts", NUMBER),
 )
 
+# What each module reported last of a campaign of a service: ``outcome`` is a number of ``Outcome``.
+REPORTS = Table(
+    "reports",
+    SUPPLIER,
+    _key("service", NAME),
+    _key("ua", UA),
+    _column("campaign", NUMBER),
+    _column("version", NUMBER),
+    _column("outcome", Integer()),
+    _column("reason", NAME),
+    _column("reported_at", SECONDS),
+)
+
 # The fleet: what it was made from and how far its steps have come. ``output`` is an application's.
 
 FLEET = MetaData()

@@ -16,7 +16,6 @@ report would lose them.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -30,6 +29,8 @@ from transport.diffusion import MAX_SHARE, check_report, report_keys
 from transport.security.domain_key import DomainKey, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.diffuser import Diffuser
     from agents.exchange import FromModule
     from agents.messages.campaign_reports import CampaignReport
@@ -73,10 +74,20 @@ class Tally(NamedTuple):
 
 
 class ModuleReports:
-    """One supplier's; *resources* are those that modules may report on, of which *services*."""
+    """One supplier's; *resources* are those that modules may report on, of which *services*.
+
+    *told* is called with the service's name when a report has been stored and counted.
+    """
 
     def __init__(
-        self, desk: Desk, store: GroupCommit, resources: Registry, services: Registry, diffuser: Diffuser
+        self,
+        desk: Desk,
+        store: GroupCommit,
+        resources: Registry,
+        services: Registry,
+        diffuser: Diffuser,
+        *,
+        told: Callable[[str], None] = lambda _service: None,
     ) -> None:
         self._desk = desk
         self._resources = resources
@@ -84,7 +95,7 @@ class ModuleReports:
         self._diffuser = diffuser
         self._reports = Registry(store, REPORTS)
         self._counts: Counter[tuple[str, int, int]] = Counter()
-        self._news: dict[str, asyncio.Condition] = {}
+        self._told = told
         self._log = desk.log.bind(agent=desk.keys.name)
 
     async def load(self) -> None:
@@ -101,10 +112,6 @@ class ModuleReports:
         Of one before the last, after another launch, only what those reported who have not reported since.
         """
         return Tally(*(self._counts[service, campaign, outcome] for outcome in Outcome))
-
-    def news(self, service: str) -> asyncio.Condition:
-        """Return what is notified when a module has reported on *service*: ``async with`` it, and wait."""
-        return self._news.setdefault(service, asyncio.Condition())
 
     async def take(self, came: FromModule, report: CampaignReport) -> None:
         """Take the *report* that *came*; return when it is stored.
@@ -132,9 +139,7 @@ class ModuleReports:
         if known is not None and is_same:
             self._counts[known["service"], known["campaign"], known["outcome"]] -= 1
         self._counts[service["service"], report.campaign, report.outcome] += 1
-        news = self.news(service["service"])
-        async with news:
-            news.notify_all()
+        self._told(service["service"])
 
     async def _keep(self, service: str, ua: str, report: CampaignReport) -> None:
         await self._reports.put(

@@ -79,6 +79,8 @@ class Bank:
     store: GroupCommit
     resources: Registry
     reports: ModuleReports = field(init=False)
+    told: list[tuple[str, Tally]] = field(default_factory=list)
+    """Of which service there was news, and what was counted by then."""
 
     async def open(self) -> None:
         """Take up what the store holds."""
@@ -86,7 +88,14 @@ class Bank:
         await services.load()
         diffuser = Diffuser(desk, self.store, None)
         await diffuser.load()
-        self.reports = ModuleReports(desk, self.store, self.resources, services, diffuser)
+        self.reports = ModuleReports(
+            desk,
+            self.store,
+            self.resources,
+            services,
+            diffuser,
+            told=lambda service: self.told.append((service, self.tally)),
+        )
         await self.reports.load()
 
     async def take(self, report: CampaignReport, ua: str = FIRST, tar: bytes = TAR) -> None:
@@ -194,20 +203,12 @@ async def test_a_report_under_an_earlier_domain_key_counts(bank: Bank) -> None:
     assert bank.tally == Tally(loaded=1)
 
 
-async def test_who_waits_is_told(bank: Bank) -> None:
-    """Each report wakes whoever waits for news of its service."""
-    news = bank.reports.news(SERVICE)
-
-    async def two() -> Tally:
-        async with news:
-            await news.wait_for(lambda: bank.tally.loaded == 2)
-            return bank.tally
-
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(two())
-        for ua in (FIRST, SECOND):
-            await bank.take(_report(ua), ua)
-    assert waiting.result() == Tally(loaded=2)
+async def test_who_waits_for_reports_is_told(bank: Bank) -> None:
+    """Of each that counts, once it does, and of no other."""
+    await bank.take(_report())
+    await bank.refusal(_report())
+    await bank.refusal(_report(campaign=NUMBER - 1))
+    assert bank.told == [(SERVICE, Tally(loaded=1))]
 
 
 async def test_what_could_not_be_stored_is_not_counted(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,7 +37,8 @@ from bus.topics import (
     ShortMessageFrom,
     ShortMessageTo,
 )
-from tests.agents.role_kit import TRACE, Kit
+from tests.agents.role_kit import PATIENCE_S, TRACE, Kit, open_kit
+from tests.bus.manual_clock import ManualClock
 from transport import apdu
 from transport.apdu import CommandApdu, ResponseApdu
 from transport.secured_packet import SecurityParameters, encode_command
@@ -51,10 +53,15 @@ from transport.sms import (
     SmsSubmit,
     UserData,
 )
-from transport.toolkit import CommandType, ProactiveCommand, TerminalResponse, TerminalResult
+from transport.toolkit import CommandType, Envelope, ProactiveCommand, Tag, TerminalResponse, TerminalResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from bus.address import BrokerAddress
 
 NUMBER = "15550100"
 
@@ -84,6 +91,8 @@ class Script:
         self._commands = iter(commands)
         self._next: ProactiveCommand | None = None
         self.told: list[TerminalResponse] = []
+        self.expired: asyncio.Queue[int] = asyncio.Queue()
+        """The timers whose end it was told."""
 
     def process(self, command: bytes, _now: float) -> bytes:
         """Answer an APDU as a module does that has something to ask."""
@@ -93,6 +102,8 @@ class Script:
             return ResponseApdu(data=self._next.encode()).encode()
         if parsed.ins == INS_TERMINAL_RESPONSE:
             self.told.append(TerminalResponse.parse(parsed.data))
+        if parsed.ins == INS_ENVELOPE and parsed.data[0] == Tag.TIMER_EXPIRATION:
+            self.expired.put_nowait(Envelope.parse(parsed.data).timer)
         self._next = next(self._commands, None)
         length = len(self._next.encode()) & 0xFF if self._next else 0
         return ResponseApdu(status=apdu.SW_PROACTIVE | length if self._next else apdu.SW_OK).encode()
@@ -513,6 +524,32 @@ async def test_the_modules_short_messages_go_to_the_network(kit: Kit) -> None:
     assert (frame.pdu, frame.trace, frame.source) == (submit().tpdu, TRACE, kit.ua())
     assert len(kit.wire.on(ShortMessageFrom(fleet=kit.fleet, address="15550200"))) == 1
     assert [told.result for told in script.told] == [TerminalResult.OK] * 2
+
+
+async def test_a_timer_that_is_started_anew_ends_once(
+    broker: BrokerAddress, fleet: str, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """By its last value (TS 102 223 clause 6.4.21), whether that is later or earlier than the one before."""
+    clock = ManualClock()
+    async with open_kit(broker, fleet, tmp_path, log, clock=clock) as kit:
+        phone = await kit.handset()
+        started = ((8, 10), (7, 60), (8, 30), (7, 20), (1, 90))
+        script = scripted(
+            phone,
+            *(
+                ProactiveCommand(type=CommandType.TIMER_MANAGEMENT, timer=timer, timer_value_s=seconds)
+                for timer, seconds in started
+            ),
+        )
+        phone.deliver(deliver())
+        await settle(kit, phone)
+        assert len(script.told) == len(started)
+        for _ in range(9):
+            clock.advance(10)
+            await settle(kit, phone)
+        async with asyncio.timeout(PATIENCE_S):
+            assert [await script.expired.get() for _ in range(3)] == [7, 8, 1]
+        assert script.expired.empty()
 
 
 async def test_the_report_leaves_before_the_module_is_served(kit: Kit) -> None:

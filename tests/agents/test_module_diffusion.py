@@ -87,6 +87,16 @@ def test_what_one_repetition_lost_a_later_one_brings(market: Market) -> None:
     assert _loaded(market)[0] == 1
 
 
+def test_what_came_before_a_head_that_was_lost_is_taken_when_it_is_repeated(market: Market) -> None:
+    """Also by a module that was collecting another version then, whose broadcast was cut short."""
+    cut_short, campaign = _campaign(market, probe()), _campaign(market, probe(), version=2, number=2)
+    _hear(market, _pages(cut_short)[: -cut_short.cycle[-2].pages - cut_short.cycle[-1].pages])
+    pages = _pages(campaign)
+    assert set(_hear(market, pages[campaign.cycle[0].pages :])) == {"other-campaign"}
+    _hear(market, pages)
+    assert _loaded(market)[0] == 2
+
+
 @pytest.mark.parametrize("part", DataPart)
 def test_an_update_keeps_or_resets_the_data(market: Market, part: DataPart) -> None:
     """The manifest says what becomes of the data part; the programme changes in one transaction."""

@@ -99,8 +99,9 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
             core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
         if outcome is not None:
             reporting.ended(core, definition, event.manifest, outcome, incoming.now, reason)
-        if isinstance(event, Suspected):
-            # What was refused meanwhile may be honest: it shall be offered again, and not taken for known.
+        if isinstance(event, Suspected | GivenUp):
+            # What was refused meanwhile may be honest, or be of the campaign that is collected now: it shall
+            # be offered again, and not taken for known.
             core.forget_pages()
 
 

@@ -6,6 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageAired:
+    """One stage of a campaign; its seconds count from the order on."""
+
+    cells: int
+    holders: int
+    begun_s: float
+    ended_s: float
+    why: str
+    """Why the campaign went on from it, or stopped in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Airing:
     """One order's broadcast, from its first page to its last."""
 
@@ -22,6 +34,10 @@ class Airing:
     repetitions: int
     published: int
     """Pages, once for each cell."""
+    state: str = "ended"
+    """How the campaign ended."""
+    reason: str = ""
+    stages: tuple[StageAired, ...] = ()
 
 
 class Airings:

@@ -6,8 +6,12 @@ key and is stored with the signature before anything is broadcast: given again, 
 packets, so that what modules have collected by then stays of use. Their pages have another update number, so
 that a module that has the programme hears them again, and its handset tells so.
 
-Versions only rise. The newest is stored with the campaign, programme and all: whoever is served from then on
-is given what the broadcast brought the others.
+How a campaign goes its way through cells and stages is another's business (``rollout``, ``campaigns``).
+
+Versions only rise. The newest is stored with the campaign, programme and all, and released: whoever is served
+from then on is given what the broadcast brought the others. One that has to prove itself first, in stages or
+by reports, is released when its campaign has ended. Until then, and for good where it was stopped, nobody is
+given it who did not hear it.
 
 Nobody answers a broadcast; who is asked to reports afterwards (``module_reports``). A module that knows the
 supplier by an older key than the newest takes nothing, nor does one that was off. Both are served when they
@@ -20,18 +24,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agents.airings import Airing, Airings
+from agents.airings import Airings
 from agents.errors import Refusal
 from agents.offers import Version
 from agents.store.registry import Registry
-from agents.store.tables import CAMPAIGNS
+from agents.store.tables import CAMPAIGNS, RELEASES
 from transport.cell_broadcast import GeographicScope, Schedule
 from transport.cell_broadcast.serial_number import MAX_UPDATE
 from transport.diffusion import Campaign, Coding, DataPart, Domain, Scheme
 from transport.security.domain_key import DomainKey, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agents.identity import RoleKeys
     from agents.module_reports import Reporting
@@ -40,18 +44,35 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.bearers.cell_broadcast import CellBroadcaster
+    from bus.clock import Clock
     from bus.frame import TraceContext
+    from transport.diffusion import CampaignPacket
 
 _ONCE: Final = Schedule(period=1, count=1)
+REPORT_MARGIN_S: Final = 30.0
+
+
+def _nobody(_service: str) -> Mapping[str, int]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aerial:
-    """What a supplier broadcasts with: cells by group of subscribers; how often a campaign is repeated."""
+    """What a supplier broadcasts with: cells by group of subscribers; how often a campaign is repeated.
+
+    The network tells how many modules in each cell hold a service's resource: a number, and no names.
+    """
 
     broadcaster: CellBroadcaster
     cells: Mapping[str, tuple[str, ...]]
     repetitions: int
+    clock: Clock
+    """What the pace of pages goes by."""
+    page_s: float = 0.0
+    """How long a page is on the air: the next one leaves when it is gone, so that it can be stopped."""
+    report_margin_s: float = REPORT_MARGIN_S
+    """How much longer than modules take their time for it a report may be on its way."""
+    holders: Callable[[str], Mapping[str, int]] = _nobody
 
 
 class Diffuser:
@@ -62,74 +83,27 @@ class Diffuser:
         self._aerial = aerial
         self.airings = Airings()
         self._campaigns = Registry(store, CAMPAIGNS)
+        self._releases = Registry(store, RELEASES)
 
     async def load(self) -> None:
         """Read what the store holds."""
         await self._campaigns.load()
+        await self._releases.load()
 
-    async def diffuse(
-        self,
-        offer: Offer,
-        service: Row,
-        keys: RoleKeys,
-        groups: Iterable[str],
-        reporting: Reporting,
-        *,
-        trace: TraceContext,
-    ) -> None:
-        """Broadcast *offer*'s application in the cells of *groups*, or of all for none.
-
-        Raises Refusal: ``no-broadcast``, ``not-global``, ``no-domain-key`` (the operator made a pair, and we
-        have its public half alone), ``unknown-group``, ``too-large-to-broadcast``, and ``version-not-newer``
-        once a newer version, or another programme under this one, has been broadcast.
-        """
+    @property
+    def aerial(self) -> Aerial:
+        """What there is to broadcast with. Raises Refusal: ``no-broadcast``."""
         if self._aerial is None:
             raise Refusal("no-broadcast")
-        cells = self._cells(groups)
-        campaign, number = await self._campaign(offer, service, keys, reporting)
-        self._desk.log.info(
-            "campaign.begun",
-            service=offer.service,
-            version=offer.version,
-            pages=campaign.pages,
-            packets=len(campaign.packets),
-            cells=len(cells),
-        )
-        published = 0
-        for _ in range(self._aerial.repetitions):
-            for packet in campaign.cycle:
-                receipt = await self._aerial.broadcaster.broadcast(
-                    packet.octets,
-                    message_identifier=service["message_identifier"],
-                    code=packet.place,
-                    update=number % (MAX_UPDATE + 1),
-                    cells=cells,
-                    scope=GeographicScope.PLMN,
-                    schedule=_ONCE,
-                    trace=trace,
-                )
-                published += receipt.publishes
-        self.airings.ended.append(
-            Airing(
-                trace_id=trace.trace_id,
-                scheme=campaign.coding.scheme.name.lower(),
-                packets=len(campaign.cycle),
-                pages=campaign.pages,
-                repair_pages=campaign.repair_pages,
-                cells=len(cells),
-                repetitions=self._aerial.repetitions,
-                published=published,
-            )
-        )
-        self._desk.log.info("campaign.ended", service=offer.service, version=offer.version)
+        return self._aerial
 
     def last(self, service: str) -> Row | None:
         """Return the campaign of *service* that was broadcast last."""
         return self._campaigns.get(service)
 
     def newest(self, offer: Offer) -> Offer:
-        """Return *offer* in the newest version that was broadcast, as it stands where none was."""
-        known = self._campaigns.get(offer.service)
+        """Return *offer* in the newest version that is for everybody, as it stands where there is none."""
+        known = self._releases.get(offer.service)
         if known is None:
             return offer
         part = DataPart(known["data_part"])
@@ -140,34 +114,33 @@ class Diffuser:
         known = self._campaigns.get(service)
         return known is not None and known["reset"] > since
 
-    def _cells(self, groups: Iterable[str]) -> list[str]:
-        assert self._aerial is not None
-        chosen = dict.fromkeys(groups) or self._aerial.cells
-        cells = [cell for group in chosen for cell in self._aerial.cells.get(group, ())]
+    def begun(self, offer: Offer) -> Offer:
+        """Return *offer* in the version that was broadcast last, which may be on trial."""
+        known = self._campaigns.get(offer.service)
+        if known is None:
+            return offer
+        part = DataPart(known["data_part"])
+        return offer.at(Version(number=known["version"], code=known["code"], data_part=part))
+
+    def cells(self, groups: Iterable[str]) -> list[str]:
+        """Return the cells of *groups*, or of all for none. Raises Refusal: ``unknown-group``."""
+        chosen = dict.fromkeys(groups) or self.aerial.cells
+        cells = [cell for group in chosen for cell in self.aerial.cells.get(group, ())]
         if not cells:
             raise Refusal("unknown-group")
         return cells
 
-    async def _campaign(
-        self, offer: Offer, service: Row, keys: RoleKeys, reporting: Reporting
+    async def campaign(
+        self, offer: Offer, service: Row, keys: RoleKeys, reporting: Reporting, *, goes_on: bool = False
     ) -> tuple[Campaign, int]:
-        """Return the campaign of this version, made again if it was made before, and the order's number.
+        """Return the campaign of *offer*'s version, and the update number of its pages.
 
-        Both are stored by then.
+        It is made again if it was made before, and stored by then, as is the number, which each order has
+        another of. Neither is stored where it *goes_on*. Raises Refusal: ``not-global``, ``no-domain-key``
+        (the operator made a pair, and we have its public half alone), ``too-large-to-broadcast``, and
+        ``version-not-newer`` once a newer version, or another programme under this one, has been broadcast.
         """
-        if not service["domain_key"]:
-            raise Refusal("not-global")
-        domain_key = DomainKey.load(service["domain_key"])
-        if domain_key.kind is Kind.PUBLIC_HALF:
-            raise Refusal("no-domain-key")
-        domain = Domain(
-            tar=service["tar"],
-            logic_name=offer.logic_name.encode(),
-            supplier=keys.name.encode(),
-            supplier_suite=keys.suite,
-            supplier_public=keys.signing.public,
-            domain_key=domain_key,
-        )
+        domain = _domain(offer, service, keys)
         scheme = Scheme.RAPTORQ if offer.fec else Scheme.PLAIN
         try:
             coding = Coding.measured(len(offer.code), scheme, domain.keys)
@@ -200,6 +173,8 @@ class Diffuser:
             report_share=reporting.share,
             report_within_s=reporting.within_s,
         )
+        if known and goes_on:
+            return campaign, _update(known["broadcasts"])
         reset = offer.version if offer.data_part is DataPart.RESET else known["reset"] if known else 0
         ordered = known["broadcasts"] + 1 if known else 1
         await self._campaigns.put(
@@ -215,7 +190,64 @@ class Diffuser:
                 "broadcasts": ordered,
             }
         )
-        return campaign, ordered
+        return campaign, _update(ordered)
+
+    async def release(self, service: str) -> None:
+        """Make the version that was broadcast last the one for everybody who is served from now on."""
+        known = self._campaigns.get(service)
+        assert known is not None, "it was broadcast"
+        columns = ("service", "version", "code", "data_part")
+        await self._releases.put({column: known[column] for column in columns})
+
+    async def next_update(self, service: str) -> int:
+        """Return the update number of pages that are to be heard again; the next order has another."""
+        known = self._campaigns.get(service)
+        assert known is not None, "it was broadcast"
+        await self._campaigns.put(known.but(broadcasts=known["broadcasts"] + 1))
+        return _update(known["broadcasts"] + 1)
+
+    async def publish(
+        self,
+        packet: CampaignPacket,
+        *,
+        identifier: int,
+        update: int,
+        cells: Sequence[str],
+        trace: TraceContext,
+    ) -> int:
+        """Publish a packet once in *cells*; return how many pages that were, when they are on the air."""
+        receipt = await self.aerial.broadcaster.broadcast(
+            packet.octets,
+            message_identifier=identifier,
+            code=packet.place,
+            update=update,
+            cells=cells,
+            scope=GeographicScope.PLMN,
+            schedule=_ONCE,
+            trace=trace,
+        )
+        await self.aerial.clock.sleep(receipt.pages * self.aerial.page_s)
+        return receipt.publishes
+
+
+def _domain(offer: Offer, service: Row, keys: RoleKeys) -> Domain:
+    if not service["domain_key"]:
+        raise Refusal("not-global")
+    domain_key = DomainKey.load(service["domain_key"])
+    if domain_key.kind is Kind.PUBLIC_HALF:
+        raise Refusal("no-domain-key")
+    return Domain(
+        tar=service["tar"],
+        logic_name=offer.logic_name.encode(),
+        supplier=keys.name.encode(),
+        supplier_suite=keys.suite,
+        supplier_public=keys.signing.public,
+        domain_key=domain_key,
+    )
+
+
+def _update(ordered: int) -> int:
+    return ordered % (MAX_UPDATE + 1)
 
 
 def _may_follow(known: Row, offer: Offer) -> bool:

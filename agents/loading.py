@@ -57,7 +57,10 @@ class Loading:
         if not is_first and row["version"] >= newest.version:
             return
         version, digest = await self._held(use, newest)
-        is_there = (version, digest) == (newest.version, hashlib.sha256(newest.code).digest())
+        # A version on trial, which only some have heard, is newer, and no older one takes its place.
+        is_newer = version > newest.version
+        is_there = is_newer or (version, digest) == (newest.version, hashlib.sha256(newest.code).digest())
+        holds = version if is_newer else newest.version
         await self._bring(use, newest, b"" if is_there else newest.code)
         is_personal = BACKENDS[offer.backend].is_personal
         if is_first:
@@ -65,13 +68,11 @@ class Loading:
         else:
             lacks_data = is_personal and self._diffuser.has_reset(offer.service, row["version"])
         state = LOADED if lacks_data or row["state"] == LOADED else READY
-        await self._resources.put(self._usage.row(use).but(state=state, version=newest.version))
+        await self._resources.put(self._usage.row(use).but(state=state, version=holds))
         octets = 0 if is_there else len(newest.code)
         if is_there:
-            self._diffuser.airings.found.add((use.ua, offer.service, newest.version))
-        self._log.info(
-            "application.loaded", ua=use.ua, service=offer.service, version=newest.version, octets=octets
-        )
+            self._diffuser.airings.found.add((use.ua, offer.service, holds))
+        self._log.info("application.loaded", ua=use.ua, service=offer.service, version=holds, octets=octets)
 
     async def _held(self, use: Use, offer: Offer) -> tuple[int, bytes]:
         """Return version and SHA-256 of what the module holds; who is alone in loading it need not ask."""

@@ -118,6 +118,10 @@ class Operator(Role):
         """Return how many subscriptions are in which state."""
         return self._subscriptions.states()
 
+    def holders(self, service: str) -> list[str]:
+        """Return the addresses of the modules in which a service's resource is active."""
+        return self._subscriptions.holders(service)
+
     def zones(self) -> list[Zone]:
         """Return what the last audit of each module that was audited said of its memory."""
         audited = (row for row in self._commands.modules.rows() if row["audited_at"])

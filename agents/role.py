@@ -18,7 +18,7 @@ from agents.errors import MessageRejected, Refusal, Unanswered, Unheard
 from agents.exchange import FromModule
 from agents.link import Question
 from agents.messages.inside import Refused, Reply
-from agents.messages.orders import Event, Order
+from agents.messages.orders import UNDER_WAY, Event, Order
 from bus import tracing
 from bus.actor import Actor
 from bus.errors import DeliveryFailed
@@ -184,6 +184,20 @@ class Role(Actor[Post]):
         except (Refusal, Unheard, Unanswered, DeliveryFailed, Rejected) as refusal:
             self.desk.counters.dropped(refusal.reason)
             self.log.warning("packet.refused", reason=refusal.reason)
+
+    async def under_way(self, ordered: Ordered) -> None:
+        """Tell the console that an order takes its time."""
+        order, console = ordered.order, self.desk.console
+        event = Event(
+            run=console.run,
+            do=order.do,
+            ua=order.ua,
+            service=order.service,
+            result=UNDER_WAY,
+            reason="",
+            output=b"",
+        )
+        await console.report(self.desk.client, event, source=self.name, trace=ordered.trace)
 
     async def report(
         self,

@@ -183,6 +183,11 @@ class Subscriptions:
             counts[row["state"]] = counts.get(row["state"], 0) + 1
         return counts
 
+    def holders(self, service: str) -> list[str]:
+        """Return the addresses of the modules in which a service's resource is active."""
+        rows = self._rows.rows()
+        return [row["ua"] for row in rows if (row["service"], row["state"]) == (service, ACTIVE)]
+
     def get(self, ua: str, service: str) -> Row | None:
         """Return a subscription, or None."""
         return self._rows.get(ua, service)

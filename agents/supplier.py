@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from agents import domains
 from agents.answering import answering
 from agents.backends import BACKENDS
+from agents.campaigns import Campaigns, Terms
 from agents.diffuser import Diffuser
 from agents.errors import Refusal, Unanswered
-from agents.loading import Loading, in_version
+from agents.loading import Loading
 from agents.messages.air import Call, Invoke, Prove
 from agents.messages.bearers import CHANNEL_BEARERS
 from agents.messages.campaign_reports import CampaignReport
@@ -31,9 +32,9 @@ from agents.messages.inside import (
     WrapDomainKey,
     WrappedDomainKey,
 )
-from agents.messages.orders import BroadcastOrder
-from agents.module_reports import ModuleReports, Reporting
+from agents.module_reports import ModuleReports
 from agents.role import Role, Turns
+from agents.rollout import Event
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
 from agents.supplier_keys import KeyRing
@@ -95,8 +96,23 @@ class Supplier(Role):
         self._turns = Turns()
         self._usage = Usage(desk, self._resources, self._turns)
         self._diffuser = Diffuser(desk, store, aerial)
+        self._reports = ModuleReports(
+            desk,
+            store,
+            self._resources,
+            self._services,
+            self._diffuser,
+            told=self._has_reported,
+        )
+        self._campaigns = Campaigns(
+            desk,
+            store,
+            self._diffuser,
+            terms=self._terms,
+            reports=self._reports,
+            under_way=self.under_way,
+        )
         self._loading = Loading(desk, self._usage, self._resources, self._diffuser)
-        self._reports = ModuleReports(desk, store, self._resources, self._services, self._diffuser)
 
     @classmethod
     async def open(
@@ -122,6 +138,7 @@ class Supplier(Role):
         await supplier._ring.load()
         await supplier._diffuser.load()
         await supplier._reports.load()
+        await supplier._campaigns.load()
         return supplier
 
     # AGREE -------------------------------------------------------------------------------------------------
@@ -247,6 +264,9 @@ class Supplier(Role):
         message: Call | CampaignReport = decode(packet.packet.data, Call, CampaignReport)
         await self.packets[type(message)](self, packet, message)
 
+    def _has_reported(self, service: str) -> None:
+        self._campaigns.news(service)
+
     async def _reported(self, packet: FromModule, report: CampaignReport) -> None:
         await self._reports.take(packet, report)
 
@@ -348,17 +368,31 @@ class Supplier(Role):
 
     # GLOBAL ------------------------------------------------------------------------------------------------
 
+    def _terms(self, service: str) -> Terms:
+        offer, known = self._offer(service), self._services.get(service)
+        if known is None:
+            raise Refusal("unknown-service")
+        return Terms(offer, known, self._ring.newest(service))
+
+    async def go_on(self) -> None:
+        """Go on with the campaigns that an earlier launch left under way."""
+        await self._campaigns.go_on()
+
     async def _broadcast(self, ordered: Ordered) -> bytes:
         """Load a global service's application in all modules that hear it."""
-        said = decode(ordered.order.argument, BroadcastOrder)
-        offer = in_version(self._offer(ordered.order.service), said.version)
-        service = self._services.get(offer.service)
-        if service is None:
-            raise Refusal("unknown-service")
-        keys = self._ring.newest(offer.service)
-        reporting = Reporting.ordered(said)
-        await self._diffuser.diffuse(offer, service, keys, said.groups, reporting, trace=ordered.trace)
-        return b""
+        return await self._campaigns.broadcast(ordered)
+
+    async def _pause(self, ordered: Ordered) -> bytes:
+        return await self._campaigns.happens(ordered, Event.PAUSE)
+
+    async def _resume(self, ordered: Ordered) -> bytes:
+        return await self._campaigns.happens(ordered, Event.RESUME)
+
+    async def _abort(self, ordered: Ordered) -> bytes:
+        return await self._campaigns.happens(ordered, Event.ABORT)
+
+    async def _finish(self, ordered: Ordered) -> bytes:
+        return await self._campaigns.finish(ordered)
 
     @property
     def reports(self) -> ModuleReports:
@@ -401,4 +435,12 @@ class Supplier(Role):
         CampaignReport: _reported,
     }
     """By class of what a module sends: what to do with it."""
-    orders: ClassVar = {"agree": _agree, "broadcast": _broadcast, "invoke": _invoke}
+    orders: ClassVar = {
+        "agree": _agree,
+        "broadcast": _broadcast,
+        "pause-campaign": _pause,
+        "resume-campaign": _resume,
+        "abort-campaign": _abort,
+        "finish-campaign": _finish,
+        "invoke": _invoke,
+    }

@@ -20,6 +20,10 @@ class Audience:
     """The handsets that a broadcast is for, and when each told that it heard; the traces of its orders."""
 
     addresses: frozenset[str]
+    started: float = 0.0
+    """When the order was given."""
+    stays: bool = False
+    """Whether it listens on when its step is over: a campaign goes on that a later step sees to its end."""
     traces: list[bytes] = field(default_factory=list)
     heard: dict[str, float] = field(default_factory=dict)
     complete: asyncio.Event = field(default_factory=asyncio.Event)

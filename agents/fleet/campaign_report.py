@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from agents.airings import StageAired
+
 _COLUMNS: Final = 60
 _ROWS: Final = 6
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
@@ -56,6 +58,11 @@ class Sent:
     lost_by_all: int
     """Those of all broadcasts of the run."""
     load: Load
+    state: str = "ended"
+    """How the supplier's campaign ended."""
+    reason: str = ""
+    """Why, where that was before its end."""
+    stages: tuple[StageAired, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +170,7 @@ def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
         yield "sent", _UNKNOWN
     else:
         yield from _sent(campaign.sent, campaign.programme_octets)
+        yield from _stages(campaign.sent)
     yield "one by one", f"{_load(campaign.unicast, 'short messages')}, for those by broadcast"
 
 
@@ -184,6 +192,17 @@ def _sent(sent: Sent, octets: int) -> Iterator[tuple[str, str]]:
         + ("" if is_known else ", of all that was broadcast in this run"),
     )
     yield "broadcast", _load(sent.load, "pages")
+
+
+def _stages(sent: Sent) -> Iterator[tuple[str, str]]:
+    """Yield what became of each stage, where there were several, or one that was judged or cut short."""
+    if len(sent.stages) > 1 or sent.reason:
+        for number, stage in enumerate(sent.stages, 1):
+            cells = f"{stage.cells} cell{'s' * (stage.cells != 1)}, {stage.holders} modules"
+            span = f"from {seconds(stage.begun_s)} to {seconds(stage.ended_s)}"
+            yield f"stage {number}", f"{cells}, {span}: {stage.why}"
+        why = f": {sent.reason}" if sent.reason and sent.reason != sent.state else ""
+        yield "campaign", sent.state + why
 
 
 def _load(load: Load, what: str) -> str:

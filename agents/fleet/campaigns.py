@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Final
 from agents.exchange import SECURED
 from agents.fleet.campaign_report import CampaignReport, Load, Sent
 from agents.fleet.config import Verb
+from agents.fleet.config_rollout import broadcast_before
 from agents.fleet.config_updates import FIRST, version_of
 from agents.fleet.expectations import Result
 from agents.fleet.weather import MAX, conditions_of
 from agents.loading import PIECE_OCTETS
 from agents.messages.air import LoadApplication
 from agents.messages.codec import encode
+from agents.rollout import CUT_SHORT
 from bus.frame import Bearer
 from transport.cell_broadcast import PAGE_OCTETS
 from transport.concatenation import split
@@ -54,6 +56,8 @@ class _Campaign:
     """A broadcast, and who was served between it and the service's next."""
 
     outcomes: Outcomes
+    begun: int
+    """The index of the step that ordered the broadcast; another one may have seen it to its end."""
     version: int
     had_before: set[str]
     served: set[str] = field(default_factory=set)
@@ -67,15 +71,20 @@ class _History:
         self._last: dict[str, _Campaign] = {}
         self._holders: dict[tuple[str, int], set[str]] = {}
 
-    def broadcast(self, outcomes: Outcomes, version: int) -> None:
-        """Note a broadcast; one that its supplier refused is none."""
+    def broadcast(self, outcomes: Outcomes, begun: int, version: int, *, is_trial: bool) -> None:
+        """Note a broadcast that step *begun* ordered; one that its supplier refused to begin is none.
+
+        A version that did not pass its trial is served to nobody afterwards.
+        """
         told = {outcome.ua for outcome in outcomes.of(Result.OK)}
-        if outcomes.count(Result.REFUSED) == len(outcomes.outcomes):
+        refused = outcomes.of(Result.REFUSED)
+        if len(refused) == len(outcomes.outcomes) and not {each.reason for each in refused} <= CUT_SHORT:
             return
         holders = self._holders.setdefault((outcomes.service, version), set())
-        campaign = _Campaign(outcomes=outcomes, version=version, had_before=told & holders)
+        campaign = _Campaign(outcomes=outcomes, begun=begun, version=version, had_before=told & holders)
         self.campaigns.append(campaign)
-        self._last[outcomes.service] = campaign
+        if not (is_trial and CUT_SHORT & {each.reason for each in refused}):
+            self._last[outcomes.service] = campaign
         holders |= told
 
     def served(self, outcomes: Outcomes) -> None:
@@ -111,14 +120,23 @@ def campaigns_of(
     """
     history = _History()
     for outcomes in ended:
-        if outcomes.do == Verb.BROADCAST:
-            history.broadcast(outcomes, version_of(config, outcomes.number - 1))
+        if (begun := _begun(config, outcomes)) is not None:
+            is_trial = config.steps[begun].is_trial
+            history.broadcast(outcomes, begun, version_of(config, begun), is_trial=is_trial)
         elif outcomes.do in _SERVED:
             history.served(outcomes)
         elif outcomes.do == Verb.RELEASE:
             history.released(outcomes)
     sent_by = list(airings)
     return tuple(_report(config, campaign, sent_by, found, counts) for campaign in history.campaigns)
+
+
+def _begun(config: FleetConfig, outcomes: Outcomes) -> int | None:
+    """Return the index of the broadcast that *outcomes* are the end of, None for those of other steps."""
+    index = outcomes.number - 1
+    if outcomes.do == Verb.FINISH_CAMPAIGN:
+        return broadcast_before(config.steps, index)
+    return index if outcomes.do == Verb.BROADCAST and config.steps[index].wait else None
 
 
 def _report(
@@ -133,7 +151,7 @@ def _report(
     targets = {outcome.ua for outcome in outcomes.outcomes}
     untold = {ua for ua in campaign.served if (ua, service, campaign.version) in found}
     own = [airing for airing in airings if airing.trace_id in outcomes.traces]
-    code = config.broadcast_programme(outcomes.number - 1).code
+    code = config.broadcast_programme(campaign.begun).code
     by_broadcast = len(told) - len(campaign.had_before) + len(untold)
     return CampaignReport(
         step=outcomes.number,
@@ -177,6 +195,9 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
         repetitions=sum(airing.repetitions for airing in own),
         cells=last.cells,
         published=published,
+        state=last.state,
+        reason=last.reason,
+        stages=last.stages,
         lost=on_bearer["lost"] if is_alone else None,
         lost_by_all=on_bearer["lost"],
         load=Load(messages=published, octets=published * PAGE_OCTETS, air_s=round(published * page_s, 3)),

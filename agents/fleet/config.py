@@ -23,7 +23,9 @@ from agents.fleet.config_air import AirTable, SmsTable, Table
 from agents.fleet.config_checks import check_config, read_programmes, services_of
 from agents.fleet.config_errors import sentences_of
 from agents.fleet.config_profile import ProfileTable, profile_table
+from agents.fleet.config_rollout import broadcast_before
 from agents.fleet.config_tables import (
+    ABOUT_CAMPAIGNS,
     ABOUT_MODULES,
     Allocator,
     Authority,
@@ -164,23 +166,37 @@ class FleetConfig(Table):
         """Return ``(ua, service)`` of everything that *step* is about.
 
         A step that is about modules alone (personalise, announce, audit) has no service: ``(ua, "")``; one
-        that is about services alone (agree) has no module: ``("", service)``; who waits has neither.
+        that is about services alone (agree) or about a campaign has no module: ``("", service)``; who waits
+        has neither. Whoever sees a campaign to its end has its broadcast's targets.
         """
         if step.do is Verb.WAIT:
             return [("", "")]
+        if step.do is Verb.FINISH_CAMPAIGN:
+            index = next(at for at, each in enumerate(self.steps) if each is step)
+            begun = broadcast_before(self.steps, index)
+            if begun is not None:
+                return self.subscribed(self.steps[begun])
+        if step.do in ABOUT_CAMPAIGNS or not step.wait:
+            return [("", step.service or "")]
         if step.do is Verb.AGREE:
             return [("", name) for name in self.offers if step.service in (None, name)]
-        groups = [group for group in self.handsets if step.handsets is None or group.name in step.handsets]
         if step.do in ABOUT_MODULES:
-            return [(ua, "") for group in groups for ua in self.group_addresses(group.name)]
+            return [(ua, "") for group in self._groups(step) for ua in self.group_addresses(group.name)]
+        return self.subscribed(step)
+
+    def subscribed(self, step: Step) -> list[tuple[str, str]]:
+        """Return each module of *step*'s groups with each service of its that the step is about."""
         suppliers = {name: offer.supplier.name for name, offer in self.offers.items()}
         return [
             (ua, service)
-            for group in groups
+            for group in self._groups(step)
             for ua in self.group_addresses(group.name)
             for service in group.services
             if step.service in (None, service) and step.supplier in (None, suppliers.get(service))
         ]
+
+    def _groups(self, step: Step) -> list[Handsets]:
+        return [group for group in self.handsets if step.handsets is None or group.name in step.handsets]
 
     def fingerprints(self) -> dict[str, str]:
         """Return a digest of each section that a state directory depends on.

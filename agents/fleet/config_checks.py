@@ -17,6 +17,7 @@ from agents.fleet.addresses import MAX_SERVERS
 from agents.fleet.config_domains import check_domains
 from agents.fleet.config_lengths import check_lengths
 from agents.fleet.config_profile import check_profiles, profile_table
+from agents.fleet.config_rollout import check_rollouts
 from agents.fleet.config_updates import check_updates, steps_with_applications
 from agents.fleet.houses import allocator_of, check_houses
 from agents.fleet.key_checks import check_keys
@@ -54,6 +55,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *_check_groups(config),
         *check_profiles(config),
         *check_steps(config),
+        *check_rollouts(config),
     ]
     # What a step can come to is only known of a config that is otherwise right, and so are lengths.
     return problems or [*check_expectations(config), *check_lengths(config)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import date  # noqa: TC003 -- pydantic reads the annotations when it runs
 from enum import StrEnum
 from ipaddress import IPv4Address  # noqa: TC003 -- likewise
+from itertools import pairwise
 from typing import Annotated, Final, Self
 
 from pydantic import (
@@ -32,9 +33,11 @@ from agents.fleet.config_types import (
     Memory,
     Name,
     Octets,
+    Percent,
     ProtectionName,
     Rights,
     SessionFormName,
+    Share,
     Span,
     SuiteName,
     Text,
@@ -44,11 +47,14 @@ from agents.handset.security_module.life_cycle import AtEnd
 from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS
 from agents.link_ways import SEALED
 from agents.messages.bearers import SMS
+from agents.messages.orders import MAX_STAGES
 from transport.diffusion import MAX_VERSION
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.terms import AGREE_THEN_SIGN
 from transport.toolkit import MAX_TEXT
 
+REPORT_WITHIN_S: Final = 60
+"""In how many seconds modules report, unless a step says otherwise."""
 MAX_INPUT: Final = MAX_TEXT // 2
 """Octets of an input: the subscriber types it as hexadecimal digits."""
 
@@ -74,6 +80,10 @@ class Verb(StrEnum):
     AUDIT = "audit"
     ANNOUNCE = "announce"
     BROADCAST = "broadcast"
+    PAUSE_CAMPAIGN = "pause-campaign"
+    RESUME_CAMPAIGN = "resume-campaign"
+    ABORT_CAMPAIGN = "abort-campaign"
+    FINISH_CAMPAIGN = "finish-campaign"
     SET_CLOCK = "set-clock"
     ROLL_OPERATOR_KEY = "roll-operator-key"
     INTRODUCE_OPERATOR = "introduce-operator"
@@ -92,6 +102,12 @@ ABOUT_MODULES: Final = frozenset(
     }
 )
 """Steps that are about modules and no service."""
+
+
+ABOUT_CAMPAIGNS: Final = frozenset(
+    {Verb.PAUSE_CAMPAIGN, Verb.RESUME_CAMPAIGN, Verb.ABORT_CAMPAIGN, Verb.FINISH_CAMPAIGN}
+)
+"""Steps that are about the campaign that an earlier step ``broadcast`` began."""
 
 
 class By(StrEnum):
@@ -371,9 +387,30 @@ class Step(Table):
     version: Annotated[int, Field(strict=True, gt=1, le=MAX_VERSION)] | None = None
     """Of what is broadcast; by default 1 or, of another programme, the next one."""
     data_part: Data = Data.KEEP
+    stages: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=MAX_STAGES)] | None = None
+    """A broadcast's, in per cent of its cells; by default it is to all at once."""
+    success: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
+    """The share of the expected reports that a stage needs, for the next one to begin."""
+    errors: Share | None = None
+    """The share of them that may be refusals."""
+    report_share: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    """How large a part of the modules reports to the supplier what became of a broadcast."""
+    report_within_s: Annotated[int, Field(strict=True, ge=1, lt=1 << 16)] | None = None
+    """In how many seconds they do, each after a time that it draws for itself; simulated."""
+    deadline_s: Span | None = None
+    """When a broadcast is over at the latest; simulated seconds from its order on."""
+    wait: Annotated[bool, Field(strict=True)] = True
+    """Whether a broadcast's step ends with its campaign; else once that has begun."""
     by_s: Annotated[int, Field(strict=True, ge=-MAX_SPAN_S, le=MAX_SPAN_S)] | None = None
     """How far the handsets' time is off from now on, in seconds; negative: behind."""
     expect: Expect | None = None
+
+    @field_validator("stages")
+    @classmethod
+    def _rises(cls, stages: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if stages and any(later <= earlier for earlier, later in pairwise(stages)):
+            raise ValueError("must rise from stage to stage")
+        return stages
 
     @field_validator("input")
     @classmethod
@@ -381,6 +418,11 @@ class Step(Table):
         if len(_octets(text, 1)) > MAX_INPUT:
             raise ValueError(f"must not be longer than {MAX_INPUT} octets")
         return text
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether a broadcast has to prove itself before it is for everybody."""
+        return len(self.stages or ()) > 1 or self.success is not None or self.errors is not None
 
     def input_octets(self, number: int) -> bytes:
         """Return the input as octets; *number* is the step's, counted from 1."""

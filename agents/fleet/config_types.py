@@ -107,6 +107,7 @@ Rate = Annotated[float, Field(strict=True, gt=0, le=1e9)] | None
 Rights = Annotated[tuple[str, ...], AfterValidator(_rights)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_HANDSETS)]
 Octets = Annotated[int, Field(strict=True, ge=1, le=MAX_RESERVED)]
+Percent = Annotated[int, Field(strict=True, ge=1, le=100)]
 Span = Annotated[int, Field(strict=True, ge=1, le=MAX_SPAN_S)]
 Executions = Annotated[int, Field(strict=True, ge=1, lt=1 << 31)]
 Memory = Annotated[int, Field(strict=True, ge=MIN_SIZE, le=MAX_SIZE)]

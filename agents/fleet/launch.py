@@ -92,6 +92,7 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     console = await stack.enter_async_context(around.client("console", persistent=False))
     runner = Runner(around, console, state.ledger, progress)
     await runner.start()
+    await market.go_on()
     state.forget_previous()
     stack.enter_context(quiet_collector())
     # First of all at the end: whoever still works waits for what is about to be closed.

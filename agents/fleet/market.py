@@ -16,7 +16,9 @@ second opinion: whoever runs it can name a key of its own as a module's.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agents.allocator import Allocator
@@ -32,7 +34,7 @@ from agents.fleet.config_updates import updates_of
 from agents.fleet.desks import Desks
 from agents.fleet.houses import allocator_of, authorities_of, authority_of, personalizer_of
 from agents.fleet.key_files import role_keys
-from agents.fleet.weather import broadcast_clock
+from agents.fleet.weather import broadcast_clock, conditions_of
 from agents.handset.security_module.rights import rights_mask
 from agents.offers import Offer
 from agents.operator import Operator
@@ -43,7 +45,7 @@ from agents.store.database import open_store
 from agents.store.registry import Registry
 from agents.supplier import Supplier
 from bus.bearers.cell_broadcast import CellBroadcaster
-from transport.cell_broadcast import Schedule
+from transport.cell_broadcast import PAGE_OCTETS, Schedule
 from transport.security.certificates import Role as Certified
 from transport.security.terms import AGREE_THEN_SIGN
 
@@ -108,6 +110,12 @@ class Market:
         """Open each authority's market; every role listens when this returns."""
         for authority in authorities_of(self._around.config):
             await self._open_under(authority)
+
+    async def go_on(self) -> None:
+        """Have suppliers go on with what an earlier launch left on the air; for when somebody listens."""
+        for role in self.roles.values():
+            if isinstance(role, Supplier):
+                await role.go_on()
 
     async def _open_under(self, authority: configs.Authority) -> None:
         under = _Under(self._around.config, authority)
@@ -226,11 +234,26 @@ class Market:
 
     def _aerial(self, operator: str, desk: Desk) -> Aerial:
         """Return what a supplier of *operator*'s broadcasts with, in that operator's cells."""
+        table = self._around.config.air.cell_broadcast
         return Aerial(
             broadcaster=self._broadcaster(desk),
             cells=self._cells(operator),
-            repetitions=self._around.config.air.cell_broadcast.repetitions,
+            repetitions=table.repetitions,
+            clock=broadcast_clock(self._around),
+            page_s=conditions_of(table).transmission_s(PAGE_OCTETS),
+            holders=partial(self._holders, operator),
         )
+
+    def _holders(self, name: str, service: str) -> Mapping[str, int]:
+        """Return how many modules with an active resource of *service* are in each cell of an operator's."""
+        places = {
+            ua: group.cell_names[number % group.cells]
+            for group in self._around.config.handsets
+            if group.operator == name
+            for number, ua in enumerate(self._around.config.group_addresses(group.name))
+        }
+        operator = next(each for each in self.operators if each.name == name)
+        return Counter(places[ua] for ua in operator.holders(service) if ua in places)
 
     def _broadcaster(self, desk: Desk) -> CellBroadcaster:
         around = self._around

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from agents.fleet.config_tables import ABOUT_MODULES, Verb
+from agents.fleet.config_tables import ABOUT_CAMPAIGNS, ABOUT_MODULES, Verb
 from agents.fleet.expectations import Result
 from agents.handset.security_module.life_cycle import AtEnd
 
@@ -30,14 +30,35 @@ _KEYS: Final[Mapping[str, tuple[Verb, ...]]] = {
     "application": (Verb.BROADCAST,),
     "version": (Verb.BROADCAST,),
     "data_part": (Verb.BROADCAST,),
+    "stages": (Verb.BROADCAST,),
+    "success": (Verb.BROADCAST,),
+    "errors": (Verb.BROADCAST,),
+    "report_share": (Verb.BROADCAST,),
+    "report_within_s": (Verb.BROADCAST,),
+    "deadline_s": (Verb.BROADCAST,),
+    "wait": (Verb.BROADCAST,),
 }
 """The keys that belong to some steps only."""
+_WITHOUT: Final[tuple[tuple[frozenset[Verb], str, str], ...]] = (
+    (frozenset({Verb.AGREE}), "handsets", "is between suppliers and operators; it has no handsets"),
+    (frozenset({Verb.WAIT}), "handsets", "is about nobody; it has no handsets"),
+    (frozenset({Verb.WAIT}), "service", "is about nobody; it has no service"),
+    (
+        frozenset({Verb.REVOKE_SUPPLIER}),
+        "service",
+        "is about all services of a supplier; it has none of its own",
+    ),
+    (ABOUT_CAMPAIGNS, "handsets", "is about a campaign, which has its handsets from its broadcast"),
+    (ABOUT_MODULES, "service", "is about modules; it has no service"),
+)
+"""The keys that are about targets, where a step has other targets, and why it lacks them."""
 _NEEDED: Final[Mapping[Verb, str]] = {
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
     Verb.BROADCAST: "service",
     Verb.PULL: "service",
     Verb.REVOKE_SUPPLIER: "supplier",
+    **dict.fromkeys(sorted(ABOUT_CAMPAIGNS), "service"),
 }
 """The key that a step cannot do without."""
 
@@ -94,15 +115,9 @@ def unknown(place: str, what: str, name: str, known: Iterable[str]) -> Iterator[
 
 def _misplaced_keys(step: Step) -> Iterator[tuple[str, str]]:
     """Yield each key that does not belong to this kind of step, given or not, and why."""
-    if step.do is Verb.AGREE:
-        yield "handsets", "agree is between suppliers and operators; it has no handsets"
-    if step.do is Verb.WAIT:
-        yield "handsets", "wait is about nobody; it has no handsets"
-        yield "service", "wait is about nobody; it has no service"
-    if step.do is Verb.REVOKE_SUPPLIER:
-        yield "service", f"{step.do} is about all services of a supplier; it has none of its own"
-    if step.do in ABOUT_MODULES:
-        yield "service", f"{step.do} is about modules; it has no service"
+    for steps, key, why in _WITHOUT:
+        if step.do in steps:
+            yield key, f"{step.do} {why}"
     for key, verbs in _KEYS.items():
         if step.do not in verbs:
             yield key, f"belongs to {' and '.join(verbs)}, not to {step.do}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config import By, Verb
+from agents.fleet.config_tables import REPORT_WITHIN_S
 from agents.fleet.config_updates import version_of
 from agents.fleet.houses import authority_of, personalizer_of
 from agents.messages.codec import encode
@@ -71,6 +72,10 @@ _AGENTS: Final[Mapping[Verb, Callable[[Agents, str, str], str]]] = {
     Verb.INTRODUCE_OPERATOR: Agents.operator,
     Verb.ANNOUNCE: Agents.operator,
     Verb.BROADCAST: Agents.supplier,
+    Verb.PAUSE_CAMPAIGN: Agents.supplier,
+    Verb.RESUME_CAMPAIGN: Agents.supplier,
+    Verb.ABORT_CAMPAIGN: Agents.supplier,
+    Verb.FINISH_CAMPAIGN: Agents.supplier,
 }
 
 
@@ -83,7 +88,19 @@ def argument_for_all(config: FleetConfig, index: int) -> bytes:
     step = config.steps[index]
     groups = list(step.handsets or ())
     if step.do is Verb.BROADCAST:
-        return encode(BroadcastOrder(version=version_of(config, index), groups=groups))
+        return encode(
+            BroadcastOrder(
+                version=version_of(config, index),
+                groups=groups,
+                stages=list(step.stages or ()),
+                success=step.success,
+                errors=step.errors,
+                deadline_s=step.deadline_s or 0,
+                wait=step.wait,
+                report_share=step.report_share,
+                report_within_s=(step.report_within_s or REPORT_WITHIN_S) if step.report_share else 0,
+            )
+        )
     return " ".join(groups).encode()
 
 
@@ -123,5 +140,8 @@ _ARGUMENTS: Final[Mapping[Verb, Callable[[Step, int], bytes]]] = {
     Verb.ROLL_SUPPLIER_KEY: _number,
     Verb.REVOKE_SUPPLIER: _supplier,
     Verb.ROLL_OPERATOR_KEY: _number,
+    Verb.PAUSE_CAMPAIGN: _number,
+    Verb.RESUME_CAMPAIGN: _number,
+    Verb.ABORT_CAMPAIGN: _number,
 }
 """What an order says beside whom and what it is about; *number* is the step's, from 1."""

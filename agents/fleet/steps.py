@@ -18,7 +18,7 @@ from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.report import StepReport
 from agents.fleet.step_orders import ORDERS, Agents, argument_for_all, argument_of
-from agents.messages.orders import Event
+from agents.messages.orders import UNDER_WAY, Event
 from bus.topics import Events
 from bus.tracing import new_trace
 from transport.errors import Rejected
@@ -42,7 +42,7 @@ AIR_PATIENCE_S: Final = 3600.0
 MAX_PATIENCE_S: Final = 600.0
 """Else so many simulated seconds, but no more than so many of ours."""
 ATTEMPTS: Final = 4
-BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST})
+BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST, Verb.FINISH_CAMPAIGN})
 """The steps that are one order for many targets, and that each target tells the end of."""
 
 
@@ -75,6 +75,10 @@ class Runner:
         self._console: Console = around.console("console")
         self._waiting: dict[bytes, tuple[asyncio.Future[Event], _Target]] = {}
         self._audiences: dict[bytes, Audience] = {}
+        self._campaigns: dict[str, Audience] = {}
+        """By service, those whose end a later step is to see."""
+        self._under_way: set[bytes] = set()
+        """The traces of orders of which we were told since that they are being carried out."""
         self._agents = Agents(around.config)
         self._may_fail: set[int] = set()
         """The steps that expect failures: tried again in a resumed run, such a target would not meet what it
@@ -96,6 +100,8 @@ class Runner:
         traces: list[bytes] = []
         if step.do is Verb.WAIT:
             await self._wait(index, step, outcomes)
+        elif not step.wait:
+            traces = await self._begin(index, step, outcomes)
         elif step.do in BROADCASTS:
             traces = await self._broadcast(index, step, targets, outcomes)
         else:
@@ -139,6 +145,32 @@ class Runner:
             for number in range(min(self._window, len(targets))):
                 tasks.create_task(self._work(index, step, left, outcomes), name=f"step[{index + 1}].{number}")
 
+    async def _begin(self, index: int, step: Step, outcomes: list[Outcome]) -> list[bytes]:
+        """Have a campaign begun; from now on handsets tell that they heard it. Returns the orders' traces."""
+        service = step.service or ""
+        addresses = (ua for ua, _service in self._around.config.subscribed(step))
+        started = self._around.clock.now()
+        audience = Audience(addresses=frozenset(addresses), started=started, stays=True)
+        outcome = self._outcome(index, "", service)
+        if outcome is None:
+            event = await self._ask(self._target_for_all(index, step, "", service), audience)
+            outcome = self._ended("", service, event, started)
+            await self._ledger.keep(index + 1, outcome, started=started)
+            self._campaigns[service] = audience
+        outcomes.append(outcome)
+        self._progress.advance(index)
+        return audience.traces
+
+    def _target_for_all(self, index: int, step: Step, ua: str, service: str) -> _Target:
+        """Return whom to give the one order of a step that is about many handsets; one of them is *ua*."""
+        return _Target(
+            agent=self._agents.of(step, ua, service),
+            do=step.do.value,
+            ua="",
+            service=service,
+            argument=argument_for_all(self._around.config, index),
+        )
+
     async def _broadcast(
         self, index: int, step: Step, targets: list[tuple[str, str]], outcomes: list[Outcome]
     ) -> list[bytes]:
@@ -156,16 +188,12 @@ class Runner:
             else:
                 outcomes.append(known)
                 self._progress.advance(index)
-        for (agent, service), listening in audiences.items():
-            audience = Audience(addresses=frozenset(listening))
-            started = self._around.clock.now()
-            target = _Target(
-                agent=agent,
-                do=step.do.value,
-                ua="",
-                service=service,
-                argument=argument_for_all(self._around.config, index),
+        for (_agent, service), listening in audiences.items():
+            audience = self._campaigns.pop(service, None) or Audience(
+                addresses=frozenset(listening), started=self._around.clock.now()
             )
+            audience.stays, started = False, audience.started
+            target = self._target_for_all(index, step, min(listening), service)
             event = await self._ask(target, audience)
             traces += audience.traces
             unheard = (Result.FAILED, "not-heard")
@@ -223,7 +251,10 @@ class Runner:
             service=service,
             argument=argument_of(step, index + 1),
         )
-        event = await self._ask(target)
+        return self._ended(ua, service, await self._ask(target), started)
+
+    def _ended(self, ua: str, service: str, event: Event | None, started: float) -> Outcome:
+        """Return how a target ended, by the event that says so, if any does."""
         latency_s = self._around.clock.now() - started
         if event is None:
             return Outcome(
@@ -263,15 +294,20 @@ class Runner:
                     trace=trace,
                 )
                 done, _ = await asyncio.wait([future], timeout=self._patience_s())
+                while not done and trace.trace_id in self._under_way:
+                    self._under_way.discard(trace.trace_id)
+                    done, _ = await asyncio.wait([future], timeout=self._patience_s())
                 if done:
                     event = future.result()
-                    if audience is not None and event.result == Result.OK:
-                        await audience.hear_out(loop.time() - began)
+                    if audience is not None and not audience.stays and event.result == Result.OK:
+                        await audience.hear_out(_on_air_s(event, loop.time() - began))
                     return event
         finally:
             for trace_id in traces:
                 del self._waiting[trace_id]
-                self._audiences.pop(trace_id, None)
+                self._under_way.discard(trace_id)
+                if audience is None or not audience.stays:
+                    self._audiences.pop(trace_id, None)
         return None
 
     def _patience_s(self) -> float:
@@ -295,6 +331,14 @@ class Runner:
         future, target = self._waiting.get(frame.trace.trace_id, (None, None))
         if target is None or (event.do, event.ua, event.service) != (target.do, target.ua, target.service):
             return
+        if event.result == UNDER_WAY:
+            self._under_way.add(frame.trace.trace_id)
+            return
         # An agent that was asked twice tells twice; the first word counts.
         if future is not None and not future.done():
             future.set_result(event)
+
+
+def _on_air_s(event: Event, took_s: float) -> float:
+    """Return for how long a broadcast sent pages: as its supplier says, else as long as it *took_s*."""
+    return min(took_s, int(event.output) / 1000) if event.output.isdigit() else took_s

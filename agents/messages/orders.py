@@ -7,12 +7,17 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from agents.messages.codec import Name, Reason, Secret, message
+from agents.messages.codec import Name, Reason, Seconds, Secret, message
 from transport.diffusion import MAX_VERSION, MAX_WITHIN_S
 
 MAX_NAMED_GROUPS: Final = 32
 """Groups that an order for a broadcast has room to name."""
 
+MAX_STAGES: Final = 32
+UNDER_WAY: Final = "under-way"
+"""An event's result that is none: the order is being carried out, and will be for some time."""
+
+Percent = Annotated[int, Field(ge=1, le=100)]
 Target = Annotated[str, Field(max_length=32)]
 
 
@@ -29,7 +34,10 @@ class Order:
 
 @message(61)
 class Event:
-    """What became of it: ``ok``, ``refused`` (a party said no: *reason*) or ``failed`` (nobody answered)."""
+    """What became of it: ``ok``, ``refused`` (a party said no: *reason*) or ``failed`` (nobody answered).
+
+    Before that, what takes long is ``under-way``.
+    """
 
     run: Annotated[int, Field(ge=0, lt=1 << 31)]
     do: Name
@@ -42,12 +50,20 @@ class Event:
 
 @message(62)
 class BroadcastOrder:
-    """What the order for a broadcast says of it: which version, and in whose cells; in all for no groups.
+    """What the order for a broadcast says of it: which version, in whose cells (all for no groups), how.
 
-    Of the modules a share reports, within so many seconds; none unless both are given.
+    Of the modules a share reports, within so many seconds; none unless both are given. ``stages`` are per
+    cent of the cells, rising; none is all at once. ``success`` and ``errors`` are shares of the reports that
+    are expected, None for no threshold. ``deadline_s`` is in seconds from the order on, 0 for none. Who does
+    not ``wait`` is told when the campaign has begun.
     """
 
     version: Annotated[int, Field(ge=1, le=MAX_VERSION)]
     groups: Annotated[list[Name], Field(max_length=MAX_NAMED_GROUPS)] = field(default_factory=list)
     report_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     report_within_s: Annotated[int, Field(ge=0, le=MAX_WITHIN_S)] = 0
+    stages: Annotated[list[Percent], Field(max_length=MAX_STAGES)] = field(default_factory=list)
+    success: Annotated[float, Field(gt=0, le=1)] | None = None
+    errors: Annotated[float, Field(ge=0, lt=1)] | None = None
+    deadline_s: Seconds = 0
+    wait: bool = True

@@ -293,6 +293,43 @@ REPORTS = Table(
     _column("reported_at", SECONDS),
 )
 
+# Of each global service the version that whoever is served is given: the newest whose campaign was not on
+# trial, or has ended well.
+RELEASES = Table(
+    "releases",
+    SUPPLIER,
+    _key("service", NAME),
+    _column("version", NUMBER),
+    _column("code", OCTETS),
+    _column("data_part", Integer()),
+)
+
+# How far the last campaign of each service has come: ``packets`` of its ``stage`` are published, at least;
+# ``ordered`` is what the order said, ``command`` the last word of a person about it.
+ROLLOUTS = Table(
+    "rollouts",
+    SUPPLIER,
+    _key("service", NAME),
+    _column("number", NUMBER),
+    _column("ordered", OCTETS),
+    _column("state", NAME),
+    _column("reason", NAME),
+    _column("stage", Integer()),
+    _column("packets", Integer()),
+    _column("aired_at", SECONDS),
+    _column("begun_at", SECONDS),
+    _column("command", NUMBER),
+)
+ROLLOUT_STAGES = Table(
+    "rollout_stages",
+    SUPPLIER,
+    _key("service", NAME),
+    _key("stage", Integer()),
+    _column("begun_at", SECONDS),
+    _maybe("ended_at", SECONDS),
+    _column("why", NAME),
+)
+
 # The fleet: what it was made from and how far its steps have come. ``output`` is an application's.
 
 FLEET = MetaData()

@@ -181,7 +181,7 @@ def test_demo_is_good(demo: FleetConfig) -> None:
     }
     others = [
         load_config(CONFIGS / name)
-        for name in ("limits.toml", "keys.toml", "revocation.toml", "broadcast.toml")
+        for name in ("limits.toml", "keys.toml", "revocation.toml", "broadcast.toml", "rollout.toml")
     ]
     played = {step.do for config in (demo, *others) for step in config.steps}
     assert played == set(Verb), "no step without an example"

@@ -52,7 +52,7 @@ def _give_aerial(kit: Kit) -> None:
             log=kit.log,
         )
         cells = {"city": (CELL,), "coast": ("elsewhere",)}
-        return Aerial(broadcaster=broadcaster, cells=cells, repetitions=1)
+        return Aerial(broadcaster=broadcaster, cells=cells, repetitions=1, clock=kit.clock)
 
     kit.aerial = aerial
 

@@ -31,6 +31,13 @@ KEYS: Final[dict[str, str]] = {
     "application": f'"{APPS}/loyalty.wat"',
     "version": "2",
     "data_part": '"keep"',
+    "stages": "[100]",
+    "success": "0.9",
+    "errors": "0.1",
+    "report_share": "0.5",
+    "report_within_s": "60",
+    "deadline_s": "60",
+    "wait": "true",
     "expect": '{ ok = "all" }',
 }
 """A value of each key that a step may have."""
@@ -52,7 +59,24 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.COMPACT: {"handsets"},
     Verb.AUDIT: {"handsets"},
     Verb.ANNOUNCE: {"handsets"},
-    Verb.BROADCAST: {"handsets", "service", "application", "version", "data_part"},
+    Verb.BROADCAST: {
+        "handsets",
+        "service",
+        "application",
+        "version",
+        "data_part",
+        "stages",
+        "success",
+        "errors",
+        "report_share",
+        "report_within_s",
+        "deadline_s",
+        "wait",
+    },
+    Verb.PAUSE_CAMPAIGN: {"service"},
+    Verb.RESUME_CAMPAIGN: {"service"},
+    Verb.ABORT_CAMPAIGN: {"service"},
+    Verb.FINISH_CAMPAIGN: {"service"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
     Verb.ROLL_OPERATOR_KEY: {"handsets"},
     Verb.INTRODUCE_OPERATOR: {"handsets"},
@@ -64,7 +88,18 @@ NEEDED: Final = {
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
     Verb.REVOKE_SUPPLIER: "supplier",
+    Verb.PAUSE_CAMPAIGN: "service",
+    Verb.RESUME_CAMPAIGN: "service",
+    Verb.ABORT_CAMPAIGN: "service",
+    Verb.FINISH_CAMPAIGN: "service",
 }
+CAMPAIGN: Final = (
+    Verb.PAUSE_CAMPAIGN,
+    Verb.RESUME_CAMPAIGN,
+    Verb.ABORT_CAMPAIGN,
+    Verb.FINISH_CAMPAIGN,
+)
+"""What is about a campaign that a step before it began."""
 SERVICE: Final = """
 [[supplier.service]]
 name = "{name}"
@@ -118,18 +153,22 @@ def test_the_table_above_is_of_all_steps() -> None:
 def test_a_key_belongs_to_a_step_or_is_a_fault(do: Verb, key: str, tmp_path: Path) -> None:
     """One sentence, which names the key; what a step needs besides is given."""
     # Only a global service is broadcast and pulled, and the market has none.
-    is_global = do in {Verb.BROADCAST, Verb.PULL}
+    is_global = do in {Verb.BROADCAST, Verb.PULL, *CAMPAIGN}
     values = KEYS | ({"service": '"points"'} if is_global else {})
     needed = {NEEDED[do]: values[NEEDED[do]]} if do in NEEDED else {}
+    if do is Verb.BROADCAST and key in {"success", "errors", "report_within_s"}:
+        needed["report_share"] = values["report_share"]
     text = step(do, **(needed | {key: values[key]})).replace(
         '["city"]', '["coast"]' if is_global else '["city"]'
     )
-    found = problems(tmp_path, text, services=POINTS if is_global else "")
+    # What is about a campaign has one before it.
+    before = step("broadcast", service='"points"', handsets='["coast"]') if do in CAMPAIGN else ""
+    found = problems(tmp_path, before + text, services=POINTS if is_global else "")
     if key in BELONGS[do] | {"expect"}:
         assert found == []
     else:
         (sentence,) = found
-        assert sentence.startswith(f"step[0].{key}: ")
+        assert sentence.startswith(f"step[{1 if before else 0}].{key}: ")
         assert str(do) in sentence
 
 

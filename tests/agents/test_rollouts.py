@@ -1,0 +1,321 @@
+"""A supplier's campaigns in stages: on the air, paused, aborted, at their deadline, after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from agents.campaign_run import GRAIN
+from agents.diffuser import Aerial
+from agents.handset.security_module.rights import rights_mask
+from agents.messages.codec import encode
+from agents.messages.orders import BroadcastOrder
+from agents.offers import Version
+from agents.store.tables import ROLLOUTS
+from agents.supplier import Supplier
+from bus.bearers.cell_broadcast import CellBroadcaster
+from bus.frame import Bearer
+from bus.topics import Broadcast
+from tests.agents.role_kit import FILLING, Kit, offer, open_kit, programme
+from tests.bus.manual_clock import ManualClock
+from transport.security.terms import DOMAIN_SYMMETRIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from agents.messages.orders import Event
+    from agents.offers import Offer
+    from agents.role import Desk
+    from bus.address import BrokerAddress
+
+READY: Final = ("personalise", "subscribe", "reserve", "activate")
+CELL: Final = "cell"
+OTHERS: Final = ("north", "south")
+REPETITIONS: Final = 4
+
+
+class Slow:
+    """Pages that are on the air until the test says that they are gone."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self.clock = ManualClock()
+        kit.aerial = self._aerial
+
+    def _aerial(self, desk: Desk) -> Aerial:
+        kit = self._kit
+        broadcaster = CellBroadcaster(
+            desk.client,
+            fleet=kit.fleet,
+            source=desk.keys.name,
+            clock=kit.clock,
+            counters=kit.counters,
+            rng=kit.rng("broadcast"),
+            log=kit.log,
+        )
+        return Aerial(
+            broadcaster=broadcaster,
+            cells={"city": (CELL,), "coast": OTHERS},
+            repetitions=REPETITIONS,
+            clock=self.clock,
+            page_s=1.0,
+        )
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Let pages go until something is so."""
+        async with asyncio.timeout(20):
+            while not done():
+                self.clock.advance(15.0)
+                await asyncio.sleep(0)
+
+
+def _offer(**changes: Any) -> Offer:
+    """Return a global service whose programme has a few packets, with a second version."""
+    code = programme("loyalty") + FILLING
+    silent = offer("silent", backend="none", code=code, data_size=64)
+    terms: dict[str, Any] = {
+        "forms": (DOMAIN_SYMMETRIC,),
+        "logic_name": "points",
+        "custody": "supplier",
+        "code_size": 8192,
+        "rights": rights_mask(()),
+        "updates": (Version(number=2, code=code + b"\0\1\0"),),
+    }
+    return replace(silent, **(terms | changes))
+
+
+async def _open(kit: Kit) -> Slow:
+    """Open a market with slow pages; nothing is agreed yet."""
+    slow = Slow(kit)
+    kit.offers["bank"] = [_offer()]
+    await kit.start("root", "factory", "mno", "bank")
+    return slow
+
+
+async def _market(kit: Kit) -> Slow:
+    slow = await _open(kit)
+    await kit.agree("silent")
+    return slow
+
+
+def _pages(kit: Kit, cell: str) -> int:
+    return len(kit.wire.on(Broadcast(fleet=kit.fleet, cell=cell)))
+
+
+def _all_pages(kit: Kit) -> int:
+    return sum(_pages(kit, cell) for cell in (CELL, *OTHERS))
+
+
+def _said(**changes: Any) -> bytes:
+    return encode(BroadcastOrder(**({"version": 1} | changes)))
+
+
+async def _send(kit: Kit, do: str, argument: bytes = b"") -> None:
+    await kit.send_order(do, "silent", agent="bank", ua="", argument=argument)
+
+
+async def _order(kit: Kit, do: str, argument: bytes = b"") -> tuple[str, str]:
+    """Give an order about the campaign; return how it ended, and why."""
+    event = await kit.order(do, "silent", agent="bank", ua="", argument=argument)
+    return event.result, event.reason
+
+
+async def _begin(kit: Kit, **changes: Any) -> None:
+    assert await _order(kit, "broadcast", _said(wait=False, **changes)) == ("ok", "")
+
+
+async def _tell(kit: Kit, slow: Slow, do: str, number: int) -> tuple[str, str]:
+    """Give an order, and let the page on the air go, on which it may wait."""
+    seen = len(kit.events)
+    await _send(kit, do, b"%d" % number)
+    await slow.until(lambda: any(event.do == do for event in kit.events[seen:]))
+    event = await kit.event(do, ua="", after=seen)
+    return event.result, event.reason
+
+
+async def _finished(kit: Kit, slow: Slow, do: str = "finish-campaign", argument: bytes = b"") -> Event:
+    seen = len(kit.events)
+    await _send(kit, do, argument)
+    await slow.until(lambda: any((one.do, one.ua) == (do, "") for one in kit.events[seen:]))
+    return await kit.event(do, ua="", after=seen)
+
+
+async def test_stages_are_broadcast_one_after_the_other(kit: Kit) -> None:
+    """Each cell hears every page, as often as without stages, and no cell before its turn."""
+    slow = await _market(kit)
+    await _begin(kit, stages=[30, 60, 100])
+    assert (await _finished(kit, slow)).result == "ok"
+    on_air = [frame.destination for _, frame in kit.wire.frames if frame.bearer is Bearer.CELL_BROADCAST]
+    turns = [cell for cell, _ in groupby(on_air)]
+    assert sorted(turns) == sorted((CELL, *OTHERS))
+    (pages,) = {_pages(kit, cell) for cell in (CELL, *OTHERS)}
+    bank = kit.roles["bank"]
+    assert isinstance(bank, Supplier)
+    (airing,) = bank.airings.ended
+    assert airing.pages * REPETITIONS == pages
+    assert (airing.cells, airing.published, airing.state) == (3, 3 * pages, "ended")
+    assert [(stage.cells, stage.why) for stage in airing.stages] == [(1, "aired")] * 3
+
+
+async def test_a_paused_campaign_publishes_nothing(kit: Kit) -> None:
+    """Resumed, it goes on with the page behind: in the end each was on the air once."""
+    slow = await _market(kit)
+    await _begin(kit)
+    await slow.until(lambda: _pages(kit, CELL) > 10)
+    assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
+    pages = _all_pages(kit)
+    assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
+    assert await _tell(kit, slow, "pause-campaign", 3) == ("refused", "campaign-paused")
+    assert await _order(kit, "finish-campaign") == ("refused", "campaign-paused")
+    assert await _order(kit, "broadcast", _said()) == ("refused", "campaign-paused")
+    assert _all_pages(kit) == pages
+    assert await _tell(kit, slow, "resume-campaign", 4) == ("ok", "")
+    assert await _tell(kit, slow, "resume-campaign", 4) == ("ok", "")
+    assert await _tell(kit, slow, "resume-campaign", 5) == ("refused", "not-paused")
+    assert (await _finished(kit, slow)).result == "ok"
+    bank = kit.roles["bank"]
+    assert isinstance(bank, Supplier)
+    (airing,) = bank.airings.ended
+    assert _all_pages(kit) == 3 * REPETITIONS * airing.pages
+
+
+async def test_an_abort_is_final_for_the_order(kit: Kit) -> None:
+    """Nothing more is published, who waits is told; the same order begins anew, with the same octets."""
+    slow = await _market(kit)
+    await _send(kit, "broadcast", _said())
+    await slow.until(lambda: _pages(kit, CELL) > 10)
+    assert await _tell(kit, slow, "abort-campaign", 2) == ("ok", "")
+    waited = await kit.event("broadcast", ua="")
+    assert (waited.result, waited.reason) == ("refused", "aborted")
+    for do in ("pause-campaign", "resume-campaign", "abort-campaign"):
+        assert await _order(kit, do, b"3") == ("refused", "campaign-over")
+    assert await _order(kit, "finish-campaign") == ("refused", "aborted")
+    first = {frame.pdu[2:] for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))}
+    assert (await _finished(kit, slow, "broadcast", _said())).result == "ok"
+    bank = kit.roles["bank"]
+    assert isinstance(bank, Supplier)
+    assert [(one.state, one.reason) for one in bank.airings.ended] == [("aborted", "aborted"), ("ended", "")]
+    assert first < {frame.pdu[2:] for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))}
+
+
+async def test_an_order_that_is_said_again_joins(kit: Kit) -> None:
+    """Both are told of its end, and nothing is published twice; another one is refused meanwhile."""
+    slow = await _market(kit)
+    await _send(kit, "broadcast", _said())
+    await slow.until(lambda: _pages(kit, CELL) > 3)
+    await _send(kit, "broadcast", _said())
+    for other in ({"version": 2}, {"groups": ["city"]}, {"stages": [50, 100]}, {"deadline_s": 9}):
+        assert await _order(kit, "broadcast", _said(**other)) == ("refused", "campaign-running")
+    await slow.until(lambda: sum((one.do, one.result) == ("broadcast", "ok") for one in kit.events) == 2)
+    bank = kit.roles["bank"]
+    assert isinstance(bank, Supplier)
+    (airing,) = bank.airings.ended
+    assert _all_pages(kit) == 3 * REPETITIONS * airing.pages
+
+
+async def test_what_cannot_be_said(kit: Kit) -> None:
+    """Of no campaign nothing can be said, and three cells are not enough for four stages."""
+    await _market(kit)
+    for do in ("pause-campaign", "resume-campaign", "abort-campaign", "finish-campaign"):
+        assert await _order(kit, do, b"1") == ("refused", "no-campaign")
+    refused = await _order(kit, "broadcast", _said(stages=[10, 20, 30, 100]))
+    assert refused == ("refused", "too-few-cells")
+    assert await _order(kit, "finish-campaign") == ("refused", "no-campaign")
+
+
+async def test_at_its_deadline_a_campaign_expires(kit: Kit) -> None:
+    """Even while it is paused; who waits for its end is told."""
+    slow = await _market(kit)
+    await _begin(kit, deadline_s=1)
+    await slow.until(lambda: _pages(kit, CELL) > 3)
+    await _send(kit, "finish-campaign")
+    assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
+    event = await kit.event("finish-campaign", ua="")
+    assert (event.result, event.reason) == ("refused", "deadline")
+    assert await _order(kit, "resume-campaign", b"3") == ("refused", "campaign-over")
+
+
+async def test_a_pause_that_could_not_be_stored_is_none(kit: Kit) -> None:
+    """The campaign goes on as if nobody had spoken, and the order is carried out when it is tried again."""
+    slow = await _market(kit)
+    await _begin(kit)
+    await slow.until(lambda: _pages(kit, CELL) > 3)
+    kit.fail_next_save("bank", ROLLOUTS)
+    assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
+    pages = _all_pages(kit)
+    await slow.until(lambda: True)
+    assert _all_pages(kit) == pages
+
+
+async def test_a_version_on_trial_is_served_to_nobody(kit: Kit) -> None:
+    """Before its campaign has ended, and after an abort, who calls is given the one before it."""
+    slow = await _market(kit)
+    await kit.handset()
+    await kit.take(*READY, service="silent")
+    assert (await _finished(kit, slow, "broadcast", _said(groups=["coast"]))).result == "ok"
+    await _begin(kit, version=2, groups=["coast"], stages=[50, 100])
+    await slow.until(lambda: _pages(kit, OTHERS[0]) > 3)
+    await kit.take("serve", service="silent")
+    (definition,) = kit.cell.phones[kit.ua()].module.definitions.all()
+    assert definition.version == 1
+    assert await _tell(kit, slow, "abort-campaign", 2) == ("ok", "")
+    await kit.handset(kit.ua(2))
+    await kit.take(*READY, "serve", service="silent", ua=kit.ua(2))
+    assert (await _finished(kit, slow, "broadcast", _said(version=2, groups=["coast"]))).result == "ok"
+    await kit.take("serve", service="silent")
+    versions = {
+        ua: [one.version for one in kit.cell.phones[ua].module.definitions.all()]
+        for ua in (kit.ua(), kit.ua(2))
+    }
+    assert versions == {kit.ua(): [2], kit.ua(2): [1]}
+
+
+@pytest.mark.parametrize("is_paused", [False, True], ids=["running", "paused"])
+async def test_a_campaign_outlives_its_supplier(
+    broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger, *, is_paused: bool
+) -> None:
+    """It goes on by itself, from where it was but for some packets; one that was paused is paused.
+
+    Its handset told the launch before; asked by a roll call at its end, it tells this one.
+    """
+    async with open_kit(broker, "outlives", tmp_path, log) as kit:
+        slow = await _market(kit)
+        await kit.handset()
+        await kit.take(*READY, service="silent")
+        # Until a half of the second stage is on the air.
+        await _begin(kit, stages=[30, 100])
+        await slow.until(lambda: min(_pages(kit, cell) for cell in (CELL, *OTHERS)) > 60)
+        if is_paused:
+            assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
+        before = {cell: _pages(kit, cell) for cell in (CELL, *OTHERS)}
+        bank = kit.roles["bank"]
+    async with open_kit(broker, "outlives", tmp_path, log, run=2) as kit:
+        slow = await _open(kit)
+        await kit.handset()
+        bank = kit.roles["bank"]
+        assert isinstance(bank, Supplier)
+        await bank.go_on()
+        if is_paused:
+            await slow.until(lambda: True)
+            assert _all_pages(kit) == 0
+            assert await _order(kit, "finish-campaign") == ("refused", "campaign-paused")
+            assert await _tell(kit, slow, "resume-campaign", 3) == ("ok", "")
+        else:
+            await slow.until(lambda: _all_pages(kit) > 0)
+        event = await _finished(kit, slow)
+        assert event.result == "ok"
+        assert (await kit.event("broadcast")).result == "ok"
+        (airing,) = bank.airings.ended
+        assert airing.state == "ended"
+        whole = airing.pages * REPETITIONS
+        roll_call = sum(_pages(kit, cell) for cell in (CELL, *OTHERS)) - airing.published
+        for cell, pages in before.items():
+            again = pages + _pages(kit, cell) - whole
+            assert 0 <= again <= 2 * GRAIN + roll_call

@@ -95,6 +95,8 @@ class ModuleReports:
         self._diffuser = diffuser
         self._reports = Registry(store, REPORTS)
         self._counts: Counter[tuple[str, int, int]] = Counter()
+        self._campaigns: dict[tuple[str, int], int] = {}
+        """The last campaign of each version of a service that somebody reported on."""
         self._told = told
         self._log = desk.log.bind(agent=desk.keys.name)
 
@@ -104,7 +106,7 @@ class ModuleReports:
         if self._desk.exchange is not None:
             self._desk.exchange.open_with(self._keys_of)
         for row in self._reports.rows():
-            self._counts[row["service"], row["campaign"], row["outcome"]] += 1
+            self._count(row["service"], row["campaign"], row["version"], row["outcome"])
 
     def tally(self, service: str, campaign: int) -> Tally:
         """Return what modules have reported of a campaign, by its number.
@@ -112,6 +114,13 @@ class ModuleReports:
         Of one before the last, after another launch, only what those reported who have not reported since.
         """
         return Tally(*(self._counts[service, campaign, outcome] for outcome in Outcome))
+
+    def by_version(self) -> dict[tuple[str, int], Tally]:
+        """Return what modules reported of each version of a service, of its last campaign."""
+        return {
+            (service, version): self.tally(service, campaign)
+            for (service, version), campaign in self._campaigns.items()
+        }
 
     async def take(self, came: FromModule, report: CampaignReport) -> None:
         """Take the *report* that *came*; return when it is stored.
@@ -138,7 +147,7 @@ class ModuleReports:
         await self._keep(service["service"], ua, report)
         if known is not None and is_same:
             self._counts[known["service"], known["campaign"], known["outcome"]] -= 1
-        self._counts[service["service"], report.campaign, report.outcome] += 1
+        self._count(service["service"], report.campaign, report.version, report.outcome)
         self._told(service["service"])
 
     async def _keep(self, service: str, ua: str, report: CampaignReport) -> None:
@@ -163,6 +172,11 @@ class ModuleReports:
             outcome=word,
             reason=report.reason,
         )
+
+    def _count(self, service: str, campaign: int, version: int, outcome: int) -> None:
+        self._counts[service, campaign, outcome] += 1
+        name = (service, version)
+        self._campaigns[name] = max(campaign, self._campaigns.get(name, 0))
 
     def _service(self, tar: bytes) -> Row:
         for row in self._services.rows():

@@ -185,6 +185,7 @@ async def test_reports_are_counted_by_what_they_say(bank: Bank) -> None:
     assert bank.tally.reported == 4
     await bank.open()
     assert bank.tally == Tally(loaded=2, held=1, refused=1)
+    assert bank.reports.by_version() == {(SERVICE, VERSION): bank.tally}
     assert bank.reports.tally("miles", NUMBER) == bank.reports.tally(SERVICE, NUMBER - 1) == Tally()
 
 

@@ -15,7 +15,8 @@ are still no sign that anything failed, and so many are not waited for. Refusals
 against all that reported where these are more. More refusals than the threshold stop the campaign whatever
 is on the air; too few successes when the time for reports is over stop it as well, in its last stage too:
 there nothing is left to stop, but who names a threshold wants a verdict. A threshold for errors alone lets
-each stage have its time for reports, and goes on.
+each stage have its time for reports, and goes on. Reports that nothing is held against are waited for in the
+last stage alone, until all have come or their time is over: who asks for them wants them.
 """
 
 from __future__ import annotations
@@ -246,7 +247,7 @@ class Rollout:
     def _judge(self, reported: Reported, now: float) -> float | None:
         """Go on, or stop, after a stage that is aired; return until when to wait where it is too early."""
         plan, over_at = self.plan, self.course.aired_at + self.plan.report_s
-        if not plan.is_judged:
+        if not plan.is_judged and not (self._is_last and self._is_awaited(reported)):
             self._go_on(now, AIRED)
         elif plan.success is not None and reported.good >= round(
             plan.success * plan.due(self.course.stage), _DIGITS
@@ -260,9 +261,17 @@ class Rollout:
             self.happens(Event.STOP, now, TOO_FEW_SUCCESSES)
         return None
 
+    @property
+    def _is_last(self) -> bool:
+        return self.course.stage + 1 == len(self.plan.stages)
+
+    def _is_awaited(self, reported: Reported) -> bool:
+        """Whether reports may be on their way still: of all modules that were asked some have not come."""
+        return self.plan.report_share > 0 and reported.good + reported.refused < sum(self.plan.holders)
+
     def _go_on(self, now: float, why: str) -> None:
         self._end_stage(now, why)
-        if self.course.stage + 1 == len(self.plan.stages):
+        if self._is_last:
             self.happens(Event.END, now)
         else:
             self.course = Course(stage=self.course.stage + 1)

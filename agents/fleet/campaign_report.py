@@ -66,6 +66,15 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """How many modules reported which outcome to the supplier, of the last campaign of the version."""
+
+    loaded: int
+    held: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignReport:
     """One step ``broadcast``."""
 
@@ -93,6 +102,8 @@ class CampaignReport:
     unicast: Load
     """What the programme alone would have taken by short messages, each sent once, to the modules that the
     broadcast loaded."""
+    reported: Reported | None = None
+    """None when nobody was asked to."""
 
     @property
     def without(self) -> int:
@@ -166,6 +177,8 @@ def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
     before = f", {campaign.had_before} had it before" if campaign.had_before else ""
     afterwards = f"{campaign.one_by_one} one by one afterwards, {campaign.without} without"
     yield "loaded", f"{campaign.by_broadcast} by broadcast{untold}{before}, {afterwards}"
+    if campaign.reported is not None:
+        yield "reported", ", ".join(f"{count} {word}" for word, count in asdict(campaign.reported).items())
     if campaign.sent is None:
         yield "sent", _UNKNOWN
     else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from agents.fleet.campaign_report import Reported
 from agents.fleet.campaigns import campaigns_of
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Result
 from agents.fleet.report import AuditReport, BearerReport, BrokerReport, Latency, MemoryReport, Report
 from agents.fleet.resources import peak_mib
+from agents.module_reports import Tally
 from agents.subscriptions import RELEASED
 from agents.supplier import Supplier
 from bus.frame import Bearer
@@ -82,10 +85,20 @@ def make_report(
 def _campaigns(
     around: Surroundings, market: Market, ended: Sequence[Outcomes], counts: Snapshot
 ) -> tuple[CampaignReport, ...]:
-    books = [role.airings for role in market.roles.values() if isinstance(role, Supplier)]
-    airings = [airing for book in books for airing in book.ended]
-    found = frozenset(who for book in books for who in book.found)
-    return campaigns_of(around.config, ended, airings, found, counts)
+    suppliers = [role for role in market.roles.values() if isinstance(role, Supplier)]
+    airings = [airing for supplier in suppliers for airing in supplier.airings.ended]
+    found = frozenset(who for supplier in suppliers for who in supplier.airings.found)
+    tallies = {name: tally for supplier in suppliers for name, tally in supplier.reports.by_version().items()}
+    return tuple(
+        replace(made, reported=_reported(tallies.get((made.service, made.version), Tally())))
+        if around.config.steps[made.step - 1].report_share
+        else made
+        for made in campaigns_of(around.config, ended, airings, found, counts)
+    )
+
+
+def _reported(tally: Tally) -> Reported:
+    return Reported(loaded=tally.loaded, held=tally.held, refused=tally.refused)
 
 
 def _served(steps: Sequence[Outcomes]) -> int:

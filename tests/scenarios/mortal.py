@@ -2,9 +2,10 @@
 
 It is ``python -m tests.scenarios.mortal CONFIG MOMENT COUNT [STEP]``. MOMENT is ``publish`` (before a message
 leaves), ``published`` (after the broker has it), ``change`` (before rows go to a store) or ``changed``
-(after they are durable); COUNT says which one of the process, or of what comes from the step with number STEP
-on. It kills itself with SIGKILL, so nothing of it can put anything in order. 0 ends the run without being
-killed and prints how many of each there were.
+(after they are durable), the last two of one table alone if they name it (``changed:reports``); COUNT says
+which one of the process, or of what comes from the step with number STEP on. It kills itself with SIGKILL, so
+nothing of it can put anything in order. 0 ends the run without being killed and prints how many of each there
+were.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Table
 
 from agents.fleet.config import load_config
 from agents.fleet.launch import run
@@ -57,10 +60,12 @@ def main(config: str, moment: str, count: str, step: str = "") -> None:
         # Until the step begins, the moment is so far away that it never comes.
         seen[moment] = -(1 << 40)
 
-    def come(now: str) -> None:
-        seen[now] += 1
-        if now == moment and seen[now] == int(count):
-            os.kill(os.getpid(), signal.SIGKILL)
+    def come(now: str, about: object) -> None:
+        named = f"{now}:{about.name}" if isinstance(about, Table) else now
+        for each in {now, named}:
+            seen[each] += 1
+            if each == moment and seen[each] == int(count):
+                os.kill(os.getpid(), signal.SIGKILL)
 
     for moments, (owner, name) in _PLACES.items():
         setattr(owner, name, _between(moments, getattr(owner, name), come))
@@ -70,15 +75,15 @@ def main(config: str, moment: str, count: str, step: str = "") -> None:
 
 
 def _between(
-    moments: tuple[str, str], method: Callable[..., Awaitable[Any]], come: Callable[[str], None]
+    moments: tuple[str, str], method: Callable[..., Awaitable[Any]], come: Callable[[str, object], None]
 ) -> Callable[..., Awaitable[Any]]:
     """Return *method* with a moment before and one after it."""
 
     @functools.wraps(method)
     async def wrapped(*arguments: Any, **options: Any) -> Any:
-        come(moments[0])
+        come(moments[0], arguments[1])
         result = await method(*arguments, **options)
-        come(moments[1])
+        come(moments[1], arguments[1])
         return result
 
     return wrapped

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from agents.fleet.campaign_picture import draw, round_step
-from agents.fleet.campaign_report import chart, seconds
+from agents.fleet.campaign_report import Reported, chart, seconds
 from tests.agents.campaign_kit import CAMPAIGN, SENT, campaign
 from tests.agents.test_report import REPORT
 
@@ -73,6 +73,15 @@ def test_what_is_not_known_is_said() -> None:
     lines = render(campaign(sent=replace(SENT, lost=None, lost_by_all=20_000), had_before=5))
     assert "lost 20,000 on the way to handsets, of all that was broadcast in this run" in lines
     assert "90 by broadcast (2 told when served), 5 had it before, 25 one by one" in " ".join(lines)
+
+
+def test_what_was_reported_is_said_where_somebody_was_asked() -> None:
+    """Each outcome with its count, also none; and nothing where nobody was asked."""
+    asked = campaign(reported=Reported(loaded=38, held=0, refused=2))
+    assert "reported 38 loaded, 0 held, 2 refused" in render(asked)
+    assert asked.to_json()["reported"] == {"loaded": 38, "held": 0, "refused": 2}
+    assert not any(line.startswith("reported") for line in render(CAMPAIGN))
+    assert CAMPAIGN.to_json()["reported"] is None
 
 
 def test_json_has_every_figure() -> None:

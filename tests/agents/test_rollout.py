@@ -126,6 +126,24 @@ def test_stages_follow_at_once_without_thresholds() -> None:
     assert [stage.why for stage in rollout.stages] == [AIRED] * 3
 
 
+@pytest.mark.parametrize(
+    ("reported", "now", "why"),
+    [(Reported(good=50, refused=10), 1.0, AIRED), (Reported(good=59), 60.0, REPORTED)],
+    ids=["all-have-come", "their-time-is-over"],
+)
+def test_reports_that_nobody_judges_are_waited_for_at_the_end(
+    reported: Reported, now: float, why: str
+) -> None:
+    """Not between stages; in the last one until all have come, whatever they say, or their time is over."""
+    rollout = Rollout(_plan())
+    assert len(list(_air(rollout))) == 3 * 4
+    assert [stage.why for stage in rollout.stages] == [AIRED, AIRED, ""]
+    for some in (NOBODY, Reported(good=59)):
+        assert rollout.next(some, 59.9) == Await(60.0)
+    assert rollout.next(reported, now) is None
+    assert (rollout.course.state, rollout.stages[-1].why) == (State.ENDED, why)
+
+
 def test_a_stage_waits_for_its_successes() -> None:
     """It is counted from all cells so far; with one report too few nothing is published."""
     rollout = Rollout(_plan(success=0.9))

@@ -108,11 +108,10 @@ def responded(core: Core, response: TerminalResponse, now: float) -> None:
 
 
 def _send(core: Core, tar: bytes, report: Report, now: float) -> None:
-    """Hand the terminal a report on a resource; what takes that out of use takes the report too."""
+    """Hand the terminal a report on a resource."""
     report.due = None
     definition = core.definitions.by_tar(tar)
-    if definition is None or not definition.domain_key:
-        return
+    assert definition is not None, "what takes a resource away takes its report too"
     manifest, ua = report.manifest, core.owner().ua
     said = Said(manifest.generation, manifest.campaign, manifest.version, int(report.outcome), report.reason)
     signed = sign_report(said, ua=ua, supplier=definition.supplier, tar=definition.tar, key=core.signing_key)

@@ -9,14 +9,15 @@ there shall take is wasted air. Which cells come first is drawn from the campaig
 the same subscribers who try things out. A stage is broadcast to the cells that it adds: a rollout publishes
 no page more than a broadcast to all.
 
-*Thresholds* are held against the reports that can be expected of the cells so far. Where each module draws
-for itself whether it reports, that is a number that swings: three standard deviations fewer than the mean
-are still no sign that anything failed, and so many are not waited for. Refusals count against the mean, or
-against all that reported where these are more. More refusals than the threshold stop the campaign whatever
-is on the air; too few successes when the time for reports is over stop it as well, in its last stage too:
-there nothing is left to stop, but who names a threshold wants a verdict. A threshold for errors alone lets
-each stage have its time for reports, and goes on. Reports that nothing is held against are waited for in the
-last stage alone, until all have come or their time is over: who asks for them wants them.
+*Thresholds* are held against the reports that can be expected of the cells so far. Where a sample of the
+modules reports, that is a number that swings, for who of it is in which cell the supplier does not know:
+three standard deviations fewer than the mean are still no sign that anything failed, and so many are not
+waited for. Refusals count against the mean, or against all that reported where these are more. More refusals
+than the threshold stop the campaign whatever is on the air; too few successes when the time for reports is
+over stop it as well, in its last stage too: there nothing is left to stop, but who names a threshold wants a
+verdict. A threshold for errors alone lets each stage have its time for reports, and goes on. Reports that
+nothing is held against are waited for in the last stage alone, until all have come or their time is over: who
+asks for them wants them.
 """
 
 from __future__ import annotations

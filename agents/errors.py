@@ -16,7 +16,8 @@ broker that does not serve is the bus floor's ``BusError``. What is left is told
     ├── Unanswered               a party stayed silent through every attempt
     ├── NoProgramme              a file that is no application, or a source that makes none; sentences: why
     ├── ConfigError              a config file that cannot be run; sentences: what is wrong (exit code 2)
-    └── FleetError               a run that cannot begin or go on; sentence: why (exit code 1)
+    ├── FleetError               a run that cannot begin or go on; sentence: why (exit code 1)
+    └── NoTrace                  logs, or an id, that lead to no transaction; sentence: why (exit code 2)
 """
 
 from __future__ import annotations
@@ -67,6 +68,14 @@ class NoProgramme(AgentError):  # noqa: N818 -- a condition, as the field says i
 
 class FleetError(AgentError):
     """Raised when a run cannot begin or go on; ``sentence`` names the culprit and says what it lacks."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class NoTrace(AgentError):  # noqa: N818 -- likewise
+    """Raised when a person asks for a transaction that is not there; ``sentence`` says what is near."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)

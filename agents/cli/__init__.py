@@ -17,6 +17,7 @@ from agents.cli.broker import broker
 from agents.cli.cost import cost
 from agents.cli.fleet import check, up, write_report
 from agents.cli.module import card, inspect
+from agents.cli.trace import trace
 
 __all__ = ["app", "main", "write_report"]
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, check, cost, inspect, card, broker):
+for command in (up, check, cost, inspect, trace, card, broker):
     app.command()(command)
 app.add_typer(application.app)
 app.add_typer(certificate.app)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from rich.console import Console
 
-from agents.errors import AgentError, ConfigError
+from agents.errors import AgentError, ConfigError, NoTrace
 from agents.fleet.loop import loop_factory
 from bus.errors import BusError
 
@@ -67,6 +67,9 @@ def told_in_sentences(
     try:
         yield
     # Nothing is raised inside these clauses: it would come out wrapped in a group.
+    except* NoTrace as group:
+        code = EXIT_CONFIG
+        sentences = [str(error) for error in _leaves(group)]
     except* (AgentError, BusError) as group:
         code = EXIT_FAILED
         sentences = list(dict.fromkeys(str(error) for error in _leaves(group)))

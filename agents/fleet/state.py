@@ -21,6 +21,7 @@ import shutil
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import FleetError
@@ -33,7 +34,6 @@ from bus.clock import Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
     from typing import TextIO
 
     from agents.fleet.config import FleetConfig
@@ -289,6 +289,9 @@ async def _set_out(settings: Registry, speed: float | str, last_s: float) -> tup
 
 
 def _last_written_s(directory: Path) -> float:
-    """Return when any file of the fleet was last written; the log of a run is written all the time."""
-    files = (*directory.iterdir(), *(directory / "logs").glob("*"))
+    """Return when the fleet last wrote a file; the log of a run is written all the time.
+
+    What was written for whoever reads the log afterwards, an index beside it, says nothing of the fleet.
+    """
+    files = (*filter(Path.is_file, directory.iterdir()), *(directory / "logs").glob("*.jsonl"))
     return max(entry.stat().st_mtime for entry in files)

@@ -1,0 +1,195 @@
+"""The command ``trace``: which transactions there were, and what each agent did in one of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations when it runs
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+
+import typer
+from rich.text import Text
+
+from agents.cli.telling import load, make_console, told_in_sentences
+from agents.traces.following import LOOK_S, Ended, Lines
+from agents.traces.lines import as_list, heading, sentence
+from agents.traces.listing import as_row, as_table, to_json
+from agents.traces.lookup import Outcome, Selection
+from agents.traces.plain import clock, harmless
+from agents.traces.tally import told_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from agents.traces.archive import Archive
+    from agents.traces.lookup import Transaction
+    from agents.traces.reading import Fields
+
+T = TypeVar("T")
+
+_LIMIT: Final = 20
+_WIDE: Final = 1_000
+"""Columns of a list that goes into a file or another programme: its rows are not folded there."""
+_LONGEST: Final = 1_000
+_MANY_LINES: Final = 100_000
+"""So many to read take a second or more, of which a person is told."""
+
+
+def trace(  # noqa: PLR0913 -- each is an option of the command line
+    trace_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Show this transaction; the beginning of its id is enough."),
+    ] = None,
+    *,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CONFIG|DIR",
+            help="The fleet's config, state directory or logs; by default what was last written in state/.",
+        ),
+    ] = None,
+    ua: Annotated[str | None, typer.Option(metavar="UA", help="Only what this module had part in.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what this agent had part in.")
+    ] = None,
+    outcome: Annotated[
+        Outcome | None, typer.Option(help="Only what came to this, for one target at least.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Only where somebody gave this reason.")
+    ] = None,
+    slowest: Annotated[bool, typer.Option("--slowest", help="The slowest, by simulated time.")] = False,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many are listed; 0: all there are.")
+    ] = _LIMIT,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as the fleet does, until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List a fleet's transactions, or show one across all agents, from the logs."""
+    from agents.traces.archive import Archive
+
+    selection = Selection(ua=ua, agent=agent, outcome=outcome, reason=reason, slowest=slowest, limit=limit)
+    with told_in_sentences("stopped"):
+        logs = _logs(fleet)
+        with _Progress() as progress, Archive(logs, tell=progress.tell) as archive:
+            progress.done()
+            _warn(archive.said)
+            if trace_id is None:
+                _list(archive, selection, as_json=as_json)
+                if follow:
+                    _follow(Ended(archive, selection).look, _tell_ended(as_json=as_json))
+                return
+            wanted = archive.find(trace_id)
+            if follow:
+                _follow(Lines(archive, wanted.trace_id).look, _tell_lines(as_json=as_json))
+            _show(archive, wanted, as_json=as_json)
+
+
+def _logs(fleet: Path | None) -> Path:
+    from agents.traces.whereabouts import latest_logs, logs_in
+
+    if fleet is None:
+        return latest_logs()
+    return logs_in(load(fleet).state_directory if fleet.is_file() else fleet)
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    """Say what of the logs was not read; what was is on the standard output."""
+    for each in sentences:
+        typer.secho(harmless(each, _LONGEST), err=True, fg=typer.colors.YELLOW)
+
+
+def _list(archive: Archive, selection: Selection, *, as_json: bool) -> None:
+    found, count = archive.select(selection)
+    if as_json:
+        listed = {
+            "logs": str(archive.logs),
+            "found": count,
+            "transactions": [to_json(each) for each in found],
+        }
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    console = make_console()
+    if not console.is_terminal:
+        console.width = _WIDE
+    if found:
+        console.print(as_table(found))
+    many = "1 transaction" if count == 1 else f"{count:,} transactions"
+    which = "slowest" if selection.slowest else "last"
+    shown = f"; the {which} {len(found)} are shown" if len(found) < count else ""
+    console.print(Text(f"{many} in {archive.logs}{shown}"), soft_wrap=True, highlight=False)
+
+
+def _show(archive: Archive, wanted: Transaction, *, as_json: bool) -> None:
+    lines = archive.lines_of(wanted.trace_id)
+    if as_json:
+        typer.echo(json.dumps({**to_json(wanted), "told": lines}, indent=2))
+    else:
+        typer.echo(heading(wanted))
+        for row in as_list(lines):
+            typer.echo(row)
+        if len(lines) < wanted.lines:
+            _warn([f"{len(lines):,} of its {wanted.lines:,} lines are shown"])
+    _warn(archive.unread)
+
+
+def _tell_ended(*, as_json: bool) -> Callable[[Transaction], None]:
+    console = make_console()
+
+    def tell(transaction: Transaction) -> None:
+        if as_json:
+            typer.echo(json.dumps(to_json(transaction)))
+        else:
+            console.print(as_row(transaction), soft_wrap=True, highlight=False)
+
+    return tell
+
+
+def _tell_lines(*, as_json: bool) -> Callable[[Fields], None]:
+    def tell(line: Fields) -> None:
+        typer.echo(json.dumps(line) if as_json else f"{clock(told_at(line) or 0)} {sentence(line)}")
+
+    return tell
+
+
+def _follow(look: Callable[[], Iterable[T]], tell: Callable[[T], None]) -> NoReturn:
+    """Tell what is new, as long as nobody stops it."""
+    while True:
+        for new in look():
+            tell(new)
+        time.sleep(LOOK_S)
+
+
+class _Progress(AbstractContextManager["_Progress"]):
+    """How many lines have been read, on a terminal, once that takes a while."""
+
+    def __init__(self) -> None:
+        console = make_console(stderr=True)
+        self._status = console.status("") if console.is_terminal else None
+        self._lines = 0
+        self._drawn = False
+
+    def tell(self, lines: int) -> None:
+        """Count *lines* more."""
+        self._lines += lines
+        if self._status is not None and self._lines >= _MANY_LINES:
+            self._status.update(f"reading the logs: {self._lines:,} lines")
+            if not self._drawn:
+                self._status.start()
+            self._drawn = True
+
+    def done(self) -> None:
+        """Say no more."""
+        if self._status is not None and self._drawn:
+            self._status.stop()
+        self._status = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the screen as a person expects to find it."""
+        self.done()

@@ -1,0 +1,109 @@
+"""A list of transactions, for the screen and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from agents.traces.lookup import SHORT, Outcome
+from agents.traces.plain import clock, duration, harmless, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agents.traces.lookup import Transaction
+
+_HEADS: Final = ("trace", "began", "what", "who", "outcome", "simulated", "wall", "messages", "retries")
+_COUNTED: Final = 5
+"""From this column on there are numbers."""
+_COLOURS: Final[Mapping[Outcome, str]] = {
+    Outcome.OK: "",
+    Outcome.REFUSED: "red",
+    Outcome.FAILED: "bold red",
+    Outcome.OPEN: "yellow",
+}
+_WIDTHS: Final = (SHORT, 12, 18, 24, 24, 9, 9, 8, 7)
+"""Of the columns where rows come one by one."""
+
+
+def as_table(transactions: Iterable[Transaction]) -> Table:
+    """Return the list as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, head in enumerate(_HEADS):
+        table.add_column(head, justify="right" if place >= _COUNTED else "left", overflow="fold")
+    for each in transactions:
+        table.add_row(*(Text(cell, style=_COLOURS[each.outcome]) for cell in cells(each)))
+    return table
+
+
+def as_row(transaction: Transaction | None = None) -> Text:
+    """Return one line of a list that grows, or with None its head."""
+    row = cells(transaction) if transaction else _HEADS
+    padded = [
+        cell.rjust(width) if place >= _COUNTED else cell.ljust(width)
+        for place, (cell, width) in enumerate(zip(row, _WIDTHS, strict=True))
+    ]
+    return Text("  ".join(padded).rstrip(), style=_COLOURS[transaction.outcome] if transaction else "bold")
+
+
+def cells(transaction: Transaction) -> tuple[str, ...]:
+    """Return what is said of a transaction, column by column."""
+    return (
+        transaction.trace_id[:SHORT],
+        clock(transaction.began),
+        what(transaction),
+        who(transaction),
+        outcome(transaction),
+        duration(transaction.simulated_s),
+        duration(transaction.wall_s),
+        f"{transaction.messages:,}",
+        f"{transaction.retries:,}",
+    )
+
+
+def what(transaction: Transaction) -> str:
+    """Return what was ordered."""
+    return harmless(f"{transaction.do} {transaction.service}".strip()) or "-"
+
+
+def who(transaction: Transaction) -> str:
+    """Return whom it was ordered from, and for which module."""
+    asked, module = harmless(transaction.asked), harmless(transaction.ua)
+    if transaction.modules_differ:
+        module = "several modules"
+    return ": ".join(dict.fromkeys(filter(None, (asked, module)))) or "-"
+
+
+def outcome(transaction: Transaction) -> str:
+    """Return what became of it, with the reason."""
+    counts = {
+        Outcome.OK: transaction.ok,
+        Outcome.REFUSED: transaction.refused,
+        Outcome.FAILED: transaction.failed,
+    }
+    many = sum(counts.values()) > 1
+    said = ", ".join(f"{count:,} {end}" if many else str(end) for end, count in counts.items() if count)
+    return ": ".join(filter(None, (said or str(Outcome.OPEN), harmless(transaction.reason))))
+
+
+def to_json(transaction: Transaction) -> dict[str, Any]:
+    """Return all that the index knows of a transaction; what nobody told is null."""
+    return {
+        "trace_id": transaction.trace_id,
+        "do": transaction.do or None,
+        "service": transaction.service or None,
+        "asked": transaction.asked or None,
+        "ua": transaction.ua or None,
+        "began": moment(transaction.began),
+        "ended": moment(transaction.ended),
+        "simulated_s": transaction.simulated_s,
+        "wall_s": round(transaction.wall_s, 6),
+        "outcome": str(transaction.outcome),
+        "reason": transaction.reason or None,
+        **{
+            name: getattr(transaction, name)
+            for name in ("ok", "refused", "failed", "lines", "messages", "octets", "taken", "retries", "lost")
+        },
+    }

@@ -1,0 +1,125 @@
+"""Lines out of log files: each as far as it goes, and what is skipped is counted."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import zlib
+from collections import Counter
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_LINE: Final = 65_536
+"""Octets of the longest line that is looked at; ours have under 10,000."""
+_BUFFER: Final = 1 << 18
+# What is decompressed in one call is lost with the fault that ends it.
+_GZIP_BUFFER: Final = 1 << 14
+_LOG: Final = re.compile(r".\.jsonl(\.\d+)?(\.gz)?")
+_decode: Final = json.JSONDecoder().raw_decode
+
+Fields = dict[str, Any]
+
+
+class Flaw(StrEnum):
+    """Why lines of a file are skipped."""
+
+    CORRUPT = "corrupt"
+    FOREIGN = "foreign"
+    LONG = "long"
+    UNWRITTEN = "unwritten"
+    """Not skipped by us: the fleet tells that it could not write so many."""
+
+
+class End(StrEnum):
+    """How a file ends where it does not end with a line."""
+
+    WHOLE = ""
+    HALF = "half"
+    CUT = "cut"
+    DAMAGED = "damaged"
+
+
+def log_files(directory: Path) -> list[Path]:
+    """Return the logs in *directory*, also those that were rotated and compressed, by name."""
+    return sorted(path for path in directory.glob("*.jsonl*") if _LOG.search(path.name) and path.is_file())
+
+
+def is_compressed(name: str) -> bool:
+    """Whether the file of that name is read through gzip."""
+    return name.endswith(".gz")
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open the log at *path* so that offsets count octets of its text. Raises OSError."""
+    if is_compressed(path.name):
+        return cast("IO[bytes]", io.BufferedReader(cast("Any", gzip.open(path)), _GZIP_BUFFER))
+    return path.open("rb", buffering=_BUFFER)
+
+
+def parse(octets: bytes) -> Fields | Flaw:
+    """Return the event in a line, or why it is none."""
+    try:
+        text = octets.decode()
+        fields, end = _decode(text)
+    except (ValueError, RecursionError):
+        return Flaw.CORRUPT
+    if text[end:].strip():
+        return Flaw.CORRUPT
+    if not isinstance(fields, dict) or not isinstance(fields.get("event"), str):
+        return Flaw.FOREIGN
+    return fields
+
+
+class Reading:
+    """The events of one file from an offset on, each with where it lies; afterwards, how far that went."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self.offset = offset
+        """Behind the last line that was read: where the next reading goes on."""
+        self.skipped: Counter[Flaw] = Counter()
+        self.end = End.WHOLE
+
+    def events(self) -> Iterator[tuple[int, int, Fields]]:
+        """Yield offset, length and fields of each event. Raises OSError where the file cannot be opened."""
+        with open_log(self._path) as stream:
+            try:
+                if self.offset:
+                    stream.seek(self.offset)
+                yield from self._read(stream)
+            except EOFError:
+                self.end = End.CUT
+            except (OSError, zlib.error):
+                self.end = End.DAMAGED
+
+    def _read(self, stream: IO[bytes]) -> Iterator[tuple[int, int, Fields]]:
+        readline = stream.readline
+        while octets := readline(MAX_LINE):
+            begin = self.offset
+            if octets[-1] != 0x0A:
+                if len(octets) < MAX_LINE or not self._pass_over(stream, begin + len(octets)):
+                    self.end = End.HALF
+                    return
+                self.skipped[Flaw.LONG] += 1
+                continue
+            self.offset = begin + len(octets)
+            fields = parse(octets)
+            if isinstance(fields, dict):
+                yield begin, len(octets), fields
+            elif octets.strip():
+                self.skipped[fields] += 1
+
+    def _pass_over(self, stream: IO[bytes], offset: int) -> bool:
+        """Skip the rest of a line that is too long; return whether it ends at all."""
+        while octets := stream.readline(MAX_LINE):
+            offset += len(octets)
+            if octets[-1] == 0x0A:
+                self.offset = offset
+                return True
+        return False

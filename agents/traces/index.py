@@ -29,7 +29,7 @@ PORTION_LINES: Final = 100_000
 PORTION_OCTETS: Final = 1 << 26
 PORTION_TRACES: Final = 20_000
 """Lines, octets of them, and transactions whose sums are in memory at most."""
-_LOOK_LINES: Final = 256
+LOOK_LINES: Final = 256
 _PROOF_OCTETS: Final = 1_024
 _MAX_NAMES: Final = 100_000
 _UNREAD: Final = "unread"
@@ -99,11 +99,9 @@ class Index:
     def _update(self, tell: Callable[[int], None], *, touched: bool) -> None:
         self.unreadable.clear()
         present = {path.name: path for path in log_files(self._logs)}
-        self._follow_renamed(present)
-        known = {log.name: log for log in self.known()}
-        if not all(_goes_on(log, present.get(log.name)) for log in known.values()):
+        if not self._follow(present):
             self._forget()
-            known = {}
+        known = {log.name: log for log in self.known()}
         for name, path in present.items():
             try:
                 for lines in self._take_in(path, known.get(name), touched=touched):
@@ -111,15 +109,19 @@ class Index:
             except OSError as error:
                 self.unreadable[name] = (error.strerror or str(error)).lower()
 
-    def _follow_renamed(self, present: dict[str, Path]) -> None:
-        """Know a log again that was rotated, and has another name; compressed, it is another log."""
-        known = {log.name: log for log in self.known()}
-        gone = {log.inode: log for name, log in known.items() if name not in present}
-        for name in present.keys() - known.keys() if gone else ():
-            with contextlib.suppress(OSError):
-                log = gone.get(present[name].stat().st_ino)
-                if log and is_compressed(name) == is_compressed(log.name) and _goes_on(log, present[name]):
-                    self.connection.execute("UPDATE logs SET name = ? WHERE id = ?", (name, log.id))
+    def _follow(self, present: dict[str, Path]) -> bool:
+        """Know logs again that were rotated, and have other names; return whether all are what they were.
+
+        Compressed, a log is another one: its offsets may be the same, and it cannot be told at a glance.
+        """
+        strayed = [log for log in self.known() if not _goes_on(log, present.get(log.name))]
+        moved = {log.id: name for log in strayed if (name := _moved_to(log, present))}
+        if len(moved) == len(strayed) and moved:
+            with self._transaction():  # in two steps: one may have taken the other's name
+                for names in ({each: f"/{each}" for each in moved}, moved):
+                    for number, name in names.items():
+                        self.connection.execute("UPDATE logs SET name = ? WHERE id = ?", (name, number))
+        return len(moved) == len(strayed)
 
     def _forget(self) -> None:
         """Begin anew: a log is another one than it was, and what it told cannot be taken out of sums."""
@@ -137,7 +139,7 @@ class Index:
         portion, begin = Portion(), reading.offset
         for offset, length, fields in reading.events():
             portion.add(offset, length, fields)
-            if not portion.lines % _LOOK_LINES and _is_full(portion, reading.offset - begin):
+            if not portion.lines % LOOK_LINES and _is_full(portion, reading.offset - begin):
                 state.keep(portion, reading, _UNREAD, touched=touched)
                 yield portion.lines
                 portion, begin = Portion(), reading.offset
@@ -271,3 +273,13 @@ def _goes_on(log: Known, path: Path | None) -> bool:
         return proof(path, log.offset) == log.proof
     except OSError:
         return False
+
+
+def _moved_to(log: Known, present: dict[str, Path]) -> str:
+    """Return the name under which a log goes on that does not under its own, or an empty text."""
+    for name, path in present.items():
+        with contextlib.suppress(OSError):
+            same = path.stat().st_ino == log.inode and is_compressed(name) == is_compressed(log.name)
+            if same and name != log.name and _goes_on(log, path):
+                return name
+    return ""

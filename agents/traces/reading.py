@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import re
 import zlib
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 MAX_LINE: Final = 65_536
 """Octets of the longest line that is looked at; ours have under 10,000."""
 _BUFFER: Final = 1 << 18
-# What is decompressed in one call is lost with the fault that ends it.
-_GZIP_BUFFER: Final = 1 << 14
-_LOG: Final = re.compile(r".\.jsonl(\.\d+)?(\.gz)?")
+_LOG: Final = re.compile(r".+\.jsonl(\.\d+)?(\.gz)?")
 _decode: Final = json.JSONDecoder().raw_decode
 
 Fields = dict[str, Any]
@@ -47,7 +44,7 @@ class End(StrEnum):
 
 def log_files(directory: Path) -> list[Path]:
     """Return the logs in *directory*, also those that were rotated and compressed, by name."""
-    return sorted(path for path in directory.glob("*.jsonl*") if _LOG.search(path.name) and path.is_file())
+    return sorted(path for path in directory.glob("*.jsonl*") if _LOG.fullmatch(path.name) and path.is_file())
 
 
 def is_compressed(name: str) -> bool:
@@ -58,7 +55,8 @@ def is_compressed(name: str) -> bool:
 def open_log(path: Path) -> IO[bytes]:
     """Open the log at *path* so that offsets count octets of its text. Raises OSError."""
     if is_compressed(path.name):
-        return cast("IO[bytes]", io.BufferedReader(cast("Any", gzip.open(path)), _GZIP_BUFFER))
+        # No buffer of ours around its own: what came with the fault that ends it would be lost.
+        return cast("IO[bytes]", gzip.open(path))
     return path.open("rb", buffering=_BUFFER)
 
 

@@ -105,10 +105,10 @@ class Tally:
     def _add_names(self, fields: Fields) -> None:
         for name in _PARTIES:
             value = fields.get(name)
-            if value and value not in self.parties:
+            if value and type(value) is str and value not in self.parties:
                 self.parties.add(text(fields, name))
         ua = fields.get("ua")
-        if ua and not self.ua_least == ua == self.ua_most:
+        if ua and type(ua) is str and not self.ua_least == ua == self.ua_most:
             self.ua_least = _least(self.ua_least, text(fields, "ua"))
             self.ua_most = _most(self.ua_most, text(fields, "ua"))
         if fields.get("reason"):

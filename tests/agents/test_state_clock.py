@@ -14,6 +14,7 @@ from agents.fleet.state import open_state
 from agents.store.database import open_store
 from agents.store.registry import Registry
 from agents.store.tables import FLEET, SETTINGS
+from agents.traces.places import INDEX_FILE
 from tests.agents.fleet_kit import fleet_config
 
 if TYPE_CHECKING:
@@ -89,6 +90,19 @@ async def test_a_fleet_that_rests_grows_no_older_than_the_world(tmp_path: Path) 
     assert second.origin is not None
     assert second.origin.simulated_s == second.origin.real_s
     assert second.begun_s == pytest.approx(second.origin.real_s - 3.2e7, abs=SLACK_S)
+
+
+async def test_who_reads_the_log_makes_the_fleet_no_older(tmp_path: Path) -> None:
+    """An index beside the logs, written long after the launch ended, is no sign that it still ran."""
+    config = fleet_config(tmp_path, FAST + STEP)
+    await launch(config)
+    (config.state_directory / "logs").mkdir()
+    (config.state_directory / "logs" / "otafleet.jsonl").touch()
+    await age(config, begun_ago_s=AN_HOUR_S, written_ago_s=AN_HOUR_S - 60.0)
+    (config.state_directory / "logs" / INDEX_FILE).touch()
+    second = await launch(config)
+    assert second.origin is not None
+    assert second.origin.simulated_s - second.begun_s <= 60.0 * 60.0 + SLACK_S
 
 
 async def test_files_of_the_future_do_not_take_time_with_them(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from agents.traces.lookup import Transaction
 
 HERE, THERE = two_processes()
-SPARING = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+SPARING = settings(
+    max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 
 
 @pytest.fixture(name="logs")
@@ -83,14 +85,20 @@ def test_is_not_read_twice(logs: Path) -> None:
 @SPARING
 @given(data=st.data(), portion=st.sampled_from([1, 7, 100_000]))
 def test_grown_is_as_made_anew(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, portion: int
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    data: st.DataObject,
+    portion: int,
 ) -> None:
-    """However two logs grew, octets at a time, and were looked at meanwhile: the index is as if made at last."""
+    """However two logs grew, octets at a time, with looks between: the index is as if made at last."""
     place = tmp_path_factory.mktemp("grown")
     logs = place / "logs"
     logs.mkdir()
     contents = {"a.jsonl": b"".join(HERE), "b.jsonl": b"".join(THERE)}
-    cuts = {name: sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=3))) for name, whole in contents.items()}
+    cuts = {
+        name: sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=3)))
+        for name, whole in contents.items()
+    }
     with monkeypatch.context() as patch, Archive(logs) as archive:
         patch.setattr(index_module, "PORTION_LINES", portion)
         patch.setattr(index_module, "LOOK_LINES", 1)
@@ -100,7 +108,9 @@ def test_grown_is_as_made_anew(
             archive.refresh()
         grown, lines = sums(archive), told(archive)
     assert grown == fresh(logs, place / "fresh")
-    assert lines == {each: sorted(line, key=lambda line: line["time"]) for each, line in scan(HERE + THERE).items()}
+    assert lines == {
+        each: sorted(line, key=lambda line: line["time"]) for each, line in scan(HERE + THERE).items()
+    }
 
 
 def test_order_does_not_matter(tmp_path: Path) -> None:
@@ -114,7 +124,7 @@ def test_order_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_killed_while_it_reads(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that ends in the middle leaves an index with which the next one goes on, and counts nothing twice."""
+    """A command that ends in the middle leaves an index with which the next goes on; nothing counts twice."""
     monkeypatch.setattr(index_module, "PORTION_LINES", 10)
     monkeypatch.setattr(index_module, "LOOK_LINES", 1)
     expected = fresh(logs, logs.parent / "fresh")
@@ -149,34 +159,34 @@ def test_two_commands_at_once(logs: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def rewritten(log: Path) -> None:
-    """Another run wrote another log in its place."""
+    """Write another log in its place."""
     log.write_bytes(b"".join(demo() + HERE))
 
 
 def cut(log: Path) -> None:
-    """Somebody cut it."""
+    """Cut it."""
     log.write_bytes(b"".join(HERE[:-5]))
 
 
 def altered(log: Path) -> None:
-    """Something in its middle is otherwise, and it is as long as before."""
+    """Change something in its middle, and leave it as long as before."""
     log.write_bytes(b"".join(HERE).replace(b"over-sms", b"over-SMS"))
     os.utime(log, ns=(1, 1))
 
 
 def gone(log: Path) -> None:
-    """It is not there any more."""
+    """Remove it."""
     log.unlink()
 
 
 def compressed(log: Path) -> None:
-    """It was compressed."""
+    """Compress it."""
     log.with_name(f"{log.name}.1.gz").write_bytes(gzip.compress(log.read_bytes()))
     log.unlink()
 
 
 def renamed(log: Path) -> None:
-    """It was put aside, and another one was begun."""
+    """Put it aside, and begin another one."""
     log.rename(log.with_name(f"{log.name}.1"))
     log.write_bytes(b"".join(demo()))
 
@@ -231,7 +241,9 @@ def test_compressed_logs(logs: Path) -> None:
     expected = fresh(logs, logs.parent / "fresh")
     for log in sorted(logs.glob("*.jsonl")):
         whole = log.read_bytes()
-        log.with_name(f"{log.name}.gz").write_bytes(gzip.compress(whole[:9_999]) + gzip.compress(whole[9_999:]))
+        log.with_name(f"{log.name}.gz").write_bytes(
+            gzip.compress(whole[:9_999]) + gzip.compress(whole[9_999:])
+        )
         log.unlink()
     with Archive(logs) as archive:
         assert sums(archive) == expected
@@ -271,9 +283,11 @@ def test_what_was_skipped_is_said(logs: Path) -> None:
             assert archive.said == [
                 "cut.jsonl.gz: it is cut off, and was read as far as it goes",
                 "damaged.jsonl.gz: it is damaged, and was read as far as it goes",
-                "otafleet.jsonl: skipped 2 lines that are no JSON, 2 lines that are no events of a fleet and"
-                " 1 line of more than 65,536 octets; 1,200 lines were never written, for the disk was too"
-                " slow; the last line is only half there",
+                (
+                    "otafleet.jsonl: skipped 2 lines that are no JSON, 2 lines that are no events of a fleet"
+                    " and 1 line of more than 65,536 octets; 1,200 lines were never written, for the disk was"
+                    " too slow; the last line is only half there"
+                ),
             ]
             assert archive.find(SERVE[:8]).messages == 18
 
@@ -282,7 +296,9 @@ def test_of_all_fields_none_need_be_right(tmp_path: Path) -> None:
     """A line whose fields are of other kinds than ours counts for what is right in it."""
     good = next(json.loads(line) for line in demo() if BLOCKED.encode() in line)
     odd: list[Any] = [None, 7, -1, 1 << 70, 1e300, "\x1b[31m", "x" * 9_000, [1], {"a": 1}, True, "\ud800"]
-    lines = [json.dumps({**good, name: value}) for name in good for value in odd if name not in {"time", "event"}]
+    lines = [
+        json.dumps({**good, name: value}) for name in good for value in odd if name not in {"time", "event"}
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join([json.dumps(good), *lines]) + "\n", encoding="utf-8")
     with Archive(tmp_path) as archive:
         found = archive.find(BLOCKED)
@@ -292,6 +308,10 @@ def test_of_all_fields_none_need_be_right(tmp_path: Path) -> None:
         assert len(lines) - found.lines < 2 * len(odd)
 
 
+NAMES = (
+    *("at", "seq", "process", "agent", "ua", "bearer", "source", "destination"),
+    *("octets", "attempt", "do", "service", "result", "reason", "lines"),
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just(SERVE),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -303,15 +323,15 @@ VALUES = st.recursive(
 @given(
     events=st.lists(
         st.fixed_dictionaries(
-            {"event": st.sampled_from(["message.sent", "message.taken", "message.lost", "order.ended", "log.lost"])},
+            {
+                "event": st.sampled_from(
+                    ["message.sent", "message.taken", "message.lost", "order.ended", "log.lost"]
+                )
+            },
             optional={
                 "time": st.just("2026-11-27T02:05:14+00:00") | VALUES,
                 "trace_id": st.just(SERVE) | VALUES,
-                **{
-                    name: VALUES
-                    for name in ("at", "seq", "process", "agent", "ua", "bearer", "source", "destination")
-                },
-                **{name: VALUES for name in ("octets", "attempt", "do", "service", "result", "reason", "lines")},
+                **dict.fromkeys(NAMES, VALUES),
             },
         ),
         max_size=20,

@@ -1,4 +1,4 @@
-"""Reading logs: torn, damaged, foreign and hostile files are read as far as they go, and what is skipped counts."""
+"""Reading logs: torn, damaged, foreign and hostile files, as far as they go; what is skipped counts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_lines(line: bytes, expected: dict[str, Any] | Flaw) -> None:
 
 
 def test_cut_anywhere(tmp_path: Path) -> None:
-    """A log that was cut at any octet of its last lines gives all lines before; the rest follows when it comes."""
+    """A log cut at any octet of its last lines gives all lines before; the rest follows when it comes."""
     path = tmp_path / "a.jsonl"
     expected = [json.loads(line) for line in LINES]
     ends = [sum(map(len, LINES[: count + 1])) for count in range(len(LINES))]
@@ -99,7 +99,7 @@ def test_compressed_and_cut_anywhere(tmp_path: Path) -> None:
 
 
 def test_compressed_in_members(tmp_path: Path) -> None:
-    """A log that was compressed portion by portion is one log; what no longer is gzip behind it is noticed."""
+    """A log that was compressed portion by portion is one log; what is no gzip behind it is noticed."""
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(LINES[0]) + gzip.compress(LINES[1]))
     assert len(read(path)[0]) == 2
@@ -111,13 +111,13 @@ def test_compressed_in_members(tmp_path: Path) -> None:
 @IN_ONE_DIRECTORY
 @given(at=st.integers(0, 1 << 20), bit=st.integers(0, 7))
 def test_compressed_and_damaged(tmp_path: Path, at: int, bit: int) -> None:
-    """A bit that flipped anywhere in a compressed log costs lines, and no more than that."""
+    """A bit that flipped anywhere in a compressed log costs lines at most, and is noticed if it does."""
     packed = bytearray(gzip.compress(WHOLE))
     packed[at % len(packed)] ^= 1 << bit
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(packed)
     events, reading = read(path)
-    assert len(events) + reading.skipped.total() <= WHOLE.count(b"\n") + packed.count(b"\n")
+    assert reading.end in {End.CUT, End.DAMAGED} or events == [json.loads(line) for line in LINES]
 
 
 @IN_ONE_DIRECTORY

@@ -1,7 +1,7 @@
 """What tests of traces share: an excerpt of the logs of two real runs, and what a plain scan makes of logs.
 
-``logs/lossy.jsonl`` and ``logs/demo.jsonl`` were cut out of the logs of ``otafleet up configs/lossy.toml`` and
-``configs/demo.toml``: some whole transactions, their lines as and where they were written.
+``logs/lossy.jsonl`` and ``logs/demo.jsonl`` were cut out of the logs of ``otafleet up configs/lossy.toml``
+and ``configs/demo.toml``: some whole transactions, their lines as they were written, in their order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def demo() -> list[bytes]:
 
 
 def two_processes() -> tuple[list[bytes], list[bytes]]:
-    """Return the first excerpt as two processes would have written it: the handsets' lines are the second's."""
+    """Return the first excerpt as two processes would write it: the handsets' lines are the second's."""
     here, there = [], []
     for line in lossy():
         fields = json.loads(line)

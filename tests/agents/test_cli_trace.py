@@ -1,0 +1,200 @@
+"""The command ``otafleet trace``: what it prints, where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agents.cli import app
+from tests.agents.trace_kit import BLOCKED, SERVE, demo, lossy, scan
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-u", "-c", "from agents.cli import main; main()", "trace"]
+runner = CliRunner()
+
+
+@pytest.fixture(name="logs")
+def _logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a directory with the state of a fleet that has run."""
+    monkeypatch.chdir(tmp_path)
+    logs = tmp_path / "state" / "demo" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "otafleet.jsonl").write_bytes(b"".join(demo() + lossy()))
+    return logs
+
+
+def test_list(logs: Path) -> None:
+    """The list says of each transaction when it began, what it was, who did it, and what became of it."""
+    result = runner.invoke(app, ["trace"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, *rows, last = result.stdout.splitlines()
+    heads = "trace began what who outcome simulated wall messages retries"
+    assert first.split() == heads.split()
+    shown = "06cde2e8 02:05:20.876 invoke account bank: 8988459600030000112 refused: blocked 22 ms 22 ms 2 0"
+    assert rows[0].split() == shown.split()
+    assert ["serve", "over-sms", "8988847800010000097", "ok", "172.9", "s"] in [
+        row.split()[2:8] for row in rows
+    ]
+    assert last == f"6 transactions in {logs.relative_to(Path.cwd())}"
+
+
+def test_list_in_part(logs: Path) -> None:
+    """A filter and a limit leave rows out, and it is said how many there are."""
+    result = runner.invoke(app, ["trace", "--fleet", str(logs), "--slowest", "--limit", "1"])
+    assert SERVE[:8] in result.stdout
+    assert result.stdout.endswith(f"6 transactions in {logs}; the slowest 1 are shown\n")
+    result = runner.invoke(app, ["trace", "--ua", "1" * 19])
+    assert result.stdout == f"0 transactions in {logs.relative_to(Path.cwd())}\n"
+
+
+def test_list_as_json(logs: Path) -> None:
+    """As JSON the list holds all that is known of each transaction."""
+    result = runner.invoke(app, ["trace", "--fleet", str(logs.parent), "--outcome", "refused", "--json"])
+    listed = json.loads(result.stdout)
+    assert (listed["found"], listed["logs"]) == (2, str(logs))
+    first = listed["transactions"][0]
+    assert first.pop("simulated_s") == pytest.approx(0.0219, abs=1e-4)
+    assert first.pop("wall_s") == pytest.approx(0.0219, abs=1e-4)
+    assert first == {
+        "trace_id": BLOCKED,
+        "do": "invoke",
+        "service": "account",
+        "asked": "bank",
+        "ua": "8988459600030000112",
+        "began": json.loads(demo()[0])["time"],
+        "ended": max(line["time"] for line in scan(demo())[BLOCKED]),
+        "outcome": "refused",
+        "reason": "blocked",
+        "ok": 0,
+        "refused": 1,
+        "failed": 0,
+        "lines": 5,
+        "messages": 2,
+        "octets": 152,
+        "taken": 2,
+        "retries": 0,
+        "lost": 0,
+    }
+
+
+@pytest.mark.usefixtures("logs")
+def test_one() -> None:
+    """A transaction is shown line by line, each where its span lies, with what went wrong on the way."""
+    result = runner.invoke(app, ["trace", SERVE[:6]])
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, *rows = result.stdout.splitlines()
+    assert first.startswith(f"{SERVE}  serve over-sms, 8988847800010000097: ok (")
+    assert len(rows) == len(scan(lossy())[SERVE])
+    assert rows[0].endswith("+0 ms console sends order to 8988847800010000097, 68 octets")
+    assert any("bank: sms.retry; " in row and "attempt 2" in row for row in rows)
+    assert any(" loses sms to 8988847800010000097" in row for row in rows)
+
+
+@pytest.mark.usefixtures("logs")
+def test_one_as_json() -> None:
+    """As JSON a transaction has its lines as they were written."""
+    result = runner.invoke(app, ["trace", BLOCKED, "--json"])
+    shown = json.loads(result.stdout)
+    assert (shown["trace_id"], shown["reason"], shown["told"]) == (BLOCKED, "blocked", scan(demo())[BLOCKED])
+
+
+@pytest.mark.usefixtures("logs")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["7c256381"], "7c256381: there is no such transaction; did you mean 7c256380?\n"),
+        (["--fleet", "nowhere"], "nowhere: there are no logs of a fleet here\n"),
+        (["--outcome", "bad"], "Invalid value for '--outcome'"),
+    ],
+    ids=["unknown-id", "no-fleet", "no-outcome"],
+)
+def test_user_errors(arguments: list[str], sentence: str) -> None:
+    """What a person got wrong is one sentence and exit code 2."""
+    result = runner.invoke(app, ["trace", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr
+
+
+def test_no_logs_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no fleet has run the person is told how one does."""
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["trace"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith("run 'otafleet up', or name a fleet with --fleet\n")
+
+
+def test_a_config_names_its_fleet(logs: Path) -> None:
+    """A config stands for its state directory; one that is wrong is told so, as everywhere."""
+    config = Path("small.toml")
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    config.write_text(text.replace("[fleet]", '[fleet]\nstate = "state/demo"'), encoding="utf-8")
+    (Path.cwd() / "apps").symlink_to(ROOT / "configs" / "apps")
+    result = runner.invoke(app, ["trace", "--fleet", str(config)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert str(logs) in result.stdout or "state/demo/logs" in result.stdout
+    config.write_text("[fleet", encoding="utf-8")
+    result = runner.invoke(app, ["trace", "--fleet", str(config)])
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_what_is_in_a_log_does_nothing_to_a_terminal(logs: Path) -> None:
+    """Control characters that somebody got into a log are not written, in the list, in one, or as JSON."""
+    evil = "\x1b]0;owned\x07\r\n\x9b2J\u202e"
+    spoilt = [
+        {**line, "agent": evil, "reason": evil, "service": evil, evil: evil, "do": evil, "source": evil}
+        for line in scan(demo())[BLOCKED]
+    ]
+    log = logs / "otafleet.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in spoilt), encoding="utf-8")
+    (logs / "evil\x1b[2J.jsonl").write_text("torn\n", encoding="utf-8")
+    for arguments in ([], [BLOCKED], ["--json"], [BLOCKED, "--json"]):
+        result = runner.invoke(app, ["trace", *arguments])
+        assert result.exit_code == 0
+        assert all(character.isprintable() or character == "\n" for character in result.output)
+
+
+def test_follow(logs: Path) -> None:
+    """While a fleet runs its transactions are told as they end, until Ctrl-C ends that in good order."""
+    log = logs / "otafleet.jsonl"
+    log.write_bytes(b"".join(demo()))
+    with subprocess.Popen(
+        [*COMMAND, "--follow", "--json", "--limit", "1", "--fleet", str(logs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while process.stdout.readline() != "}\n":
+            pass
+        with log.open("ab") as file:
+            file.write(b"".join(line for line in lossy() if SERVE.encode() in line))
+        assert json.loads(process.stdout.readline())["trace_id"] == SERVE
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(), process.stderr.read()) == (130, "stopped\n")
+
+
+def test_follow_one(logs: Path) -> None:
+    """The lines of one transaction are told as they come."""
+    lines = [line for line in lossy() if SERVE.encode() in line]
+    (logs / "otafleet.jsonl").write_bytes(lines[0])
+    with subprocess.Popen(
+        [*COMMAND, SERVE, "--follow", "--fleet", str(logs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    ) as process:
+        assert process.stdout is not None
+        assert "console sends order to" in process.stdout.readline()
+        (logs / "handsets-1.jsonl").write_bytes(lines[1])
+        assert "takes order from console" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130

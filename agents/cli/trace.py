@@ -117,7 +117,7 @@ def _list(archive: Archive, selection: Selection, *, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = _WIDE
     if found:
-        console.print(as_table(found))
+        console.print(as_table(found, console.width))
     many = "1 transaction" if count == 1 else f"{count:,} transactions"
     which = "slowest" if selection.slowest else "last"
     shown = f"; the {which} {len(found)} are shown" if len(found) < count else ""

@@ -43,12 +43,15 @@ _SAID_ELSEWHERE: Final = frozenset(
 
 def heading(transaction: Transaction) -> str:
     """Return what a transaction was, and what became of it."""
-    took = dict.fromkeys(duration(each) for each in (transaction.simulated_s, transaction.wall_s))
-    return (
-        f"{transaction.trace_id}  {what(transaction)}, {who(transaction)}: {outcome(transaction)}"
-        f" ({', wall '.join(took)}, {transaction.messages:,} messages, {transaction.retries:,} retries,"
-        f" {transaction.lost:,} lost)"
-    )
+    told = [what(transaction), who(transaction), outcome(transaction)]
+    counts = [
+        f"simulated {duration(transaction.simulated_s)}",
+        f"wall {duration(transaction.wall_s)}",
+        f"messages {transaction.messages:,}",
+        f"retries {transaction.retries:,}",
+        f"lost {transaction.lost:,}",
+    ]
+    return f"{transaction.trace_id}\n{'; '.join(told)}\n{', '.join(counts)}"
 
 
 def as_list(lines: Iterable[Fields]) -> Iterator[str]:
@@ -106,8 +109,13 @@ def _message(line: Fields, verb: str) -> str:
 
 
 def _rest(line: Fields) -> Iterator[tuple[str, Any]]:
+    """Yield what a line has to say beside who, when and where; of a message, what was not as it should be."""
+    if line.get("event") in _MESSAGES:
+        attempt, reason = line.get("attempt"), line.get("reason")
+        yield from (("attempt", attempt if attempt != 1 else None), ("reason", reason))
+        return
     for name, value in line.items():
-        if name not in _SAID_ELSEWHERE and not (name == "attempt" and value == 1):
+        if name not in _SAID_ELSEWHERE and value != line.get("agent"):
             yield name, value
 
 

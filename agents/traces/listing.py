@@ -24,17 +24,29 @@ _COLOURS: Final[Mapping[Outcome, str]] = {
     Outcome.FAILED: "bold red",
     Outcome.OPEN: "yellow",
 }
+_FOLDED: Final = frozenset({"what", "outcome"})
+"""Where there is little room: an id, a time and an address stay whole."""
+_DISPENSABLE: Final = frozenset({"wall", "messages"})
+_NARROW: Final = 96
+_WIDE: Final = 130
 _WIDTHS: Final = (SHORT, 12, 18, 24, 24, 9, 9, 8, 7)
 """Of the columns where rows come one by one."""
 
 
-def as_table(transactions: Iterable[Transaction]) -> Table:
-    """Return the list as a table."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, head in enumerate(_HEADS):
-        table.add_column(head, justify="right" if place >= _COUNTED else "left", overflow="fold")
+def as_table(transactions: Iterable[Transaction], width: int) -> Table:
+    """Return the list as a table for a screen of so many columns."""
+    shown = [place for place, head in enumerate(_HEADS) if width >= _NARROW or head not in _DISPENSABLE]
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if width < _WIDE else 2, 0, 0))
+    for place in shown:
+        table.add_column(
+            _HEADS[place],
+            justify="right" if place >= _COUNTED else "left",
+            overflow="fold",
+            no_wrap=_HEADS[place] not in _FOLDED,
+        )
     for each in transactions:
-        table.add_row(*(Text(cell, style=_COLOURS[each.outcome]) for cell in cells(each)))
+        row = [cell.replace(": ", ":\n") if width < _WIDE else cell for cell in cells(each)]
+        table.add_row(*(Text(row[place], style=_COLOURS[each.outcome]) for place in shown))
     return table
 
 

@@ -88,8 +88,9 @@ def test_one() -> None:
     """A transaction is shown line by line, each where its span lies, with what went wrong on the way."""
     result = runner.invoke(app, ["trace", SERVE[:6]])
     assert (result.exit_code, result.stderr) == (0, "")
-    first, *rows = result.stdout.splitlines()
-    assert first.startswith(f"{SERVE}  serve over-sms, 8988847800010000097: ok (")
+    trace_id, summary, counts, *rows = result.stdout.splitlines()
+    assert (trace_id, summary) == (SERVE, "serve over-sms; 8988847800010000097; ok")
+    assert counts == "simulated 172.9 s, wall 4,323 ms, messages 18, retries 3, lost 3"
     assert len(rows) == len(scan(lossy())[SERVE])
     assert rows[0].endswith("+0 ms console sends order to 8988847800010000097, 68 octets")
     assert any("bank: sms.retry; " in row and "attempt 2" in row for row in rows)

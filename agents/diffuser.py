@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from transport.diffusion import CampaignPacket
 
 _ONCE: Final = Schedule(period=1, count=1)
-REPORT_MARGIN_S: Final = 30.0
+REPORT_MARGIN_S: Final = 120.0
+"""For a report of several short messages, of which one is lost and sent again."""
 
 
 def _nobody(_service: str) -> Mapping[str, int]:

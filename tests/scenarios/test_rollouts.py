@@ -1,0 +1,108 @@
+"""Broadcasts in stages: stopped, paused, finished and aborted; a supplier that is killed meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agents.campaign_run import GRAIN
+from agents.fleet.config import Verb
+from tests.scenarios.kit import CONFIGS, ROOT, fleet_of, log_events, modules, play
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = CONFIGS / "rollout.toml"
+STEPS = fleet_of(CONFIG).steps
+FINISH = next(number for number, step in enumerate(STEPS, 1) if step.do is Verb.FINISH_CAMPAIGN)
+SMALL = (
+    ("loss = 0.1", "loss = 0.0"),
+    ("repetitions = 4", "repetitions = 2"),
+    ("count = 8\ncells = 4", "count = 4\ncells = 4"),
+    ("count = 16\ncells = 8", "count = 8\ncells = 4"),
+    ("speed = 200.0", "speed = 400.0"),
+    ("for_s = 60", "for_s = 10"),
+)
+"""The same story with fewer handsets and better air: each cell of the old ones has one."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Write the small story, with its state beside it."""
+    text = CONFIG.read_text(encoding="utf-8")
+    for old, new in (*SMALL, ('"apps/', f'"{CONFIGS}/apps/'), ("seed", f'state = "{tmp_path}/state"\nseed')):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "rollout.toml"
+    path.write_text(text)
+    return path
+
+
+def _versions(state: Path) -> dict[str, list[int]]:
+    """Return the versions that modules hold, by the beginning of the address: that is the group."""
+    held: dict[str, list[int]] = {}
+    for ua, module in sorted(modules(state).items()):
+        held.setdefault(ua[:12], []).extend(one["version"] for one in module["definitions"])
+    return held
+
+
+def _of(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == name]
+
+
+def test_a_bad_version_is_stopped_and_a_good_one_goes_through_its_stages(config: Path) -> None:
+    """Nobody beyond the first stage hears the bad one; modules' own reports decide both."""
+    report = play(config)
+    assert report.missed == ()
+    first, bad, good, aborted = report.to_json()["campaigns"]
+    assert [made["sent"]["state"] for made in (first, bad, good, aborted)] == [
+        "ended",
+        "stopped",
+        "ended",
+        "aborted",
+    ]
+    assert bad["sent"]["reason"] == "too-many-errors"
+    assert bad["sent"]["cells"] == bad["sent"]["stages"][0]["cells"] < first["sent"]["cells"]
+    assert (bad["one_by_one"], good["by_broadcast"], good["without"]) == (0, 8, 0)
+    assert [stage["why"] for stage in good["sent"]["stages"]] == ["enough-successes"] * 3
+    assert good["sent"]["published"] == 2 * good["sent"]["pages"] * good["sent"]["cells"]
+    town, old = _versions(config.parent / "state").values()
+    assert (set(town), set(old)) == ({3}, {1})
+    reported = _of(log_events(config.parent / "state"), "campaign.reported")
+    assert {(one["version"], one["outcome"]) for one in reported} <= {
+        (2, "refused"),
+        (2, "loaded"),
+        (3, "loaded"),
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills itself as only a process can")
+def test_killed_on_the_air_a_campaign_goes_on(config: Path) -> None:
+    """From where it was, but for some packets; the step that waited for its end ends as it would have.
+
+    In the end each cell has heard every page once a repetition, and whoever heard it before the kill is
+    called again, so that its handset tells the new launch.
+    """
+    state = config.parent / "state"
+    arguments = ["-m", "tests.scenarios.mortal", str(config), "published", "45", str(FINISH)]
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    report = play(config)
+    assert report.resumed
+    assert report.missed == ()
+    events = log_events(state)
+    (again,) = _of(events, "campaign.goes_on")
+    assert again["stage"] or again["packets"]
+    begun = next(one for one in _of(events, "campaign.begun") if one["version"] == 3)
+    ended = next(one for one in _of(events, "campaign.ended") if one["version"] == 3)
+    pages = sum(
+        one["publishes"]
+        for one in events[events.index(begun) : events.index(ended)]
+        if one["event"] == "cell_broadcast.ended"
+    )
+    whole, most = 2 * begun["pages"] * begun["cells"], begun["pages"] * begun["cells"] // begun["packets"]
+    assert whole <= pages <= whole + GRAIN * most
+    assert len(_of(events, "campaign.roll_call")) == 1

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from agents.airings import StageAired
 from agents.fleet.campaign_picture import draw, round_step
 from agents.fleet.campaign_report import Reported, chart, seconds
 from tests.agents.campaign_kit import CAMPAIGN, SENT, campaign
@@ -82,6 +83,21 @@ def test_what_was_reported_is_said_where_somebody_was_asked() -> None:
     assert asked.to_json()["reported"] == {"loaded": 38, "held": 0, "refused": 2}
     assert not any(line.startswith("reported") for line in render(CAMPAIGN))
     assert CAMPAIGN.to_json()["reported"] is None
+
+
+def test_stages_are_told_with_their_verdicts() -> None:
+    """Where there were several, or the campaign was cut short; else there is nothing to say of them."""
+    stages = (
+        StageAired(cells=1, holders=4, begun_s=0.5, ended_s=120.0, why="enough-successes"),
+        StageAired(cells=3, holders=12, begun_s=120.0, ended_s=180.0, why="too-many-errors"),
+    )
+    sent = replace(SENT, stages=stages, state="stopped", reason="too-many-errors")
+    lines = render(campaign(sent=sent))
+    assert "stage 1 1 cell, 4 modules, from 0.50 s to 120 s: enough-successes" in lines
+    assert "stage 2 3 cells, 12 modules, from 120 s to 180 s: too-many-errors" in lines
+    assert "campaign stopped: too-many-errors" in lines
+    assert "campaign aborted" in render(campaign(sent=replace(sent, state="aborted", reason="aborted")))
+    assert not any("stage" in line for line in render(campaign(sent=replace(SENT, stages=stages[:1]))))
 
 
 def test_json_has_every_figure() -> None:

@@ -120,6 +120,29 @@ def test_a_campaign_ends_where_the_next_begins() -> None:
     assert (again.version, again.had_before, again.by_broadcast) == (2, 2, 1)
 
 
+def test_a_version_that_was_stopped_is_served_to_nobody() -> None:
+    """Who is served after it has the one before; the campaign is the step's that saw it to its end."""
+    config = load_config(CONFIGS / "rollout.toml")
+    first, stopped, begun = (
+        n for n, one in enumerate(config.steps, 1) if one.do is Verb.BROADCAST and n < 16
+    )
+    end = next(n for n, one in enumerate(config.steps, 1) if one.do is Verb.FINISH_CAMPAIGN)
+    reasons = dict.fromkeys(("a", "b"), "too-many-errors")
+    refused = [
+        Outcome(ua=ua, service="points", result=Result.REFUSED, reason=why) for ua, why in reasons.items()
+    ]
+    ended = (
+        step(first, "broadcast", "a", failed=("b",)),
+        Outcomes(number=stopped, do="broadcast", outcomes=refused, service="points"),
+        step(stopped + 1, "serve", "b"),
+        step(begun, "broadcast", ""),
+        step(end, "finish-campaign", "a", failed=("b",)),
+    )
+    made = campaigns_of(config, ended, [], set(), counts(0))
+    assert [(one.step, one.version) for one in made] == [(first, 1), (stopped, 2), (end, 3)]
+    assert [(one.by_broadcast, one.one_by_one) for one in made] == [(1, 1), (0, 0), (1, 0)]
+
+
 def test_what_was_sent_is_the_orders_own() -> None:
     """Of all airings that of this order; twice, when it was given again and carried out again."""
     other = airing(bytes(16), published=1)

@@ -66,6 +66,7 @@ class Slow:
             repetitions=REPETITIONS,
             clock=self.clock,
             page_s=1.0,
+            holders=lambda service: {CELL: 1} if service == "silent" else {},
         )
 
     async def until(self, done: Callable[[], bool]) -> None:
@@ -275,6 +276,43 @@ async def test_a_version_on_trial_is_served_to_nobody(kit: Kit) -> None:
         for ua in (kit.ua(), kit.ua(2))
     }
     assert versions == {kit.ua(): [2], kit.ua(2): [1]}
+
+
+def _held(kit: Kit) -> int:
+    """Return the version that the handset's module holds."""
+    (definition,) = kit.cell.phones[kit.ua()].module.definitions.all()
+    return definition.version
+
+
+async def test_modules_reports_decide(kit: Kit) -> None:
+    """The one module of the cells reports that it has it, and only then the campaign has ended."""
+    slow = await _market(kit)
+    await kit.handset()
+    await kit.take(*READY, service="silent")
+    judged = {"groups": ["city"], "success": 1.0, "report_share": 1.0, "report_within_s": 1}
+    event = await _finished(kit, slow, "broadcast", _said(**judged))
+    assert (event.result, event.reason, _held(kit)) == ("ok", "", 1)
+    bank = kit.roles["bank"]
+    assert isinstance(bank, Supplier)
+    (airing,) = bank.airings.ended
+    assert [(stage.holders, stage.why) for stage in airing.stages] == [(1, "enough-successes")]
+    assert sum(bank.reports.tally("silent", 1)) == 1
+
+
+async def test_a_version_on_trial_stays_where_it_was_heard(kit: Kit) -> None:
+    """Served meanwhile, and when the campaign was aborted, a module that has it is not given an older one."""
+    slow = await _market(kit)
+    await kit.handset()
+    await kit.take(*READY, service="silent")
+    assert (await _finished(kit, slow, "broadcast", _said(groups=["city"]))).result == "ok"
+    judged = {"groups": ["city"], "errors": 0.5, "report_share": 1.0, "report_within_s": 60}
+    await _begin(kit, version=2, **judged)
+    await slow.until(lambda: _held(kit) == 2)
+    await kit.take("serve", service="silent")
+    assert await _tell(kit, slow, "abort-campaign", 2) == ("ok", "")
+    await kit.take("serve", service="silent")
+    assert _held(kit) == 2
+    assert (await kit.order("invoke", "silent", agent="bank", argument=b"\3")).result == "ok"
 
 
 @pytest.mark.parametrize("is_paused", [False, True], ids=["running", "paused"])

@@ -180,6 +180,57 @@ def test_what_a_step_needs_is_missed(do: Verb, tmp_path: Path) -> None:
     assert problems(tmp_path, others) == []
 
 
+COAST: Final = {"service": '"points"', "handsets": '["coast"]'}
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"stages": "[50, 50]"}, "stages: must rise from stage to stage"),
+        (
+            {"stages": "[10, 50, 100]"},
+            "stages: 3 stages need as many cells, and the broadcast has 1 (handsets.cells)",
+        ),
+        (
+            {"success": "0.9"},
+            "success: is a share of modules' reports, and nobody reports without 'report_share'",
+        ),
+        (
+            {"errors": "0.0"},
+            "errors: is a share of modules' reports, and nobody reports without 'report_share'",
+        ),
+        ({"report_within_s": "9"}, "report_within_s: nobody reports without 'report_share'"),
+        (
+            {"handsets": str(["coast"] * 33).replace("'", '"')},
+            "handsets: names 33 groups, and a broadcast takes 32 at most, or all",
+        ),
+    ],
+    ids=["no-rise", "too-few-cells", "success", "errors", "within", "too-many-groups"],
+)
+def test_a_rollout_that_cannot_be(keys: dict[str, str], problem: str, tmp_path: Path) -> None:
+    """One sentence says what is wrong, and where."""
+    found = problems(tmp_path, step("broadcast", **(COAST | keys)), services=POINTS)
+    assert found == [f"step[0].{problem}"]
+
+
+@pytest.mark.parametrize("do", CAMPAIGN)
+def test_a_campaign_that_no_step_began(do: Verb, tmp_path: Path) -> None:
+    """What is about a campaign needs a broadcast of the service before it."""
+    steps = step(do, service='"points"') + step("broadcast", **COAST)
+    assert problems(tmp_path, steps, services=POINTS) == [
+        "step[0].do: there is no broadcast of 'points' before it"
+    ]
+
+
+def test_the_targets_of_a_campaign_that_is_not_waited_for(tmp_path: Path) -> None:
+    """The service to begin with; the broadcast's own for who sees it to its end."""
+    steps = step("broadcast", **COAST, wait="false") + step("finish-campaign", service='"points"')
+    config = config_of(tmp_path, steps, services=POINTS)
+    begun, finished = (config.targets(each) for each in config.steps)
+    assert begun == [("", "points")]
+    assert finished == [(ua, "points") for ua in config.group_addresses("coast")]
+
+
 def test_every_fault_of_a_step_is_told(tmp_path: Path) -> None:
     """Nothing stops at the first, and what is not known is named beside what is."""
     found = problems(

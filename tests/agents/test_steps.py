@@ -15,8 +15,8 @@ from agents.fleet.expectations import Outcome, Result
 from agents.fleet.progress import Progress
 from agents.fleet.state import Ledger
 from agents.fleet.steps import Runner
-from agents.messages.codec import encode
-from agents.messages.orders import Event, Order
+from agents.messages.codec import decode, encode
+from agents.messages.orders import BroadcastOrder, Event, Order
 from agents.store.tables import FLEET
 from bus.clock import SystemClock
 from bus.frame import Bearer
@@ -373,6 +373,67 @@ async def test_events_of_others_are_not_believed(kit: Kit) -> None:
         stage.tell(order)
         report, _ = await playing
         assert (report.ok, report.refused) == (1, 0)
+
+
+async def test_an_order_that_is_carried_out_is_not_said_again(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told that it is under way, the console waits as long once more before it repeats it."""
+    monkeypatch.setattr(steps_module, "ORDER_TIMEOUT_S", 0.5)
+    async with open_stage(kit, step("agree", 'service = "account"')) as stage:
+        stage.answer = lambda _agent, _order: [("under-way", "", b"")] if len(stage.orders) == 1 else []
+        playing = asyncio.create_task(stage.runner.play(0))
+        first, again = await kit.wire.until(Orders(fleet=kit.fleet, agent="bank"), 2)
+        assert again.sent_at - first.sent_at >= 1.0
+        stage.tell(again)
+        report, _ = await playing
+        assert report.ok == 1
+
+
+async def test_a_campaign_that_is_begun_is_seen_to_its_end_by_a_later_step(kit: Kit) -> None:
+    """Handsets tell meanwhile; how late counts from the order on, and the targets are the broadcast's."""
+    steps = step("broadcast", 'service = "loyalty"\nwait = false') + step(
+        "finish-campaign", 'service = "loyalty"'
+    )
+    is_global = ('name = "loyalty"\n', 'name = "loyalty"\nscope = "global"\n')
+    async with open_stage(kit, steps, edit=is_global) as stage:
+        begun, _ = await stage.runner.play(0)
+        assert (begun.targets, begun.ok) == (1, 1)
+        (order,) = kit.wire.on(Orders(fleet=kit.fleet, agent="bank"))
+        handsets = stage.config.targets(stage.config.steps[1])
+        for ua, service in handsets:
+            told = Event(run=1, do="broadcast", ua=ua, service=service, result="ok", reason="", output=b"")
+            frame = kit.sealed(
+                encode(told), use="Event", bearer=Bearer.EVENT, to=CONSOLE, source=ua, trace=order.trace
+            )
+            kit.clients["runner"].inject(Events(fleet=kit.fleet), frame)
+        report, outcomes = await stage.runner.play(1)
+        assert (report.targets, report.ok) == (len(handsets), len(handsets)) == (2, 2)
+        assert order.trace.trace_id in outcomes.traces
+        assert [(order.do, order.argument) for _, order in stage.orders][1:] == [("finish-campaign", b"")]
+
+
+async def test_a_campaign_that_is_stopped_refuses_who_did_not_hear_it(kit: Kit) -> None:
+    """With the supplier's reason; it is ordered with all that its step says."""
+    more = (
+        'service = "loyalty"\nstages = [100]\nsuccess = 0.9\nerrors = 0.1\nreport_share = 0.5\n'
+        "deadline_s = 60"
+    )
+    is_global = ('name = "loyalty"\n', 'name = "loyalty"\nscope = "global"\n')
+    async with open_stage(kit, step("broadcast", more), edit=is_global) as stage:
+        stage.answer = lambda _agent, _order: [("refused", "too-many-errors", b"")]
+        report, _ = await stage.runner.play(0)
+        assert (report.refused, report.reasons) == (2, {"too-many-errors": 2})
+        ((_, order),) = stage.orders
+        assert decode(order.argument, BroadcastOrder) == BroadcastOrder(
+            version=1,
+            report_share=0.5,
+            report_within_s=60,
+            stages=[100],
+            success=0.9,
+            errors=0.1,
+            deadline_s=60,
+        )
 
 
 async def test_no_more_are_under_way_than_the_window_allows(kit: Kit) -> None:

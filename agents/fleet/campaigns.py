@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from agents.exchange import SECURED
 from agents.fleet.campaign_report import CampaignReport, Load, Sent
 from agents.fleet.config import Verb
-from agents.fleet.config_rollout import broadcast_before
+from agents.fleet.config_rollout import broadcast_ended
 from agents.fleet.config_updates import FIRST, version_of
 from agents.fleet.expectations import Result
 from agents.fleet.weather import MAX, conditions_of
@@ -104,6 +104,7 @@ class _History:
                     holders.discard(outcome.ua)
 
 
+_BROADCAST: Final = frozenset({Verb.BROADCAST.value, Verb.FINISH_CAMPAIGN.value})
 _SERVED: Final = frozenset({Verb.SERVE.value, Verb.PULL.value})
 
 
@@ -120,7 +121,10 @@ def campaigns_of(
     """
     history = _History()
     for outcomes in ended:
-        if (begun := _begun(config, outcomes)) is not None:
+        if outcomes.do in _BROADCAST:
+            begun = broadcast_ended(config.steps, outcomes.number - 1)
+            if begun is None:
+                continue
             is_trial = config.steps[begun].is_trial
             history.broadcast(outcomes, begun, version_of(config, begun), is_trial=is_trial)
         elif outcomes.do in _SERVED:
@@ -129,14 +133,6 @@ def campaigns_of(
             history.released(outcomes)
     sent_by = list(airings)
     return tuple(_report(config, campaign, sent_by, found, counts) for campaign in history.campaigns)
-
-
-def _begun(config: FleetConfig, outcomes: Outcomes) -> int | None:
-    """Return the index of the broadcast that *outcomes* are the end of, None for those of other steps."""
-    index = outcomes.number - 1
-    if outcomes.do == Verb.FINISH_CAMPAIGN:
-        return broadcast_before(config.steps, index)
-    return index if outcomes.do == Verb.BROADCAST and config.steps[index].wait else None
 
 
 def _report(

@@ -26,6 +26,13 @@ def broadcast_before(steps: Sequence[Step], index: int) -> int | None:
     return max(begun, default=None)
 
 
+def broadcast_ended(steps: Sequence[Step], index: int) -> int | None:
+    """Return the index of the broadcast whose end step *index* waits for, None where it waits for none."""
+    if steps[index].do is Verb.FINISH_CAMPAIGN:
+        return broadcast_before(steps, index)
+    return index if steps[index].do is Verb.BROADCAST and steps[index].wait else None
+
+
 def check_rollouts(config: FleetConfig) -> Iterator[str]:
     """Yield a problem for each step with stages, thresholds or orders that cannot come to anything."""
     for index, step in enumerate(config.steps):

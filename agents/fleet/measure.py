@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agents.fleet.campaign_report import Reported
 from agents.fleet.campaigns import campaigns_of
 from agents.fleet.config import Verb
+from agents.fleet.config_rollout import broadcast_ended
 from agents.fleet.expectations import Result
 from agents.fleet.report import AuditReport, BearerReport, BrokerReport, Latency, MemoryReport, Report
 from agents.fleet.resources import peak_mib
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agents.fleet.campaign_report import CampaignReport
+    from agents.fleet.config import FleetConfig
     from agents.fleet.expectations import Outcomes
     from agents.fleet.market import Market
     from agents.fleet.radio import HandsetSummary
@@ -91,10 +93,16 @@ def _campaigns(
     tallies = {name: tally for supplier in suppliers for name, tally in supplier.reports.by_version().items()}
     return tuple(
         replace(made, reported=_reported(tallies.get((made.service, made.version), Tally())))
-        if around.config.steps[made.step - 1].report_share
+        if _is_reported(around.config, made.step - 1)
         else made
         for made in campaigns_of(around.config, ended, airings, found, counts)
     )
+
+
+def _is_reported(config: FleetConfig, index: int) -> bool:
+    """Say whether modules were asked to report of the broadcast that step *index* is the end of."""
+    begun = broadcast_ended(config.steps, index)
+    return begun is not None and config.steps[begun].report_share > 0
 
 
 def _reported(tally: Tally) -> Reported:

@@ -68,6 +68,23 @@ def test_demo(demo: Path) -> None:
     assert (report["resumed"], report["faults"]) == (False, [])
 
 
+def test_demo_traced(demo: Path) -> None:
+    """The demo's log has a transaction for each order that was given, ended as the report tells."""
+    steps = json.loads((demo / "r.json").read_text())["steps"]
+    expected: Counter[tuple[str, str]] = Counter()
+    for step in steps:
+        expected[step["do"], "ok"] += step["ok"]
+        expected[step["do"], "refused"] += step["refused"]
+    code, said, complained = otafleet("trace", "--limit", "0", "--json", directory=demo)
+    assert (code, complained) == (0, "")
+    traced = [each for each in json.loads(said)["transactions"] if each["do"]]
+    assert Counter((each["do"], each["outcome"]) for each in traced) == +expected
+    blocked = next(each for each in traced if each["reason"] == "blocked")
+    code, said, complained = otafleet("trace", blocked["trace_id"][:12], "--json", directory=demo)
+    assert (code, complained) == (0, "")
+    assert "blocked" in {line.get("reason") for line in json.loads(said)["told"]}
+
+
 def test_demo_captured(demo: Path) -> None:
     """Every TPDU and APDU of the demo is dissected: nothing is malformed, no expert warns, parts join."""
     need("tshark")

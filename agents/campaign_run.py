@@ -1,9 +1,10 @@
 """One campaign on the air: a task that does what its rollout says, and keeps how far it has come.
 
-How far is stored behind the pages, and not for each: a commit costs about as much as a packet does, and a
-packet that is broadcast twice does no harm, while one that nobody broadcast costs a repetition. So what the
-store says is published has been, and whoever goes on after a kill -9 broadcasts at most ``GRAIN`` packets
-again. What decides, a stage's end or another state, is stored before anything comes of it.
+How far is stored behind the pages, and not for each: a commit takes some milliseconds, more than a packet
+does in a few cells, and a packet that is broadcast twice does no harm, while one that nobody broadcast costs
+a repetition. So what the store says is published has been, and whoever goes on after a kill -9 broadcasts at
+most ``GRAIN`` packets again. What decides, a stage's end or another state, is stored before anything comes of
+it.
 
 Modules tell their handsets, and these the console, under the trace of the order that the pages go by. An
 order that joins a campaign gives it its own. Who joins after another launch has broadcast a part of it would
@@ -104,6 +105,17 @@ class Run(Actor[None]):
         self._log = books.desk.log.bind(service=aired.service, version=aired.campaign.manifest.version)
         if not rollout.is_under_way:
             self.over.set()
+
+    @property
+    def how_far(self) -> str:
+        """How far the campaign is, in words."""
+        course, plan, reported = self.rollout.course, self.rollout.plan, self._reported()
+        words = (
+            f"stage {course.stage + 1} of {len(plan.stages)}, {course.packets / plan.packets:.0%} of it sent"
+        )
+        if plan.report_share:
+            words += f"; reported: {reported.good} have it, {reported.refused} refused it"
+        return f"{words} ({course.state})"
 
     def go(self) -> None:
         """Begin, or go on."""

@@ -73,7 +73,7 @@ class Campaigns:
         *,
         terms: Callable[[str], Terms],
         reports: ModuleReports,
-        under_way: Callable[[Ordered], Awaitable[None]],
+        under_way: Callable[[Ordered, str], Awaitable[None]],
     ) -> None:
         self._desk = desk
         self._diffuser = diffuser
@@ -151,7 +151,7 @@ class Campaigns:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await run.over.wait()
             except TimeoutError:
-                await self._under_way(ordered)
+                await self._under_way(ordered, run.how_far)
         course = run.rollout.course
         if course.state is not State.ENDED:
             raise Refusal(course.reason)

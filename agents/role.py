@@ -185,8 +185,8 @@ class Role(Actor[Post]):
             self.desk.counters.dropped(refusal.reason)
             self.log.warning("packet.refused", reason=refusal.reason)
 
-    async def under_way(self, ordered: Ordered) -> None:
-        """Tell the console that an order takes its time."""
+    async def under_way(self, ordered: Ordered, how_far: str) -> None:
+        """Tell the console that an order takes its time, and how far it is."""
         order, console = ordered.order, self.desk.console
         event = Event(
             run=console.run,
@@ -195,7 +195,7 @@ class Role(Actor[Post]):
             service=order.service,
             result=UNDER_WAY,
             reason="",
-            output=b"",
+            output=how_far.encode(),
         )
         await console.report(self.desk.client, event, source=self.name, trace=ordered.trace)
 

@@ -333,6 +333,7 @@ class Runner:
             return
         if event.result == UNDER_WAY:
             self._under_way.add(frame.trace.trace_id)
+            self._progress.note(f"{event.do} {event.service}: {event.output.decode(errors='replace')}")
             return
         # An agent that was asked twice tells twice; the first word counts.
         if future is not None and not future.done():

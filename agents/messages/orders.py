@@ -36,7 +36,7 @@ class Order:
 class Event:
     """What became of it: ``ok``, ``refused`` (a party said no: *reason*) or ``failed`` (nobody answered).
 
-    Before that, what takes long is ``under-way``.
+    Before that, what takes long is ``under-way``; *output* says how far, in words.
     """
 
     run: Annotated[int, Field(ge=0, lt=1 << 31)]

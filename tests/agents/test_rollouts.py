@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 READY: Final = ("personalise", "subscribe", "reserve", "activate")
 CELL: Final = "cell"
 OTHERS: Final = ("north", "south")
-REPETITIONS: Final = 4
+REPETITIONS: Final = 2
 
 
 class Slow:
@@ -70,9 +70,11 @@ class Slow:
         )
 
     async def until(self, done: Callable[[], bool]) -> None:
-        """Let pages go until something is so."""
+        """Let pages go until something is so, which is looked at whenever something was published."""
+        seen = -1
         async with asyncio.timeout(20):
-            while not done():
+            while (published := len(self._kit.wire.frames)) == seen or not done():
+                seen = published
                 self.clock.advance(15.0)
                 await asyncio.sleep(0)
 

@@ -51,6 +51,11 @@ class Watched(Progress):
         self.started: list[tuple[int, int]] = []
         self.advanced = 0
         self.finished: list[StepReport] = []
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        """Keep it."""
+        self.notes.append(sentence)
 
     def step_started(self, index: int, step: object, total: int) -> None:
         """Keep it."""
@@ -381,10 +386,13 @@ async def test_an_order_that_is_carried_out_is_not_said_again(
     """Told that it is under way, the console waits as long once more before it repeats it."""
     monkeypatch.setattr(steps_module, "ORDER_TIMEOUT_S", 0.5)
     async with open_stage(kit, step("agree", 'service = "account"')) as stage:
-        stage.answer = lambda _agent, _order: [("under-way", "", b"")] if len(stage.orders) == 1 else []
+        stage.answer = lambda _agent, _order: (
+            [("under-way", "", b"half of it")] if len(stage.orders) == 1 else []
+        )
         playing = asyncio.create_task(stage.runner.play(0))
         first, again = await kit.wire.until(Orders(fleet=kit.fleet, agent="bank"), 2)
         assert again.sent_at - first.sent_at >= 1.0
+        assert stage.progress.notes == ["agree account: half of it"]
         stage.tell(again)
         report, _ = await playing
         assert report.ok == 1

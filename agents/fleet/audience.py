@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 LISTEN_S: Final = 5.0
 """How long the console listens to those who have yet to tell, once a broadcast has ended or somebody told."""
@@ -35,17 +38,22 @@ class Audience:
         if len(self.heard) == len(self.addresses):
             self.complete.set()
 
-    async def hear_out(self, took_s: float) -> None:
+    async def hear_out(self, took_s: float, received: Callable[[], Awaitable[int]]) -> None:
         """Wait for those who are still to tell, as long as somebody does; the broadcast *took_s* to send.
 
-        A page takes its time to a module, and the longer a broadcast took the more there are. While handsets
-        of this process keep the loop busy, nobody reads what they told: then it is not they who are silent.
+        A page takes its time to a module, and the longer a broadcast took the more there are. *received* says
+        how much the cells have received so far: while that grows, handsets are busy, and most of them have
+        something to tell at the very end only. While handsets of this process keep the loop busy, nobody
+        reads what they told: then it is not they who are silent.
         """
         loop, patience_s = asyncio.get_running_loop(), max(LISTEN_S, PAGES_LAG * took_s)
+        busy = await received()
         while not self.complete.is_set():
             heard, until = len(self.heard), loop.time() + patience_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self.complete.wait()
-            if len(self.heard) == heard and loop.time() - until < BUSY_S:
+            is_late = loop.time() - until >= BUSY_S
+            was, busy = busy, await received()
+            if len(self.heard) == heard and busy == was and not is_late:
                 return

@@ -18,7 +18,7 @@ from agents.errors import FleetError
 from agents.fleet.captures import part_of
 from agents.fleet.radio import DATABASE, HandsetSummary
 from agents.fleet.resources import cores
-from agents.fleet.worker import Assignment
+from agents.fleet.worker import RECEIVED, SUMMARY, Assignment
 from agents.store.database import open_store
 from agents.store.tables import MODULES
 
@@ -67,6 +67,11 @@ class _Worker:
             raise FleetError(f"{self.name}: {values['error']}")
         return values
 
+    async def ask(self, question: str) -> dict[str, Any]:
+        """Return what it answers. Raises FleetError as ``hear``."""
+        await self.tell(question)
+        return await self.hear()
+
     async def end(self) -> None:
         """Close its input and wait until it has gone; one that will not go is killed."""
         if self.process.stdin is not None:
@@ -87,7 +92,12 @@ class Crew:
 
     async def summaries(self) -> list[HandsetSummary]:
         """Return what became of each worker's handsets. Raises FleetError if one has died."""
-        return [await self._ask(worker) for worker in self._workers]
+        return [HandsetSummary(**await worker.ask(SUMMARY)) for worker in self._workers]
+
+    async def received(self) -> int:
+        """Return how many pages the cells have received. Raises FleetError if a worker has died."""
+        answers = [await worker.ask(RECEIVED) for worker in self._workers]
+        return sum(answer[RECEIVED] for answer in answers)
 
     async def watch(self) -> None:
         """Raise FleetError as soon as a worker dies; returns never."""
@@ -99,10 +109,6 @@ class Crew:
         finally:
             for wait in waits:
                 wait.cancel()
-
-    async def _ask(self, worker: _Worker) -> HandsetSummary:
-        await worker.tell("summary")
-        return HandsetSummary(**await worker.hear())
 
 
 @asynccontextmanager

@@ -90,7 +90,7 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     handsets = await _switch_on(around, stack, options, workers)
     # The console's session is of this launch alone: what was said to an earlier one is nobody's business.
     console = await stack.enter_async_context(around.client("console", persistent=False))
-    runner = Runner(around, console, state.ledger, progress)
+    runner = Runner(around, console, state.ledger, progress, received=handsets.received)
     await runner.start()
     await market.go_on()
     state.forget_previous()

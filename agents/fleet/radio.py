@@ -24,6 +24,7 @@ from agents.handset.site import Site
 from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.store.tables import MODULES
+from bus.frame import Bearer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +112,12 @@ class Radio:
     async def summaries(self) -> list[HandsetSummary]:
         """Return the one summary that there is when our own process hosts the handsets."""
         return [self.summary()]
+
+    async def received(self) -> int:
+        """Return how many pages our cells have received."""
+        bearers = self._around.counters.snapshot()["bearers"]
+        pages = bearers.get(Bearer.CELL_BROADCAST)
+        return pages["received"]["messages"] if pages else 0
 
     def summary(self, *, counts: Snapshot | None = None) -> HandsetSummary:
         """Return what became of these handsets."""

@@ -33,7 +33,7 @@ from bus import tracing
 from bus.clock import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import TextIO
 
     from agents.fleet.config import FleetConfig
@@ -82,7 +82,11 @@ class Ledger:
 
     async def keep(self, step: int, outcome: Outcome, *, started: float) -> None:
         """Remember how a target ended; returns when that is durable."""
-        await self._results.put(
+        await self.keep_all(step, [outcome], started=started)
+
+    async def keep_all(self, step: int, outcomes: Iterable[Outcome], *, started: float) -> None:
+        """Remember how several targets ended, all at once; returns when that is durable."""
+        await self._results.put_all(
             {
                 "step": step,
                 "ua": outcome.ua,
@@ -93,6 +97,7 @@ class Ledger:
                 "started": started,
                 "latency_s": outcome.latency_s,
             }
+            for outcome in outcomes
         )
 
 

@@ -24,7 +24,7 @@ from bus.tracing import new_trace
 from transport.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from agents.console import Console
     from agents.fleet.config import Step
@@ -55,8 +55,13 @@ class _Target:
     argument: bytes
 
 
+async def _nothing() -> int:
+    """Say that no handset has received anything."""
+    return 0
+
+
 class Runner:
-    """The console of one run."""
+    """The console of one run; *received* says how many pages its cells have received."""
 
     def __init__(
         self,
@@ -66,7 +71,9 @@ class Runner:
         progress: Progress,
         *,
         window: int = WINDOW,
+        received: Callable[[], Awaitable[int]] = _nothing,
     ) -> None:
+        self._received_pages = received
         self._around = around
         self._ledger = ledger
         self._client = client
@@ -199,19 +206,18 @@ class Runner:
             unheard = (Result.FAILED, "not-heard")
             if event is not None and event.result == Result.REFUSED:
                 unheard = (Result.REFUSED, event.reason)
+            ended = self._around.clock.now()
+            told = []
             for ua in sorted(listening):
                 at = audience.heard.get(ua)
                 result, reason = unheard if at is None else (Result.OK, "")
-                outcome = Outcome(
-                    ua=ua,
-                    service=service,
-                    result=result,
-                    reason=reason,
-                    latency_s=(self._around.clock.now() if at is None else at) - started,
+                latency_s = (ended if at is None else at) - started
+                told.append(
+                    Outcome(ua=ua, service=service, result=result, reason=reason, latency_s=latency_s)
                 )
-                await self._ledger.keep(index + 1, outcome, started=started)
-                outcomes.append(outcome)
-                self._progress.advance(index)
+            await self._ledger.keep_all(index + 1, told, started=started)
+            outcomes += told
+            self._progress.advance(index, len(told))
         return traces
 
     async def _work(
@@ -300,7 +306,8 @@ class Runner:
                 if done:
                     event = future.result()
                     if audience is not None and not audience.stays and event.result == Result.OK:
-                        await audience.hear_out(_on_air_s(event, loop.time() - began))
+                        took_s = _on_air_s(event, loop.time() - began)
+                        await audience.hear_out(took_s, self._received_pages)
                     return event
         finally:
             for trace_id in traces:
@@ -327,7 +334,8 @@ class Runner:
             return
         audience = self._audiences.get(frame.trace.trace_id)
         if audience is not None and event.result == Result.OK:
-            audience.hears(event.ua, self._around.clock.now())
+            for ua in event.addresses:
+                audience.hears(ua, self._around.clock.now())
         future, target = self._waiting.get(frame.trace.trace_id, (None, None))
         if target is None or (event.do, event.ua, event.service) != (target.do, target.ua, target.service):
             return

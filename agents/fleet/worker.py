@@ -1,9 +1,9 @@
 """A process that hosts handsets for a fleet launched by another: ``python -m agents.fleet.worker``.
 
 Started by ``crew`` and spoken to in lines of JSON: its first line of input is its :class:`Assignment`; it
-says ``{"ready": true}`` when its handsets are on, answers each further line with a :class:`HandsetSummary`,
-and ends when its input does, so that it never outlives who started it. What goes wrong is its last line:
-``{"error": "a sentence"}``.
+says ``{"ready": true}`` when its handsets are on, answers each further line, with a :class:`HandsetSummary`
+or with how many pages it has received, and ends when its input does, so that it never outlives who started
+it. What goes wrong is its last line: ``{"error": "a sentence"}``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agents.errors import AgentError, FleetError
 from agents.fleet.captures import open_capture
@@ -33,6 +33,11 @@ from bus.address import BrokerAddress, TlsSettings
 from bus.client import Companions
 from bus.clock import Origin, SystemClock
 from bus.counters import Counters
+
+RECEIVED: Final = "received"
+"""How many pages has it received? Also the name of the answer."""
+SUMMARY: Final = "summary"
+"""What has become of its handsets?"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +110,11 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
         stack.enter_context(quiet_collector())
         stack.push_async_callback(group.stop, drain=False)
         _say({"ready": True})
-        while await lines.readline():
-            _say(dataclasses.asdict(radio.summary(counts=counters.snapshot())))
+        while line := await lines.readline():
+            if line.decode().strip() == RECEIVED:
+                _say({RECEIVED: await radio.received()})
+            else:
+                _say(dataclasses.asdict(radio.summary(counts=counters.snapshot())))
 
 
 def _say(values: dict[str, Any]) -> None:

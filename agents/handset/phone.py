@@ -54,11 +54,11 @@ SET_CLOCK: Final = "set-clock"
 MOST_SECONDS: Final = 1 << 40
 """More than any handset is wrong by."""
 REMEMBERED: Final = 48
+"""Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 PAGES: Final = 512
 """Pages that are kept read, for all handsets of the process."""
 _HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast", KNOWN: "broadcast"}
 """What a handset tells the console of what its module heard, by the note that the module leaves."""
-"""Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,16 +201,14 @@ class Phone(Actor[Post]):
         await self._serving.serve(response)
         for note in self._slot.notes:
             if note.name in _HEARD:
-                resource = self.module.definitions.by_tar(note.tar)
-                service = resource.service if resource else ""
-                heard = Order(
-                    run=self._site.console.run,
-                    do=_HEARD[note.name],
-                    ua=self.name,
-                    service=service,
-                    argument=b"",
-                )
-                await self._event(heard, frame.trace, result="ok")
+                self._tell_heard(_HEARD[note.name], note.tar, frame.trace)
+
+    def _tell_heard(self, do: str, tar: bytes, trace: TraceContext) -> None:
+        """Tell the console, with the other handsets of the cell, what the module heard."""
+        resource = self.module.definitions.by_tar(tar)
+        service = resource.service if resource else ""
+        self._site.log.info("order.ended", do=do, service=service, result="ok", reason="")
+        self._site.chorus.tell(do, self.name, service, trace=trace)
 
     async def _answer_to_page(self, frame: Frame) -> ResponseApdu | None:
         """Return what the module says of a page, once that is durable; None if it did not ask for it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from agents.handset.chorus import Chorus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,3 +38,10 @@ class Site:
     log: FilteringBoundLogger
     group: ActorGroup
     capture: Capture | None = None
+    chorus: Chorus = field(init=False, repr=False, compare=False)
+    """Who speaks for several of them."""
+
+    def __post_init__(self) -> None:
+        """Let them speak with one voice where they have the same to tell."""
+        chorus = Chorus(self.console, self.client, self.group, counters=self.counters, log=self.log)
+        object.__setattr__(self, "chorus", chorus)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import Field
 
 from agents.messages.codec import Name, Reason, Seconds, Secret, message
 from transport.diffusion import MAX_VERSION, MAX_WITHIN_S
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MAX_NAMED_GROUPS: Final = 32
 """Groups that an order for a broadcast has room to name."""
+MAX_TOGETHER: Final = 512
+"""Handsets of which an event tells at most."""
+MAX_UA: Final = 21
+"""Characters that each of them takes, with the space."""
 
 MAX_STAGES: Final = 32
 UNDER_WAY: Final = "under-way"
@@ -46,6 +53,27 @@ class Event:
     result: Name
     reason: Reason
     output: Secret
+    others: Annotated[bytes, Field(max_length=MAX_TOGETHER * MAX_UA)] = b""
+    """Further handsets of which the same is to be told, a space between them."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Whom it is told of."""
+        return self.ua, *self.others.decode("ascii", errors="replace").split()
+
+    @classmethod
+    def of_all(cls, addresses: Sequence[str], *, run: int, do: str, service: str) -> Self:
+        """Return that *do* has ended well for all these handsets, at most MAX_TOGETHER."""
+        return cls(
+            run=run,
+            do=do,
+            ua=addresses[0],
+            service=service,
+            result="ok",
+            reason="",
+            output=b"",
+            others=" ".join(addresses[1:]).encode("ascii"),
+        )
 
 
 @message(62)

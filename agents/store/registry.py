@@ -105,34 +105,48 @@ class Registry:
         :raises ValueError: for a row that does not fit the table.
         :raises FleetError: when it could not be made durable; then memory holds again what the disk does.
         """
-        whole = self._shape.complete(row)
-        await self._change(self._shape.key(whole), Row(self._table, whole))
+        await self.put_all([row])
+
+    async def put_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put *rows* as ``put`` does, all in one transaction; of those with one key the last counts."""
+        whole = [self._shape.complete(row) for row in rows]
+        await self._change({self._shape.key(row): Row(self._table, row) for row in whole})
 
     async def remove(self, *key: Any) -> None:
         """Delete the row with this key, if there is one; return when that is durable; raises as ``put``."""
-        await self._change(key, None)
+        await self._change({key: None})
 
     async def settled(self) -> None:
         """Return when every row that can be read now is durable: for who answers but changes nothing."""
         await self._store.flush()
 
-    async def _change(self, key: Key, row: Row | None) -> None:
-        flight = self._flights.setdefault(key, _Flight(self._rows.get(key)))
-        number = flight.start()
-        self._set(key, row)
+    async def _change(self, changes: Mapping[Key, Row | None]) -> None:
+        numbers = {key: self._start(key, row) for key, row in changes.items()}
         kept = True
         try:
             await self._store.change(
-                self._table, rows=[] if row is None else [row], gone=[key] if row is None else []
+                self._table,
+                rows=[row for row in changes.values() if row is not None],
+                gone=[key for key, row in changes.items() if row is None],
             )
         except Exception:
             kept = False
             raise
         finally:
-            # A cancelled caller ends here too: its row is with the writer and will be durable all the same.
-            if flight.end(number, row, kept=kept):
-                del self._flights[key]
-                self._set(key, flight.durable)
+            # A cancelled caller ends here too: its rows are with the writer and will be durable all the same.
+            for key, row in changes.items():
+                self._end(key, row, numbers[key], kept=kept)
+
+    def _start(self, key: Key, row: Row | None) -> int:
+        flight = self._flights.setdefault(key, _Flight(self._rows.get(key)))
+        self._set(key, row)
+        return flight.start()
+
+    def _end(self, key: Key, row: Row | None, number: int, *, kept: bool) -> None:
+        flight = self._flights[key]
+        if flight.end(number, row, kept=kept):
+            del self._flights[key]
+            self._set(key, flight.durable)
 
     def _set(self, key: Key, row: Row | None) -> None:
         if row is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -628,7 +629,8 @@ class Kit:
         # Events are heard on the wire: whoever waits for one finds there whatever was published before it.
         self.wire(frame, topic)
         if topic == Events(fleet=self.fleet).path:
-            self.events.append(self.console.open(frame, Event, to=CONSOLE))
+            event = self.console.open(frame, Event, to=CONSOLE)
+            self.events += [replace(event, ua=ua, others=b"") for ua in event.addresses]
             _tell(self.told)
 
     async def order(

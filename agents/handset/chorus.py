@@ -1,0 +1,84 @@
+"""What many handsets of a cell tell the console at once, told in one message.
+
+A broadcast is heard by all handsets of a cell at the same time, and each has the same to tell. What waits
+while a message leaves goes with the next one: the messages are as many as the cells and the turns that they
+take, however many handsets there are.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from agents.messages.orders import MAX_TOGETHER, Event
+from bus.errors import BusError, MailboxFull
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from agents.console import Console
+    from bus.actor import ActorGroup
+    from bus.client import BusClient
+    from bus.counters import Counters
+    from bus.frame import TraceContext
+
+MAX_WAITING: Final = 256
+"""Different things that wait to be told; one more is lost, and told of again when it is heard again."""
+
+
+class _What(NamedTuple):
+    """What several handsets have to tell: an order that has ended well for each, and its service."""
+
+    trace: TraceContext
+    do: str
+    service: str
+
+
+class Chorus:
+    """Speaks for the handsets of one cell; its task is one of *group* and there while there is something."""
+
+    def __init__(
+        self,
+        console: Console,
+        client: BusClient,
+        group: ActorGroup,
+        *,
+        counters: Counters,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._console = console
+        self._client = client
+        self._group = group
+        self._counters = counters
+        self._log = log
+        self._waiting: dict[_What, dict[str, None]] = {}
+        self._speaking = False
+
+    def tell(self, do: str, ua: str, service: str, *, trace: TraceContext) -> None:
+        """Have it told soon that *do* has ended well for handset *ua* and *service*."""
+        what = _What(trace, do, service)
+        if what not in self._waiting and len(self._waiting) == MAX_WAITING:
+            self._counters.dropped("chorus-full")
+            return
+        self._waiting.setdefault(what, {})[ua] = None
+        if not self._speaking:
+            with suppress(MailboxFull):  # the group is ending: nobody listens any more
+                self._group.spawn(self._speak(), name="chorus")
+                self._speaking = True
+
+    async def _speak(self) -> None:
+        try:
+            while self._waiting:
+                what = next(iter(self._waiting))
+                together = list(self._waiting.pop(what))
+                for at in range(0, len(together), MAX_TOGETHER):
+                    await self._say(what, together[at : at + MAX_TOGETHER])
+        finally:
+            self._speaking = False
+
+    async def _say(self, what: _What, together: list[str]) -> None:
+        event = Event.of_all(together, run=self._console.run, do=what.do, service=what.service)
+        try:
+            await self._console.report(self._client, event, source=together[0], trace=what.trace)
+        except BusError as error:
+            self._log.warning("chorus.dropped", reason=type(error).__name__, handsets=len(together))

@@ -75,6 +75,9 @@ do = "invoke"
 by = "user"
 input = "01{{step}}00000007"
 expect = {{ ok = 4, output = "00000007" }}
+[[step]]
+do = "announce"
+expect = {{ ok = 4 }}
 """
 
 

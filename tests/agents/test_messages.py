@@ -142,7 +142,9 @@ MESSAGES = [
     inside.Done(),
     inside.Refused(reason="unknown-service"),
     orders.Order(run=1, do="invoke", ua=UA, service="account", argument=SECRET),
-    orders.Event(run=1, do="invoke", ua=UA, service="account", result="ok", reason="", output=SECRET),
+    orders.Event(
+        run=1, do="invoke", ua=UA, service="account", result="ok", reason="", output=SECRET, others=b"1 2"
+    ),
     orders.BroadcastOrder(version=2, groups=["city"]),
     Identity(
         ua=UA,

@@ -385,8 +385,8 @@ async def test_a_registry_reads_from_memory_what_it_keeps_on_disk(tmp_path: Path
     """Rows are found by key as soon as they are put, and by a registry that loads them later."""
     async with open_shop(tmp_path) as store:
         registry = Registry(store, POINTS)
-        await registry.put(points("1", 5))
-        await registry.put(points("2", 6))
+        await registry.put_all([points("1", 5), points("2", 4), points("2", 6)])
+        assert store.transactions == 1
         await registry.remove("1")
         other = Registry(store, POINTS)
         await other.load()

@@ -1,0 +1,96 @@
+"""What the handsets of a cell tell the console together: as many messages as there are things to tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agents.handset.chorus import MAX_WAITING, Chorus
+from agents.messages.orders import MAX_TOGETHER
+from bus.actor import ActorGroup
+from bus.errors import BrokerLost
+from bus.topics import Events
+from bus.tracing import new_trace
+
+if TYPE_CHECKING:
+    from bus.frame import Frame
+    from bus.topics import Topic
+    from tests.agents.role_kit import Kit
+
+
+def chorus_of(kit: Kit) -> Chorus:
+    """Return the chorus of the kit's cell."""
+    client = kit.clients["cell"]
+    return Chorus(kit.console, client, kit.group, counters=kit.counters, log=kit.log)
+
+
+def addresses(count: int) -> list[str]:
+    """Return so many addresses, as long as any is."""
+    return [f"{number:020}" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("handsets", "messages"),
+    [
+        pytest.param(1, 1, id="one"),
+        pytest.param(MAX_TOGETHER, 1, id="a-cell"),
+        pytest.param(MAX_TOGETHER + 1, 2, id="a-crowd"),
+    ],
+)
+async def test_handsets_that_have_the_same_to_tell_share_a_message(
+    kit: Kit, handsets: int, messages: int
+) -> None:
+    """However many heard a broadcast at once, one message tells of them, each once; a crowd takes a few."""
+    chorus, trace = chorus_of(kit), new_trace(kit.rng("trace"))
+    for ua in addresses(handsets) * 2:
+        chorus.tell("broadcast", ua, "points", trace=trace)
+    await kit.group.idle()
+    frames = await kit.wire.until(Events(fleet=kit.fleet), messages)
+    assert ([frame.trace for frame in frames], len(frames)) == ([trace] * messages, messages)
+    assert [event.ua for event in kit.events] == addresses(handsets)
+    assert {(event.do, event.service, event.result) for event in kit.events} == {
+        ("broadcast", "points", "ok")
+    }
+
+
+async def test_what_is_different_is_told_apart(kit: Kit) -> None:
+    """Another service, another order, another transaction: each has a message; too many at once are lost."""
+    chorus, first, second = chorus_of(kit), new_trace(kit.rng("a")), new_trace(kit.rng("b"))
+    chorus.tell("broadcast", "1", "points", trace=first)
+    chorus.tell("announce", "1", "points", trace=first)
+    chorus.tell("broadcast", "1", "points", trace=second)
+    for number in range(MAX_WAITING):
+        chorus.tell("broadcast", "1", str(number), trace=first)
+    await kit.group.idle()
+    frames = await kit.wire.until(Events(fleet=kit.fleet), MAX_WAITING)
+    assert (len(frames), kit.counters.drops("chorus-full")) == (MAX_WAITING, 3)
+
+
+async def test_a_broker_that_stays_away_costs_what_was_to_be_told_and_nothing_else(kit: Kit) -> None:
+    """The cell's group lives on, and what is told later is told."""
+    client = kit.clients["cell"]
+    publish = client.publish
+
+    async def fail(_topic: Topic | str, _frame: Frame) -> None:
+        client.publish = publish  # type: ignore[method-assign]
+        raise BrokerLost(str(kit.broker), 1.0)
+
+    client.publish = fail  # type: ignore[method-assign]
+    chorus, trace = chorus_of(kit), new_trace(kit.rng("trace"))
+    chorus.tell("broadcast", "1", "points", trace=trace)
+    await kit.group.idle()
+    chorus.tell("broadcast", "2", "points", trace=trace)
+    await kit.group.idle()
+    await kit.wire.until(Events(fleet=kit.fleet))
+    assert [event.ua for event in kit.events] == ["2"]
+
+
+async def test_nothing_is_told_when_the_handsets_are_going(kit: Kit) -> None:
+    """Who is being switched off speaks no more, and raises nothing."""
+    group = ActorGroup(log=kit.log, counters=kit.counters)
+    async with group:
+        await group.stop()
+    chorus = Chorus(kit.console, kit.clients["cell"], group, counters=kit.counters, log=kit.log)
+    chorus.tell("broadcast", "1", "points", trace=new_trace(kit.rng("trace")))
+    assert kit.events == []

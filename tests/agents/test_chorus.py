@@ -72,7 +72,8 @@ async def test_a_broker_that_stays_away_costs_what_was_to_be_told_and_nothing_el
     client = kit.clients["cell"]
     publish = client.publish
 
-    async def fail(_topic: Topic | str, _frame: Frame) -> None:
+    async def fail(topic: Topic | str, frame: Frame) -> None:
+        assert (str(topic), frame.source) == (Events(fleet=kit.fleet).path, "1")
         client.publish = publish  # type: ignore[method-assign]
         raise BrokerLost(str(kit.broker), 1.0)
 

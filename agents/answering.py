@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _REMEMBERED: Final = 64
 
 
-def answering(offer: Offer, keys: RoleKeys, resource: Row, service: Row, rng: Rng) -> Side:
+def answering(offer: Offer, keys: RoleKeys, resource: Row, domain_key: bytes, rng: Rng) -> Side:
     """Return our side of a new connection, in the form that the reservation of *resource* put first.
 
-    *service* has the domain key of a global service. Of a pair the supplier needs the public half alone, also
-    where it made the pair itself.
+    *domain_key* is a global service's, as it was dumped, and empty for another. Of a pair the supplier needs
+    the public half alone, also where it made the pair itself.
     """
     terms = Terms(
         protection=offer.protection,
@@ -43,7 +43,7 @@ def answering(offer: Offer, keys: RoleKeys, resource: Row, service: Row, rng: Rn
         sealing_key=keys.sealing,
         peer_signing_public=resource["module_public"],
         peer_sealing_public=resource["module_sealing"],
-        domain_key=_held(service["domain_key"]) if service["domain_key"] else None,
+        domain_key=_held(domain_key) if domain_key else None,
     )
     return responder(terms, credentials, rng)
 

@@ -21,7 +21,7 @@ call.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agents.airings import Airings
@@ -74,6 +74,8 @@ class Aerial:
     report_margin_s: float = REPORT_MARGIN_S
     """How much longer than modules take their time for it a report may be on its way."""
     holders: Callable[[str], Mapping[str, int]] = _nobody
+    members: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Modules by group of subscribers."""
 
 
 class Diffuser:
@@ -155,7 +157,7 @@ class Diffuser:
                 (
                     hashlib.sha256(offer.code).digest(),
                     keys.signing.public,
-                    repr(coding).encode(),
+                    repr((coding, domain.domain_key.generation)).encode(),
                     repr(reporting).encode(),
                 )
             )

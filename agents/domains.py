@@ -41,11 +41,11 @@ def one_kind(forms: Iterable[str]) -> bool:
     return len({KINDS[form] for form in DOMAIN_FORMS.intersection(forms)}) < 2
 
 
-def new_key(forms: Iterable[str], suite: str, rng: Rng) -> DomainKey:
+def new_key(forms: Iterable[str], suite: str, rng: Rng, *, generation: int = 1) -> DomainKey:
     """Return a new domain key for a service with these forms, whose sessions are of *suite*."""
     if DOMAIN_ASYMMETRIC in forms:
-        return domain_key.generate_asymmetric(suite, rng)
-    return domain_key.generate_symmetric(rng)
+        return domain_key.generate_asymmetric(suite, rng, generation=generation)
+    return domain_key.generate_symmetric(rng, generation=generation)
 
 
 def agreed_key(message: Agree, agreements: Iterable[Row], rng: Rng) -> DomainKey | None:

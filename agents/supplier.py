@@ -16,9 +16,10 @@ from agents.answering import answering
 from agents.backends import BACKENDS
 from agents.campaigns import Campaigns, Terms
 from agents.diffuser import Diffuser
+from agents.domain_rolls import DomainRolls
 from agents.errors import Refusal, Unanswered
 from agents.loading import Loading
-from agents.messages.air import Call, Invoke, Prove
+from agents.messages.air import Call, DomainCall, Invoke, Prove
 from agents.messages.bearers import CHANNEL_BEARERS
 from agents.messages.campaign_reports import CampaignReport
 from agents.messages.codec import decode, encode
@@ -32,6 +33,7 @@ from agents.messages.inside import (
     WrapDomainKey,
     WrappedDomainKey,
 )
+from agents.messages.orders import DomainRollOrder
 from agents.module_reports import ModuleReports
 from agents.role import Role, Turns
 from agents.rollout import Event
@@ -42,7 +44,6 @@ from agents.usage import ACTIVE, BARS, READY, RELEASED, Usage, Use
 from bus.errors import DeliveryFailed
 from transport.errors import Rejected
 from transport.security import certificates
-from transport.security.domain_key import DomainKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -87,7 +88,7 @@ class Supplier(Role):
         self._resources = Registry(store, RESOURCES)
         self._services = Registry(store, SERVICES)
         self._ring = KeyRing(desk, store)
-        self._calls: dict[tuple[str, bytes], Call] = {}
+        self._calls: dict[tuple[str, bytes], Call | DomainCall] = {}
         """The last call of each resource that is not done with."""
         self._again: dict[tuple[str, bytes], asyncio.Event] = {}
         """Set when a resource calls again whose channel was lost."""
@@ -113,6 +114,13 @@ class Supplier(Role):
             under_way=self.under_way,
         )
         self._loading = Loading(desk, self._usage, self._resources, self._diffuser)
+        self._rolls = DomainRolls(
+            desk,
+            store,
+            self._diffuser,
+            services=self._services,
+            resources=self._resources,
+        )
 
     @classmethod
     async def open(
@@ -139,6 +147,7 @@ class Supplier(Role):
         await supplier._diffuser.load()
         await supplier._reports.load()
         await supplier._campaigns.load()
+        await supplier._rolls.load()
         return supplier
 
     # AGREE -------------------------------------------------------------------------------------------------
@@ -166,19 +175,7 @@ class Supplier(Role):
     async def _wrap_domain_key(self, question: Question, message: WrapDomainKey) -> WrappedDomainKey:
         """Wrap a global service's domain key to a module, whose keys the authority vouches for."""
         self._check_operator(question)
-        offer, service = self._offer(message.service), self._services.get(message.service)
-        if service is None or offer.custody != domains.BY_SUPPLIER:
-            raise Refusal("not-my-domain-key")
-        module = self.desk.directory.module(message.certificate, message.ua)
-        wrapped = domains.wrap(
-            DomainKey.load(service["domain_key"]),
-            module,
-            ua=message.ua,
-            tar=service["tar"],
-            logic_name=offer.logic_name,
-            oldest=self._diffuser.newest(offer).version,
-        )
-        return WrappedDomainKey(octets=wrapped)
+        return await self._rolls.wrap(self._offer(message.service), message)
 
     # ACT, and what the operator tells of its resources -----------------------------------------------------
 
@@ -238,7 +235,7 @@ class Supplier(Role):
             raise Refusal("unknown-state")
         if message.state != RELEASED:
             self._ring.known_as(message.service, message.supplier_digest)
-        await self._resources.put(row.but(**changes))
+        await asyncio.gather(self._resources.put(row.but(**changes)), self._rolls.changed(message, row))
         self.log.info("resource.changed", ua=message.ua, service=message.service, state=message.state)
         return Done()
 
@@ -261,7 +258,9 @@ class Supplier(Role):
 
     async def from_module(self, packet: FromModule) -> None:
         """Take a handset's call, or a module's report on a campaign."""
-        message: Call | CampaignReport = decode(packet.packet.data, Call, CampaignReport)
+        message: Call | DomainCall | CampaignReport = decode(
+            packet.packet.data, Call, DomainCall, CampaignReport
+        )
         await self.packets[type(message)](self, packet, message)
 
     def _has_reported(self, service: str) -> None:
@@ -270,7 +269,7 @@ class Supplier(Role):
     async def _reported(self, packet: FromModule, report: CampaignReport) -> None:
         await self._reports.take(packet, report)
 
-    async def _called(self, packet: FromModule, call: Call) -> None:
+    async def _called(self, packet: FromModule, call: Call | DomainCall) -> None:
         """Serve who calls; report what comes of it under the service's name."""
         service = next((row["service"] for row in self._services.rows() if row["tar"] == call.tar), None)
         if service is None:
@@ -287,13 +286,15 @@ class Supplier(Role):
             if self._calls.get(key) is call:
                 del self._calls[key]
 
-    async def _serve(self, packet: FromModule, call: Call) -> bytes:
+    async def _serve(self, packet: FromModule, call: Call | DomainCall) -> bytes:
         # The line first: what waits for its turn needs the link as well.
         async with self._usage.line(packet.ua), self._turns.of((packet.ua, call.tar)):
             use = self._use(packet.ua, call.tar, packet.trace, came_over=packet.bearer)
             try:
                 await self._connect(use, call)
                 offer = self._offer(self._usage.row(use)["service"])
+                if await self._rolls.renew(use, offer, self._usage):
+                    raise _Superseded  # it calls again by the key that it was given
                 await self._loading.load(use, offer)
                 await self._loading.personalise(use)
             except (Refusal, Rejected, DeliveryFailed, Unanswered):
@@ -301,12 +302,12 @@ class Supplier(Role):
                 raise
         return b""
 
-    def _raise_if_superseded(self, use: Use, call: Call) -> None:
+    def _raise_if_superseded(self, use: Use, call: Call | DomainCall) -> None:
         """Raise _Superseded once the handset called again: it has forgotten the call before."""
         if self._calls.get((use.ua, use.tar)) is not call:
             raise _Superseded
 
-    async def _connect(self, use: Use, call: Call) -> None:
+    async def _connect(self, use: Use, call: Call | DomainCall) -> None:
         self._raise_if_superseded(use, call)
         row = self._usage.row(use)
         if self._answered.get((use.ua, use.tar)) == call.opening:
@@ -317,12 +318,18 @@ class Supplier(Role):
         service = self._services.get(row["service"])
         assert service is not None, "it was found by its TAR"
         keys = self._ring.known_as(row["service"], row["supplier_digest"])
-        side = answering(self._offer(row["service"]), keys, row, service, self.desk.rng)
+        offer = self._offer(row["service"])
+        generation = call.generation if isinstance(call, DomainCall) else 0
+        domain_key = self._rolls.proving(offer, service, use.ua, generation)
+        side = answering(offer, keys, row, domain_key, self.desk.rng)
         said = side.receive(call.opening)
         # Once or twice, as the form has it: what we say is answered with the module's next message.
         while said is not None:
             said = side.receive(await self._say(use, said))
-        await self._resources.put(self._usage.row(use).but(session=side.keys.dump(), counter=0))
+        await asyncio.gather(
+            self._resources.put(self._usage.row(use).but(session=side.keys.dump(), counter=0)),
+            self._rolls.connected(use, offer, generation),
+        )
         self._answered[use.ua, use.tar] = call.opening
         self.log.info("session.opened", ua=use.ua, service=row["service"])
 
@@ -359,7 +366,9 @@ class Supplier(Role):
             row = self._usage.row(use)
             if row["state"] != READY:
                 raise Refusal("not-loaded")
-            backend = BACKENDS[self._offer(row["service"]).backend]
+            offer = self._offer(row["service"])
+            self._rolls.check(offer, use.ua)
+            backend = BACKENDS[offer.backend]
             argument = ordered.order.argument or backend.argument(self.desk.rng)
             result = await self._usage.command(use, Invoke(argument=argument))
         if not backend.holds(row["personal"], argument, result.output):
@@ -393,6 +402,13 @@ class Supplier(Role):
 
     async def _finish(self, ordered: Ordered) -> bytes:
         return await self._campaigns.finish(ordered)
+
+    async def _roll_domain_key(self, ordered: Ordered) -> bytes:
+        """Give the modules of a global service its next domain key, but for those that are to be left out."""
+        offer = self._offer(ordered.order.service)
+        said = decode(ordered.order.argument, DomainRollOrder)
+        await self._rolls.roll(offer, self._ring.newest(offer.service), said, trace=ordered.trace)
+        return b""
 
     @property
     def reports(self) -> ModuleReports:
@@ -432,6 +448,7 @@ class Supplier(Role):
     }
     packets: ClassVar[Mapping[type[Any], Callable[[Any, FromModule, Any], Awaitable[None]]]] = {
         Call: _called,
+        DomainCall: _called,
         CampaignReport: _reported,
     }
     """By class of what a module sends: what to do with it."""
@@ -443,4 +460,5 @@ class Supplier(Role):
         "abort-campaign": _abort,
         "finish-campaign": _finish,
         "invoke": _invoke,
+        "roll-domain-key": _roll_domain_key,
     }

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from agents.exchange import Exchange
-    from agents.messages.air import Held, Invoke, LoadApplication, LoadData
+    from agents.messages.air import Held, Invoke, LoadApplication, LoadData, RenewDomainKey
     from agents.role import Desk, Turns
     from agents.store.registry import Registry, Row
     from bus.frame import TraceContext
+
+    Command = LoadApplication | LoadData | Invoke | Push | Held | RenewDomainKey
 
 # How far a resource has come; each state includes what the ones before it have.
 ACTIVE, LOADED, READY, RELEASED = "active", "loaded", "ready", "released"
@@ -71,7 +73,7 @@ class Usage:
             raise Refusal(row["barred"])
         return row
 
-    async def command(self, use: Use, message: LoadApplication | LoadData | Invoke | Held) -> Result:
+    async def command(self, use: Use, message: Command) -> Result:
         """Send one command under the session over the first bearer that serves; return its result.
 
         Raises Refusal with the module's reason, or what the last bearer failed with.
@@ -98,9 +100,7 @@ class Usage:
             if not await self.exchange.wait_link(use.ua, bearer):
                 raise DeliveryFailed("no-link", use.ua, 1, 1)
 
-    async def _send(
-        self, use: Use, message: LoadApplication | LoadData | Invoke | Push | Held, bearer: str
-    ) -> Result:
+    async def _send(self, use: Use, message: Command, bearer: str) -> Result:
         row = self.row(use)
         if row["session"] is None:
             raise Refusal("no-session")

@@ -33,6 +33,7 @@ def check_domains(config: FleetConfig) -> Iterator[str]:
             yield from _check_fec(place, service)
     yield from _check_names(config)
     yield from _check_broadcasts(config)
+    yield from _check_rolls(config)
 
 
 def _check_service(place: str, service: Service) -> Iterator[str]:
@@ -75,6 +76,25 @@ def _check_broadcasts(config: FleetConfig) -> Iterator[str]:
             yield (
                 f"{place}: of {service.name!r} the operator has the domain's pair of keys, and the supplier"
                 " its public half, which protects no broadcast"
+            )
+
+
+def _check_rolls(config: FleetConfig) -> Iterator[str]:
+    """Yield a problem for each step that rolls over what is no domain key, or not its supplier's."""
+    for index, step in enumerate(config.steps):
+        offer = config.offers.get(step.service or "")
+        if step.do is not Verb.ROLL_DOMAIN_KEY or offer is None:
+            continue
+        for key in ("handsets", "leave_out"):
+            if len(named := getattr(step, key) or ()) > MAX_NAMED_GROUPS:
+                yield f"step[{index}].{key}: names {len(named)} groups, and {MAX_NAMED_GROUPS} are the most"
+        service, place = offer.service, f"step[{index}].service"
+        if service.scope is not Scope.GLOBAL:
+            yield f'{place}: {service.name!r} has no domain key, which scope = "global" gives a service'
+        elif service.custody is Custody.OPERATOR:
+            yield (
+                f"{place}: the operator makes the domain key of {service.name!r}, and modules take the next"
+                " one by its supplier's signature alone"
             )
 
 

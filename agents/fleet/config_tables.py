@@ -84,6 +84,7 @@ class Verb(StrEnum):
     RESUME_CAMPAIGN = "resume-campaign"
     ABORT_CAMPAIGN = "abort-campaign"
     FINISH_CAMPAIGN = "finish-campaign"
+    ROLL_DOMAIN_KEY = "roll-domain-key"
     SET_CLOCK = "set-clock"
     ROLL_OPERATOR_KEY = "roll-operator-key"
     INTRODUCE_OPERATOR = "introduce-operator"
@@ -401,6 +402,8 @@ class Step(Table):
     """When a broadcast is over at the latest; simulated seconds from its order on."""
     wait: Annotated[bool, Field(strict=True)] = True
     """Whether a broadcast's step ends with its campaign; else once that has begun."""
+    leave_out: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """Groups of handsets that are not to have the next domain key."""
     by_s: Annotated[int, Field(strict=True, ge=-MAX_SPAN_S, le=MAX_SPAN_S)] | None = None
     """How far the handsets' time is off from now on, in seconds; negative: behind."""
     expect: Expect | None = None

@@ -242,6 +242,11 @@ class Market:
             clock=broadcast_clock(self._around),
             page_s=conditions_of(table).transmission_s(PAGE_OCTETS),
             holders=partial(self._holders, operator),
+            members={
+                group.name: frozenset(self._around.config.group_addresses(group.name))
+                for group in self._around.config.handsets
+                if group.operator == operator
+            },
         )
 
     def _holders(self, name: str, service: str) -> Mapping[str, int]:

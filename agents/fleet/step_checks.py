@@ -37,6 +37,7 @@ _KEYS: Final[Mapping[str, tuple[Verb, ...]]] = {
     "report_within_s": (Verb.BROADCAST,),
     "deadline_s": (Verb.BROADCAST,),
     "wait": (Verb.BROADCAST,),
+    "leave_out": (Verb.ROLL_DOMAIN_KEY,),
 }
 """The keys that belong to some steps only."""
 _WITHOUT: Final[tuple[tuple[frozenset[Verb], str, str], ...]] = (
@@ -56,6 +57,7 @@ _NEEDED: Final[Mapping[Verb, str]] = {
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
     Verb.BROADCAST: "service",
+    Verb.ROLL_DOMAIN_KEY: "service",
     Verb.PULL: "service",
     Verb.REVOKE_SUPPLIER: "supplier",
     **dict.fromkeys(sorted(ABOUT_CAMPAIGNS), "service"),
@@ -77,8 +79,11 @@ def _check_step(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
     needed = _NEEDED.get(step.do)
     if needed is not None and needed not in given:
         problems.append(f"{place}.{needed}: is missing, and {step.do} needs it")
+    groups = {group.name for group in config.handsets}
     for name in step.handsets or ():
-        problems += unknown(f"{place}.handsets", "group", name, {group.name for group in config.handsets})
+        problems += unknown(f"{place}.handsets", "group", name, groups)
+    for name in step.leave_out or ():
+        problems += unknown(f"{place}.leave_out", "group", name, groups)
     if step.service is not None:
         problems += unknown(f"{place}.service", "service", step.service, config.offers)
     if step.supplier is not None:

@@ -9,7 +9,7 @@ from agents.fleet.config_tables import REPORT_WITHIN_S
 from agents.fleet.config_updates import version_of
 from agents.fleet.houses import authority_of, personalizer_of
 from agents.messages.codec import encode
-from agents.messages.orders import BroadcastOrder
+from agents.messages.orders import BroadcastOrder, DomainRollOrder
 from agents.subscriptions import Renewal
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ _AGENTS: Final[Mapping[Verb, Callable[[Agents, str, str], str]]] = {
     Verb.RESUME_CAMPAIGN: Agents.supplier,
     Verb.ABORT_CAMPAIGN: Agents.supplier,
     Verb.FINISH_CAMPAIGN: Agents.supplier,
+    Verb.ROLL_DOMAIN_KEY: Agents.supplier,
 }
 
 
@@ -101,6 +102,10 @@ def argument_for_all(config: FleetConfig, index: int) -> bytes:
                 report_within_s=(step.report_within_s or REPORT_WITHIN_S) if step.report_share else 0,
             )
         )
+    if step.do is Verb.ROLL_DOMAIN_KEY:
+        # The step's number, from 1, is the roll-over's.
+        left_out = list(step.leave_out or ())
+        return encode(DomainRollOrder(roll=index + 1, groups=groups, leave_out=left_out))
     return " ".join(groups).encode()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.console import COMMAND, RESPONSE
 from agents.handset.channels import Channels
+from agents.handset.security_module import domain_renewal
 from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.links import GIVEN_UP
 from agents.handset.security_module.manager import ANNOUNCED
@@ -57,7 +58,13 @@ REMEMBERED: Final = 48
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
 PAGES: Final = 512
 """Pages that are kept read, for all handsets of the process."""
-_HEARD: Final = {ANNOUNCED: "announce", LOADED: "broadcast", KNOWN: "broadcast"}
+_HEARD: Final = {
+    ANNOUNCED: "announce",
+    LOADED: "broadcast",
+    KNOWN: "broadcast",
+    domain_renewal.RENEWED: "roll-domain-key",
+    domain_renewal.KNOWN: "roll-domain-key",
+}
 """What a handset tells the console of what its module heard, by the note that the module leaves."""
 
 

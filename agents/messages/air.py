@@ -3,8 +3,8 @@
 Operator and module (TAR of the resource manager; signed, see ``signed``): Subscribe, Reserve, Block, Unblock,
 Renew, Release, Compact, ChangeSupplierKey, RollOperatorKey with the module's Answer, Audit with its Audited,
 Connect with its Connecting, and Announce; and IntroduceOperator, which its certificate proves. Supplier and
-module: Call, Prove (the secure connection); then, under the session's keyset and to the resource's own TAR:
-LoadApplication, LoadData, Invoke and the Result.
+module: Call or DomainCall, Prove (the secure connection); then, under the session's keyset and to the
+resource's own TAR: LoadApplication, LoadData, Invoke, Held, RenewDomainKey and the Result.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from agents.messages.codec import (
     Tar,
     message,
 )
+from transport.security.domain_key import MAX_GENERATION
 
 MANAGER_TAR: Final = bytes.fromhex("B00000")
 """The resource manager of every module (TS 101 220 annex D: B00000 is the remote application manager)."""
@@ -44,6 +45,8 @@ Forms = Annotated[list[Name], Field(min_length=1, max_length=4)]
 Signature = Annotated[bytes, Field(min_length=64, max_length=4096)]
 SealingPublic = Annotated[bytes, Field(max_length=MAX_KEY_OCTETS)]
 WrappedKey = Annotated[bytes, Field(max_length=2048)]
+Generation = Annotated[int, Field(ge=1, le=MAX_GENERATION)]
+"""Of a domain key."""
 MessageIdentifier = Annotated[int, Field(ge=0, lt=0xFFFF)]
 LogicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,32}$")]
 Custody = Annotated[str, StringConstraints(pattern=r"^(supplier|operator)?$")]
@@ -205,6 +208,18 @@ class Call:
     opening: Octets
 
 
+@message(73)
+class DomainCall:
+    """SER, where the module proves to be one of its domain: a Call that says by which domain key.
+
+    *generation* is a hint, for the supplier to answer by: what proves it is the connection that comes of it.
+    """
+
+    tar: Tar
+    opening: Octets
+    generation: Generation
+
+
 @message(21)
 class Prove:
     """SER: the supplier's proof and share; the module's own proof comes back in the response packet.
@@ -245,6 +260,16 @@ class Invoke:
 @message(38)
 class Held:
     """Which programme is in the resource? The Result has its version, 0 for none, and its SHA-256."""
+
+
+@message(72)
+class RenewDomainKey:
+    """The next domain key, wrapped to this module as in a reservation.
+
+    A module whose connection the domain key proved calls again, by the new one.
+    """
+
+    octets: WrappedKey
 
 
 @message(25)
@@ -329,7 +354,7 @@ OPERATOR_COMMANDS: Final = (
     ChangeSupplierKey,
     RollOperatorKey,
 )
-SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push, Held)
+SUPPLIER_COMMANDS: Final = (LoadApplication, LoadData, Invoke, Push, Held, RenewDomainKey)
 
 __all__ = [
     "MANAGER_TAR",
@@ -348,6 +373,7 @@ __all__ = [
     "Connect",
     "Connecting",
     "Counter",
+    "DomainCall",
     "Executions",
     "Forms",
     "Held",
@@ -360,6 +386,7 @@ __all__ = [
     "Push",
     "Release",
     "Renew",
+    "RenewDomainKey",
     "Reserve",
     "Result",
     "RollOperatorKey",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import Field
 
-from agents.messages.codec import Name, Reason, Seconds, Secret, message
+from agents.messages.codec import Counter, Name, Reason, Seconds, Secret, message
 from transport.diffusion import MAX_VERSION, MAX_WITHIN_S
 
 if TYPE_CHECKING:
@@ -95,3 +95,16 @@ class BroadcastOrder:
     errors: Annotated[float, Field(ge=0, lt=1)] | None = None
     deadline_s: Seconds = 0
     wait: bool = True
+
+
+@message(74)
+class DomainRollOrder:
+    """What the order for a roll-over of a domain key says of it: which one it is, and whom to leave out.
+
+    A later roll-over has a higher number; given again, one is the same. It is broadcast in the cells of
+    *groups*, in all for none.
+    """
+
+    roll: Counter
+    groups: Annotated[list[Name], Field(max_length=MAX_NAMED_GROUPS)] = field(default_factory=list)
+    leave_out: Annotated[list[Name], Field(max_length=MAX_NAMED_GROUPS)] = field(default_factory=list)

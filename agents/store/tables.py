@@ -263,6 +263,43 @@ SERVICES = Table(
     _column("message_identifier", Integer()),
 )
 
+# The domain keys that came before a global service's newest, as long as a module may have one: secret.
+DOMAIN_KEYS = Table(
+    "domain_keys",
+    SUPPLIER,
+    _key("service", NAME),
+    _key("generation", NUMBER),
+    _column("domain_key", OCTETS),
+)
+# Which modules hold a global service, each with the generation of the domain key that it has at least, and
+# the one that its last connection was made by, if it was one in a domain's form; ``left_out`` is the
+# generation that it was not given because somebody suspected it, 0 = none.
+DOMAIN_MEMBERS = Table(
+    "domain_members",
+    SUPPLIER,
+    _key("service", NAME),
+    _key("ua", UA),
+    _column("generation", NUMBER),
+    _column("connected", NUMBER),
+    _column("left_out", NUMBER),
+)
+# The last roll-over of each domain key, by its number, and the packets that it is broadcast in.
+# ``broadcasts`` counts orders.
+DOMAIN_ROLLS = Table(
+    "domain_rolls",
+    SUPPLIER,
+    _key("service", NAME),
+    _column("roll", NUMBER),
+    _column("broadcasts", NUMBER),
+)
+RENEWALS = Table(
+    "renewals",
+    SUPPLIER,
+    _key("service", NAME),
+    _key("number", Integer()),
+    _column("octets", OCTETS),
+)
+
 # The last campaign of each global service: ``what`` is a digest of all that its octets come of. Its version
 # is the newest, and stands here whole: a module that missed it is served the same, whatever the config says
 # by then. ``reset`` is the last version that began the data part anew, ``broadcasts`` counts orders.

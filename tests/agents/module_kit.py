@@ -34,6 +34,7 @@ from agents.messages.air import (
     MANAGER_TAR,
     Answer,
     Call,
+    DomainCall,
     IntroduceOperator,
     Invoke,
     LoadApplication,
@@ -564,13 +565,13 @@ class Market:
         assert self.command(self.supplier.reserve(**changes)).reason == ""
         return self
 
-    def call(self, supplier: Supplier | None = None) -> Call:
+    def call(self, supplier: Supplier | None = None) -> Call | DomainCall:
         """SER: the subscriber has the handset call the supplier; return the call."""
         supplier = supplier or self.supplier
         assert self.card.use_menu(2, supplier.service) == []
         number, data = self.card.take_command()
         assert number == supplier.number
-        return decode(data, Call)
+        return decode(data, Call, DomainCall)
 
     def connect(self, supplier: Supplier | None = None) -> Market:
         """SER: the subscriber calls, supplier and module prove themselves; the supplier has the session."""
@@ -871,7 +872,7 @@ class OnlineMarket(Market):
         Market.reserve(self, **terms)
         return self
 
-    def heard(self) -> Call:
+    def heard(self) -> Call | DomainCall:
         """Return the one call that has come to the newest channel's server, behind the identification."""
         call, far = None, self.online.far
         for packet in far.came:
@@ -881,12 +882,13 @@ class OnlineMarket(Market):
             else:
                 assert call is None
                 assert isinstance(self.supplier, OnlineSupplier)
-                call = decode(decode_command(packet, dialect=self.supplier.dialect).data, Call)
+                octets = decode_command(packet, dialect=self.supplier.dialect).data
+                call = decode(octets, Call, DomainCall)
         far.came.clear()
         assert call is not None
         return call
 
-    def call(self, supplier: Supplier | None = None) -> Call:
+    def call(self, supplier: Supplier | None = None) -> Call | DomainCall:
         """SER: the subscriber has the handset call the supplier; return the call."""
         supplier = supplier or self.supplier
         if isinstance(supplier, OnlineSupplier) and supplier.dialect is not SMS:
@@ -894,7 +896,7 @@ class OnlineMarket(Market):
             return self.heard()
         return Market.call(self, supplier)
 
-    def prove(self, call: Call) -> None:
+    def prove(self, call: Call | DomainCall) -> None:
         """SER: the supplier answers *call* over his bearer; he has the session then."""
         assert isinstance(self.supplier, OnlineSupplier)
         dialect = self.supplier.dialect

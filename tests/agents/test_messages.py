@@ -86,7 +86,9 @@ MESSAGES = [
         tar=TAR, former_public=KEY, supplier_public=KEY, supplier_sealing=KEY, endorsement=bytes(64)
     ),
     air.Call(tar=TAR, opening=b"opening"),
+    air.DomainCall(tar=TAR, opening=b"opening", generation=2),
     air.Prove(tar=TAR, proof=b"proof"),
+    air.RenewDomainKey(octets=b"wrapped"),
     air.LoadApplication(version=1, total=3, offset=0, octets=SECRET),
     air.LoadData(octets=SECRET),
     air.Invoke(argument=SECRET),
@@ -146,6 +148,7 @@ MESSAGES = [
         run=1, do="invoke", ua=UA, service="account", result="ok", reason="", output=SECRET, others=b"1 2"
     ),
     orders.BroadcastOrder(version=2, groups=["city"]),
+    orders.DomainRollOrder(roll=8, groups=["city"], leave_out=["lost"]),
     Identity(
         ua=UA,
         suite="x25519",
@@ -285,6 +288,9 @@ BOUNDS: list[tuple[Any, str, Any, Any]] = [
     (orders.Order, "ua", "", "x" * 33),
     (orders.BroadcastOrder, "version", (1 << 32) - 1, 1 << 32),
     (orders.BroadcastOrder, "groups", ["city"] * 32, ["city"] * 33),
+    (orders.DomainRollOrder, "leave_out", ["city"] * 32, ["city"] * 33),
+    (air.DomainCall, "generation", (1 << 32) - 1, 1 << 32),
+    (air.RenewDomainKey, "octets", bytes(2048), bytes(2049)),
 ]
 
 

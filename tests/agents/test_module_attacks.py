@@ -25,6 +25,7 @@ from agents.messages.air import (
     Call,
     ChangeSupplierKey,
     Compact,
+    DomainCall,
     Held,
     Invoke,
     LoadApplication,
@@ -33,6 +34,7 @@ from agents.messages.air import (
     Push,
     Release,
     Renew,
+    RenewDomainKey,
     RollOperatorKey,
     Unblock,
 )
@@ -250,7 +252,9 @@ SUPPLIERS: Final[dict[str, object]] = {
     "invoke": Invoke(argument=b""),
     "push": Push(bearer="bip-tcp"),
     "held": Held(),
+    "renew the domain key": RenewDomainKey(octets=b""),
     "call": Call(tar=TAR, opening=b""),
+    "call by the domain key": DomainCall(tar=TAR, opening=b"", generation=1),
     "prove": Prove(tar=TAR, proof=b""),
 }
 
@@ -258,7 +262,7 @@ SUPPLIERS: Final[dict[str, object]] = {
 def test_every_command_is_tried_in_the_wrong_place() -> None:
     """No command of the operator's or a supplier's is missing in the tables that these tests go through."""
     assert {type(each) for each in OPERATORS.values()} == {*OPERATOR_COMMANDS, Announce}
-    assert {type(each) for each in SUPPLIERS.values()} == {*SUPPLIER_COMMANDS, Call, Prove}
+    assert {type(each) for each in SUPPLIERS.values()} == {*SUPPLIER_COMMANDS, Call, DomainCall, Prove}
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -41,7 +41,7 @@ from transport.secured_packet import (
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
-    from agents.messages.air import Call
+    from agents.messages.air import Call, DomainCall
 
 ALL_SUITES = pytest.mark.parametrize(
     ("module_suite", "supplier_suite"), list(itertools.product(sorted(LIGHT_SUITES), repeat=2))
@@ -66,7 +66,7 @@ def served() -> Market:
     return Market().served()
 
 
-def _answered(market: Market, call: Call, supplier: Supplier | None = None) -> Prove:
+def _answered(market: Market, call: Call | DomainCall, supplier: Supplier | None = None) -> Prove:
     """Return the supplier's proof for *call*."""
     supplier = supplier or market.supplier
     responder = supplier.responder(UA, market.module_suite, market.public)

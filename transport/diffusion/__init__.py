@@ -30,8 +30,7 @@ Decisions that cost an argument:
 * *The counter is not checked.* A carousel repeats; freshness is the version in the manifest.
 
 A domain's key is renewed by broadcast as well, packets of its next generation wrapped to each module that
-remains: :mod:`transport.diffusion.renewal`, which shares the domain and nothing else with campaigns. It is a
-room by itself so far: no role orders one.
+remains: :mod:`transport.diffusion.renewal`, which shares the domain and nothing else with campaigns.
 
 Nobody answers a broadcast. A manifest may ask some modules to report afterwards, each at its own moment
 (:mod:`transport.diffusion.reporting`).
@@ -83,7 +82,16 @@ from transport.diffusion.manifest import (
     digest,
     signed_octets,
 )
-from transport.diffusion.renewal import RenewalPacket, make_renewal, renewal_keys, renewal_mark, take_renewal
+from transport.diffusion.renewal import (
+    RENEWAL_KEYSET,
+    RenewalPacket,
+    longest_wrapped,
+    make_notice,
+    make_renewal,
+    renewal_keys,
+    renewal_mark,
+    take_renewal,
+)
 from transport.diffusion.reporting import check_report, draw_delay_s, is_asked, report_keys, seal_report
 from transport.diffusion.work import SharedWork, Work
 
@@ -96,6 +104,7 @@ __all__ = [
     "MAX_SHARE",
     "MAX_VERSION",
     "MAX_WITHIN_S",
+    "RENEWAL_KEYSET",
     "SPI",
     "Announced",
     "Campaign",
@@ -125,6 +134,8 @@ __all__ = [
     "draw_delay_s",
     "is_asked",
     "is_available",
+    "longest_wrapped",
+    "make_notice",
     "make_pieces",
     "make_renewal",
     "open_fragment",

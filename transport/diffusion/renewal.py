@@ -6,10 +6,10 @@ many of these as it holds, and each packet is signed by the supplier (KPrFO), fo
     format 01 | suite of the signature 1 | generation 4 | new generation 4 |
     for each module: mark 8 | length 2 | wrapped key | signature
 
-What is signed are these octets and, before them, TAR, logic name and supplier, which both sides know. A mark
-is the first half of a digest of the UA and the new generation: by it a module finds its own entry, and who
-listens does not follow a module from one renewal to the next. It is no secret: whoever has the domain key and
-guesses a UA sees whether it remains.
+What is signed are these octets and, before them, TAR, logic name and supplier, which both sides know. The
+packet names a keyset of its own in KIc and KID. A mark is the first half of a digest of the UA and the new
+generation: by it a module finds its own entry, and who listens does not follow a module from one renewal to
+the next. It is no secret: whoever has the domain key and guesses a UA sees whether it remains.
 
 Decisions that cost an argument:
 
@@ -24,6 +24,10 @@ Decisions that cost an argument:
   the first block that is ciphered has the CC of all the packet. Freshness is the generation.
 * *The order of judgement*: the CC, the form, the generations, whether there is an entry for this module, the
   signature, and only then the module's private key.
+* *A notice follows*: a packet without entries that says the same of the generations under the *new* key. A
+  module that took the key cannot read the renewal when it comes again, and by the notice it has proven that
+  the key it holds is the one that was announced. It costs whoever has that key one signature check, so a
+  forger of the domain can cost it as many as he sends notices, as he can with a campaign's heads.
 
 What it proves: the supplier gave this key to this module in place of just that generation. What it does not:
 that others got theirs. Who is left out finds no entry, opens none of the others, and learns of the new key
@@ -57,6 +61,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 MARK_OCTETS: Final = 8
+RENEWAL_KEYSET: Final = 15
+"""The index of the keyset that renewals name, and campaigns do not: it tells the two apart in clear."""
 
 _HEAD: Final = Struct(">BBII")
 _ENTRY: Final = Struct(">8sH")
@@ -87,27 +93,39 @@ def make_renewal(
     """
     if not domain.domain_key.generation < generation <= MAX_GENERATION:
         raise ValueError(f"generation {generation} does not come after {domain.domain_key.generation}")
-    if (signing_key.suite, signing_key.public) != (domain.supplier_suite, domain.supplier_public):
-        raise ValueError("a renewal is signed with the supplier's key")
-    keys = renewal_keys(domain)
-    room = capacity(pages, keys) - _HEAD.size - suite(domain.supplier_suite).signature_length
+    _check_supplier(domain, signing_key)
+    room = capacity(pages, domain.keys) - _HEAD.size - suite(domain.supplier_suite).signature_length
     packets = []
     for number, entries in enumerate(_filled(generation, wrapped, room)):
-        body = _head(domain, generation) + b"".join(entries)
-        octets = encode_command(
-            spi=SPI,
-            tar=domain.tar,
-            data=body + signing_key.sign(_signed_octets(domain, body)),
-            counter=number,
-            keys=keys,
-            dialect=CELL_BROADCAST,
-        )
+        body = _head(domain, domain.domain_key.generation, generation) + b"".join(entries)
+        octets = _sealed(body, domain, signing_key, counter=number)
         packets.append(RenewalPacket(octets=octets, modules=len(entries)))
     return packets
 
 
+def make_notice(domain: Domain, former: int, signing_key: SigningKey) -> RenewalPacket:
+    """Return the packet by which modules know that *domain*'s key took the place of generation *former*.
+
+    ValueError for a generation that is not below it, and for a key that is not the supplier's.
+    """
+    generation = domain.domain_key.generation
+    if not 1 <= former < generation:
+        raise ValueError(f"generation {generation} does not come after {former}")
+    _check_supplier(domain, signing_key)
+    octets = _sealed(_head(domain, former, generation), domain, signing_key, counter=0)
+    return RenewalPacket(octets=octets, modules=0)
+
+
+def longest_wrapped(domain: Domain, *, pages: int = MAX_PAGES) -> int:
+    """Return how long a wrapped key may be that a packet of *pages* pages holds; negative: not even none."""
+    signature = suite(domain.supplier_suite).signature_length
+    return capacity(pages, domain.keys) - _HEAD.size - _ENTRY.size - signature
+
+
 def take_renewal(packet: bytes, domain: Domain, sealing_key: SealingKey, *, ua: bytes) -> DomainKey | None:
     """Return the key that *packet* brings module *ua* in place of *domain*'s; None if it brings it none.
+
+    *domain*'s own, where the packet says that just this one is the newest.
 
     Raises PacketRejected for what is no packet under the domain's keys for renewals; DiffusionRejected:
     "wrong-tar", "unprotected", "malformed", "unknown-format", "wrong-suite", "stale", "wrong-generation",
@@ -119,13 +137,16 @@ def take_renewal(packet: bytes, domain: Domain, sealing_key: SealingKey, *, ua: 
         raise DiffusionRejected("malformed", "a renewal is cut")
     body = data[:end]
     generation = _judge(body, domain)
-    wrapped = _entry(body, renewal_mark(ua, generation))
+    is_there = generation == domain.domain_key.generation
+    wrapped = b"" if is_there else _entry(body, renewal_mark(ua, generation))
     if wrapped is None:
         return None
     try:
         suite(domain.supplier_suite).verify(domain.supplier_public, _signed_octets(domain, body), data[end:])
     except SignatureRejected:
         raise DiffusionRejected("bad-signature", "a renewal is not the supplier's") from None
+    if is_there:
+        return domain.domain_key
     key = unwrap(
         wrapped,
         sealing_key,
@@ -150,7 +171,7 @@ def renewal_keys(domain: Domain) -> PacketKeys:
         domain.domain_key.derive_common(f"renewal {name} {domain.protection}", len(domain.keys.cipher_key))
         for name in ("KIc", "KID")
     )
-    return replace(domain.keys, cipher_key=kic, mac_key=kid)
+    return replace(domain.keys, index=RENEWAL_KEYSET, cipher_key=kic, mac_key=kid)
 
 
 def _filled(generation: int, wrapped: Mapping[bytes, bytes], room: int) -> list[list[bytes]]:
@@ -169,8 +190,24 @@ def _filled(generation: int, wrapped: Mapping[bytes, bytes], room: int) -> list[
     return packets
 
 
-def _head(domain: Domain, generation: int) -> bytes:
-    return _HEAD.pack(FORMAT, suite(domain.supplier_suite).wire_id, domain.domain_key.generation, generation)
+def _head(domain: Domain, former: int, generation: int) -> bytes:
+    return _HEAD.pack(FORMAT, suite(domain.supplier_suite).wire_id, former, generation)
+
+
+def _check_supplier(domain: Domain, signing_key: SigningKey) -> None:
+    if (signing_key.suite, signing_key.public) != (domain.supplier_suite, domain.supplier_public):
+        raise ValueError("a renewal is signed with the supplier's key")
+
+
+def _sealed(body: bytes, domain: Domain, signing_key: SigningKey, *, counter: int) -> bytes:
+    return encode_command(
+        spi=SPI,
+        tar=domain.tar,
+        data=body + signing_key.sign(_signed_octets(domain, body)),
+        counter=counter,
+        keys=renewal_keys(domain),
+        dialect=CELL_BROADCAST,
+    )
 
 
 def _signed_octets(domain: Domain, body: bytes) -> bytes:
@@ -194,8 +231,8 @@ def _judge(body: bytes, domain: Domain) -> int:
     faults = {
         "unknown-format": form != FORMAT,
         "wrong-suite": suite_id != suite(domain.supplier_suite).wire_id,
-        "stale": new <= current,
-        "wrong-generation": old != current,
+        "stale": new < current,
+        "wrong-generation": new > current != old,
     }
     for reason, found in faults.items():
         if found:

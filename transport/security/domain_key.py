@@ -187,6 +187,14 @@ class DomainKey:
         return cls.of_pair(made.load_signing_key(body[1:]), generation=generation, oldest=oldest)
 
 
+def generation_in(octets: bytes) -> int:
+    """Return the generation of the key that ``dump`` wrote, without loading it; ValueError as ``load``."""
+    try:
+        return int(_HEAD.unpack_from(octets)[1])
+    except StructError:
+        raise ValueError("a stored domain key begins with its kind") from None
+
+
 _IN_WORDS: Final = {
     Kind.SYMMETRIC: "symmetric",
     Kind.PAIR: "a pair",

@@ -14,12 +14,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.handset.security_module import limits, links, run_unit
+from agents.handset.security_module import domain_renewal, limits, links, run_unit
 from agents.handset.security_module.core import Upload
 from agents.handset.security_module.errors import ApplicationRefused, MemoryFull, ModuleError
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import show
-from agents.messages.air import SUPPLIER_COMMANDS, Held, Invoke, LoadApplication, LoadData, Push, Result
+from agents.messages.air import (
+    SUPPLIER_COMMANDS,
+    Held,
+    Invoke,
+    LoadApplication,
+    LoadData,
+    Push,
+    RenewDomainKey,
+    Result,
+)
 from agents.messages.codec import decode
 from transport.errors import Rejected
 
@@ -226,4 +235,5 @@ _COMMANDS: Final[Mapping[type[Any], Callable[[Core, Definition, Any, float], Res
     Invoke: _invoke,
     Push: _push,
     Held: _held,
+    RenewDomainKey: domain_renewal.renew,
 }

@@ -21,11 +21,12 @@ from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agents.handset.security_module import applications, reporting
+from agents.handset.security_module import applications, domain_renewal, reporting
 from agents.handset.security_module.errors import ModuleError
 from agents.handset.security_module.outgoing import refuse
 from agents.messages.campaign_reports import Outcome
 from transport.diffusion import (
+    RENEWAL_KEYSET,
     Collected,
     Collector,
     DataPart,
@@ -81,6 +82,9 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, NOT_FOR_ALL)
         return
     definition = listening.stored.definition
+    if incoming.header.keyset == RENEWAL_KEYSET:
+        domain_renewal.hear(core, definition, _work_of(definition).domain, incoming)
+        return
     try:
         definition.state_after(applications.loading(definition))
         events = listening.collector.receive(incoming.octets, incoming.now)
@@ -134,14 +138,7 @@ def _goes_on(known: Listening, definition: Definition) -> bool:
 
 
 def _collector(core: Core, definition: Definition) -> Collector:
-    work = _work(
-        definition.tar,
-        definition.logic_name,
-        definition.supplier,
-        definition.suite,
-        definition.supplier_public,
-        definition.domain_key,
-    )
+    work = _work_of(definition)
     room = min(definition.code_size, core.profile.programme)
     newer_than = max(definition.version, work.domain.domain_key.oldest - 1)
     return Collector(
@@ -150,6 +147,17 @@ def _collector(core: Core, definition: Definition) -> Collector:
         holds=definition.code_digest if newer_than == definition.version else b"",
         max_programme=room,
         max_octets=2 * room + _ENVELOPE,
+    )
+
+
+def _work_of(definition: Definition) -> SharedWork:
+    return _work(
+        definition.tar,
+        definition.logic_name,
+        definition.supplier,
+        definition.suite,
+        definition.supplier_public,
+        definition.domain_key,
     )
 
 

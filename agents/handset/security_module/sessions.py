@@ -10,19 +10,20 @@ once.
 from __future__ import annotations
 
 from dataclasses import replace
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from agents.errors import Unproven
-from agents.handset.security_module import applications, connections
+from agents.handset.security_module import applications, connections, links
 from agents.handset.security_module.definitions import SessionRecord
 from agents.handset.security_module.errors import MemoryFull, ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import refuse
-from agents.messages.air import Call, Prove
+from agents.messages.air import Call, DomainCall, Prove
 from agents.messages.codec import encode
 from transport.secured_packet import ResponseStatus
 from transport.security.handshake import Credentials, initiator
-from transport.security.terms import KEY_TRANSPORT, Terms
+from transport.security.terms import DOMAIN_FORMS, KEY_TRANSPORT, Terms
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 def call(core: Core, definition: Definition) -> bytes:
     """Open a secure connection for *definition*'s resource; return the Call to send to its supplier.
+
+    Where a domain key proves the module, it says by which generation.
 
     Raises TransitionRefused when the life cycle does not allow it, MemoryFull (``sessions-full``) when there
     is no room for another session.
@@ -60,8 +63,11 @@ def call(core: Core, definition: Definition) -> bytes:
         peer_sealing_public=definition.supplier_sealing,
         domain_key=core.domain_key(definition.domain_key) if definition.domain_key else None,
     )
-    side = initiator(terms, credentials, core.rng)
-    return encode(Call(tar=definition.tar, opening=connections.begin(core, definition.tar, side)))
+    opening = connections.begin(core, definition.tar, initiator(terms, credentials, core.rng))
+    if terms.form in DOMAIN_FORMS and credentials.domain_key is not None:
+        generation = credentials.domain_key.generation
+        return encode(DomainCall(tar=definition.tar, opening=opening, generation=generation))
+    return encode(Call(tar=definition.tar, opening=opening))
 
 
 def prove(core: Core, message: Prove) -> bytes:
@@ -106,7 +112,18 @@ def receive(core: Core, incoming: Incoming) -> bytes:
         taken = replace(definition, session=kept)
         return encode(applications.execute(core, taken, packet.data, incoming.now))
 
-    return connections.receive(core, incoming, session, take)
+    response = connections.receive(core, incoming, session, take)
+    _call_again(core, definition, incoming.now)
+    return response
+
+
+def _call_again(core: Core, before: Definition, now: float) -> None:
+    """Call the supplier whose command ended the session with another domain key: it waits for that."""
+    definition = core.definitions.by_tar(before.tar)
+    if definition is None or definition.session is not None:
+        return
+    if not compare_digest(definition.domain_key, before.domain_key):
+        links.call(core, definition, call(core, definition), now)
 
 
 def _check_room(core: Core, definition: Definition) -> None:

@@ -142,7 +142,7 @@ def test_a_notice_is_heard_by_who_has_the_key(market: Market) -> None:
 
 @FORMS
 def test_the_next_key_under_the_session(form: str) -> None:
-    """Wrapped as in a reservation. One whose own key proved it goes on; another calls again, by the new one."""
+    """A session that the module's own key proved goes on; after another it calls again, by the next key."""
     market = reserved(form)
     first, new = _keys(market, form)
     connect(market, first, form)

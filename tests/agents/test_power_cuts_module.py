@@ -19,6 +19,7 @@ import pytest
 from agents.handset.security_module.allocation import AreaKind
 from agents.handset.security_module.core import Identity, Turns
 from agents.handset.security_module.definitions import Definition, DefinitionTable, ResourceState
+from agents.handset.security_module.domain_renewal import RENEWED
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.medium import PAGE, Medium
 from agents.handset.security_module.memory import Memory, Record
@@ -36,6 +37,7 @@ from agents.messages.air import (
     LoadData,
     Release,
     Renew,
+    RenewDomainKey,
     RollOperatorKey,
     Unblock,
 )
@@ -43,6 +45,7 @@ from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
 from agents.messages.signed import EVERYBODY, Purpose, Signed
+from tests.agents import renewal_kit
 from tests.agents.module_kit import (
     NOW,
     SERVICE,
@@ -72,6 +75,9 @@ SEED = 7
 END = int(NOW) + 600
 FIRST, SECOND = (generation("p256", number) for number in range(2))
 SHOP_TAR = bytes.fromhex("B20001")
+FIRST_DK, NEXT_DK = (renewal_kit.key(number) for number in (1, 2))
+WRAPPED = renewal_kit.wrapped(renewal_kit.reserved(), NEXT_DK)
+PACKETS = renewal_kit.renewal(renewal_kit.reserved(), FIRST_DK, NEXT_DK)
 
 
 class FilmedModule(SecurityModule):
@@ -347,6 +353,26 @@ def _time_passes(market: Market) -> None:
     market.card.transmit(INS_TERMINAL_PROFILE)
 
 
+def _in_domain() -> Market:
+    market = renewal_kit.reserved()
+    renewal_kit.connect(market, FIRST_DK)
+    return market
+
+
+def _hear_next(market: Market) -> None:
+    assert renewal_kit.hear(market, PACKETS) == [RENEWED]
+
+
+def _hear_again(market: Market) -> None:
+    renewal_kit.hear(market, PACKETS, update=1)
+
+
+def _take_next(market: Market) -> None:
+    assert market.supplier.result(market.card, RenewDomainKey(octets=WRAPPED)).reason == ""
+    assert renewal_kit.held(market) == NEXT_DK
+    market.card.take_sent()  # where it took the key, it calls again by that
+
+
 # --- how it is done again, from what a cut left: *done* of its transactions ---
 
 
@@ -392,6 +418,13 @@ def _same_again(act: Callable[[Market], None]) -> Callable[[Market, Film, int], 
         assert _resources(market.card.image) == _resources(film.ends[-1])
 
     return again
+
+
+def _take_next_again(market: Market, film: Film, done: int) -> None:
+    """Expect a call by the key that is there, and give the next one again where it is not."""
+    renewal_kit.connect(market, NEXT_DK if done else FIRST_DK)
+    _take_next(market)
+    assert _resources(market.card.image) == _resources(film.ends[-1])
 
 
 def _run_again(market: Market, _film: Film, done: int) -> None:
@@ -485,6 +518,12 @@ STORIES: dict[str, Story] = {
         act=_invoke,
         transactions=2,
         again=_only_run_again,
+    ),
+    "next domain key by broadcast": Story(
+        before=renewal_kit.reserved, act=_hear_next, transactions=1, again=_same_again(_hear_again)
+    ),
+    "next domain key under the session": Story(
+        before=_in_domain, act=_take_next, transactions=1, again=_take_next_again
     ),
 }
 

@@ -1,0 +1,348 @@
+"""A supplier's roll-overs of a domain key: who is given the next one and how, and who is not."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from agents.diffuser import Aerial
+from agents.errors import Refusal
+from agents.handset.security_module.core import Identity
+from agents.handset.security_module.memory import Memory, Record
+from agents.handset.security_module.module import SecurityModule
+from agents.identity import certify_module
+from agents.messages.codec import decode, encode
+from agents.messages.inside import WrapDomainKey, WrappedDomainKey
+from agents.messages.orders import BroadcastOrder, DomainRollOrder
+from agents.randomness import make_rng
+from bus.bearers.cell_broadcast import CellBroadcaster
+from bus.topics import Broadcast
+from tests.agents.operator_session_kit import EVERY, ROOM
+from tests.agents.role_kit import TRACE, Kit, offer, open_kit, programme
+from transport.security.domain_key import DomainKey
+from transport.security.suites import SUITES
+from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from agents.offers import Offer
+    from agents.role import Desk
+    from bus.address import BrokerAddress
+
+CELL: Final = "cell"
+NOWHERE: Final = "elsewhere"
+READY: Final = ("personalise", "subscribe", "reserve", "activate")
+ALL_FORMS: Final = (AGREE_THEN_SIGN, DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC)
+PROVING: Final = (DOMAIN_SYMMETRIC, DOMAIN_ASYMMETRIC)
+
+
+def _offer(form: str = DOMAIN_SYMMETRIC, **changes: Any) -> Offer:
+    """Return a global service without personal data, but for *changes*."""
+    silent = offer("silent", backend="none", code=programme("silent"), data_size=16)
+    terms: dict[str, Any] = {"forms": (form,), "logic_name": "points", "custody": "supplier"}
+    return replace(silent, **(terms | changes))
+
+
+def _give_aerial(kit: Kit) -> None:
+    """Let suppliers broadcast: the first two modules' groups are in our cell, the third group is not."""
+
+    def aerial(desk: Desk) -> Aerial:
+        broadcaster = CellBroadcaster(
+            desk.client,
+            fleet=kit.fleet,
+            source=desk.keys.name,
+            clock=kit.clock,
+            counters=kit.counters,
+            rng=kit.rng("broadcast"),
+            log=kit.log,
+        )
+        return Aerial(
+            broadcaster=broadcaster,
+            cells={"city": (CELL,), "coast": (CELL,), "moon": (NOWHERE,)},
+            repetitions=1,
+            members={"city": frozenset({kit.ua()}), "coast": frozenset({kit.ua(2)}), "moon": frozenset()},
+        )
+
+    kit.aerial = aerial
+
+
+async def _ready(kit: Kit, offered: Offer, modules: int = 1) -> None:
+    """Bring a market to where modules hold the service, and nothing is loaded."""
+    _give_aerial(kit)
+    kit.offers["bank"] = [offered]
+    await kit.start("root", "factory", "mno", "bank")
+    for index in range(1, modules + 1):
+        await kit.handset(kit.ua(index))
+    await kit.agree("silent")
+    for index in range(1, modules + 1):
+        await kit.take(*READY, service="silent", ua=kit.ua(index))
+
+
+async def _roll(kit: Kit, roll: int = 8, groups: tuple[str, ...] = ("city",), **said: Any) -> str:
+    """Order a roll-over; return the reason of its end, empty when it was done."""
+    order = encode(DomainRollOrder(roll=roll, groups=list(groups), **said))
+    return (await kit.order("roll-domain-key", "silent", agent="bank", ua="", argument=order)).reason
+
+
+async def _broadcast(kit: Kit) -> str:
+    order = encode(BroadcastOrder(version=1, groups=["city"]))
+    return (await kit.order("broadcast", "silent", agent="bank", ua="", argument=order)).reason
+
+
+async def _serve(kit: Kit, index: int = 1) -> tuple[str, str]:
+    """Have a handset call; return how that ended."""
+    event = await kit.order("serve", "silent", ua=kit.ua(index))
+    return event.result, event.reason
+
+
+def _contents(kit: Kit) -> list[bytes]:
+    """Return what the pages in the cell carry, without their serial numbers."""
+    return [frame.pdu[2:] for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))]
+
+
+def _definition(kit: Kit, index: int = 1) -> Any:
+    (definition,) = kit.cell.phones[kit.ua(index)].module.definitions.all()
+    return definition
+
+
+def _generation(kit: Kit, index: int = 1) -> int:
+    return DomainKey.load(_definition(kit, index).domain_key).generation
+
+
+def _newest(kit: Kit) -> DomainKey:
+    ((octets,),) = _rows(kit, "SELECT domain_key FROM services")
+    return DomainKey.load(octets)
+
+
+def _former(kit: Kit) -> list[int]:
+    return [row[0] for row in _rows(kit, "SELECT generation FROM domain_keys ORDER BY generation")]
+
+
+def _rows(kit: Kit, statement: str) -> list[Any]:
+    database = sqlite3.connect(kit.directory / "bank.db")
+    rows = database.execute(statement).fetchall()
+    database.close()
+    return rows
+
+
+@pytest.mark.parametrize("form", ALL_FORMS)
+async def test_a_roll_over_reaches_modules_by_broadcast(kit: Kit, form: str) -> None:
+    """Both tell; the campaign after it loads both; served afterwards, in any form, both go on."""
+    await _ready(kit, _offer(form), modules=2)
+    first = _newest(kit)
+    assert await _roll(kit) == ""
+    for index in (1, 2):
+        event = await kit.event("roll-domain-key", ua=kit.ua(index))
+        assert (event.result, event.service) == ("ok", "silent")
+        assert DomainKey.load(_definition(kit, index).domain_key).secret == _newest(kit).secret
+    assert (_newest(kit).generation, _newest(kit).secret != first.secret) == (2, True)
+    assert await _broadcast(kit) == ""
+    for index in (1, 2):
+        await kit.event("broadcast", ua=kit.ua(index))
+        assert _definition(kit, index).version == 1
+        assert await _serve(kit, index) == ("ok", "")
+        assert (await kit.order("invoke", "silent", agent="bank", ua=kit.ua(index))).result == "ok"
+    # Whose own key proves it has told which one it has; where the domain's does, nobody can know.
+    assert _former(kit) == ([] if form == AGREE_THEN_SIGN else [1])
+
+
+async def test_a_roll_over_is_the_same_octets_each_time(
+    kit: Kit, broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """Ordered again, by a later launch too, it makes no other key; who has it by then has that proven."""
+    await _ready(kit, _offer())
+    assert await _roll(kit) == ""
+    await kit.event("roll-domain-key")
+    first, key, seen = _contents(kit), _newest(kit), len(kit.events)
+    assert await _roll(kit) == ""
+    assert (await kit.event("roll-domain-key", after=seen)).result == "ok"
+    assert await _roll(kit, roll=7) == ""
+    assert (_contents(kit), _newest(kit), _generation(kit)) == (first * 3, key, 2)
+    async with open_kit(broker, f"{kit.fleet}2", tmp_path, log, run=2) as later:
+        later.keys = kit.keys
+        _give_aerial(later)
+        later.offers["bank"] = [_offer()]
+        await later.start("bank")
+        assert await _roll(later) == ""
+        assert (_contents(later), _newest(later)) == (first, key)
+        assert await _roll(later, roll=9) == ""
+        assert _newest(later).generation == 3
+        assert set(_contents(later)[len(first) :]).isdisjoint(first)
+
+
+@pytest.mark.parametrize("form", ALL_FORMS)
+async def test_who_missed_a_roll_over_is_given_the_key_when_it_is_served(kit: Kit, form: str) -> None:
+    """By its own key under the session that goes on; by the domain's it has to call again, which it does."""
+    await _ready(kit, _offer(form))
+    assert await _serve(kit) == ("ok", "")
+    for roll in (8, 9):
+        assert await _roll(kit, roll, ("moon",)) == ""
+    used = await kit.order("invoke", "silent", agent="bank")
+    expected = ("ok", "") if form == AGREE_THEN_SIGN else ("refused", "no-session")
+    assert ((used.result, used.reason), _generation(kit)) == (expected, 1)
+    seen = len(kit.events)
+    assert await _serve(kit) == ("ok", "")
+    assert [event.result for event in kit.events[seen:] if event.do == "serve"] == ["ok"]
+    assert _generation(kit) == 3
+    assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"
+    assert _former(kit) == ([] if form == AGREE_THEN_SIGN else [1, 2])
+    await kit.take("release", service="silent")
+    assert _former(kit) == []
+
+
+@pytest.mark.parametrize("form", ALL_FORMS)
+async def test_who_is_left_out_gets_nothing_more(kit: Kit, form: str) -> None:
+    """It hears the roll-over and the next campaign and has nothing; where DK proves it, it is refused.
+
+    By its own key it is served, and stays without the domain's. The operator, who blocks it and lets it in
+    again, has it in the domain again.
+    """
+    await _ready(kit, _offer(form), modules=2)
+    assert await _roll(kit, leave_out=["coast"]) == ""
+    await kit.event("roll-domain-key")
+    assert await _broadcast(kit) == ""
+    await kit.event("broadcast")
+    refused = form != AGREE_THEN_SIGN
+    # A handset takes one thing after the other: this is behind all the pages.
+    assert await _serve(kit, 2) == (("refused", "left-out") if refused else ("ok", ""))
+    assert (_definition(kit, 2).version, _generation(kit, 2)) == (0 if refused else 1, 1)
+    heard = {(one.do, one.result) for one in kit.events if one.ua == kit.ua(2)}
+    assert heard.isdisjoint({("roll-domain-key", "ok"), ("broadcast", "ok")})
+    # A later roll-over does not forgive it, nor does the same one again.
+    assert await _roll(kit, 9) == ""
+    assert await _serve(kit, 2) == (("refused", "left-out") if refused else ("ok", ""))
+    assert _generation(kit, 2) == 1
+    for do in ("block", "unblock"):
+        await kit.take(do, service="silent", ua=kit.ua(2))
+    assert await _serve(kit, 2) == ("ok", "")
+    assert (_definition(kit, 2).version, _generation(kit, 2)) == (1, 3)
+
+
+@pytest.mark.parametrize("form", ALL_FORMS)
+async def test_who_is_blocked_is_left_out_until_it_is_let_in_again(kit: Kit, form: str) -> None:
+    """Blocked, its call is refused for that; unblocked, it is given the key when it is next served."""
+    await _ready(kit, _offer(form), modules=2)
+    await kit.take("block", service="silent", ua=kit.ua(2))
+    assert await _roll(kit) == ""
+    await kit.event("roll-domain-key")
+    assert _generation(kit, 2) == 1
+    event = await kit.order("serve", "silent", ua=kit.ua(2))
+    assert event.result == "refused"
+    await kit.take("unblock", service="silent", ua=kit.ua(2))
+    assert await _serve(kit, 2) == ("ok", "")
+    assert (_definition(kit, 2).version, _generation(kit, 2)) == (1, 2)
+
+
+@pytest.mark.parametrize("form", PROVING)
+async def test_who_poses_as_another_by_a_former_key_gets_nothing(kit: Kit, form: str) -> None:
+    """With all of a module but its sealing key: it is offered the next key, cannot open it, and that is all.
+
+    The module itself is not locked out by that, for nothing is believed of who had what.
+    """
+    await _ready(kit, _offer(form))
+    assert await _roll(kit, groups=("moon",)) == ""
+    phone = kit.cell.phones[kit.ua()]
+    module, image = phone.module, await kit.pages.load(kit.ua())
+    memory = Memory.from_pages(image)
+    octets = memory.get_record(Record.IDENTITY)
+    assert octets is not None
+    stranger = SUITES["x25519"].generate_sealing_key(make_rng(1, "stranger"))
+    identity = replace(
+        decode(octets, Identity), sealing_private=stranger.private, sealing_public=stranger.public
+    )
+    with memory.transaction() as transaction:
+        memory.put_record(transaction, Record.IDENTITY, encode(identity))
+    phone.module = SecurityModule(memory, rng=kit.rng("forger"))
+    assert await _serve(kit) == ("refused", "cannot-open")
+    assert (_definition(kit).version, _generation(kit)) == (0, 1)
+    phone.module = module
+    assert await _serve(kit) == ("ok", "")
+    assert (_definition(kit).version, _generation(kit)) == (1, 2)
+
+
+async def test_who_is_reserved_for_later_gets_the_newest(kit: Kit) -> None:
+    """A reservation brings it; who was reserved before, and is activated after, is given it when served."""
+    await _ready(kit, _offer(), modules=1)
+    await kit.handset(kit.ua(2))
+    await kit.take("personalise", "subscribe", "reserve", service="silent", ua=kit.ua(2))
+    await kit.handset(kit.ua(3))
+    await kit.take("personalise", "subscribe", service="silent", ua=kit.ua(3))
+    assert await _roll(kit) == ""
+    await kit.take("activate", service="silent", ua=kit.ua(2))
+    await kit.take("reserve", "activate", service="silent", ua=kit.ua(3))
+    assert (_generation(kit, 2), _generation(kit, 3)) == (1, 2)
+    assert [await _serve(kit, 2), await _serve(kit, 3)] == [("ok", "")] * 2
+    assert (_generation(kit, 2), _generation(kit, 3)) == (2, 2)
+
+
+async def test_the_operator_cannot_let_in_who_is_left_out_by_asking(kit: Kit) -> None:
+    """While the module holds the service, its key is not wrapped to it anew; by a reservation it is."""
+    await _ready(kit, _offer())
+    assert await _roll(kit, leave_out=["city"]) == ""
+    module = certify_module(
+        kit.ua(), "x25519", bytes(32), bytes(range(32)), issuer=kit.keys["root"], now=kit.clock.now()
+    )
+    question = WrapDomainKey(ua=kit.ua(), service="silent", certificate=module.encode())
+    link = kit.operator().desk.link
+    with pytest.raises(Refusal, match="left-out"):
+        await link.ask("bank", question, WrappedDomainKey, trace=TRACE)
+    for do in ("release", "subscribe", "reserve", "activate", "serve"):
+        await kit.take(do, service="silent")
+    assert _generation(kit) == 2
+
+
+async def test_what_one_packet_does_not_hold_is_not_broadcast(kit: Kit) -> None:
+    """A module whose wrapped key is too long hears nothing, and is given the key when it is served."""
+    await _ready(kit, _offer())
+
+    async def boot(ua: str) -> SecurityModule:
+        return SecurityModule.blank(ROOM, rng=kit.rng(f"module/{ua}"), profile=EVERY)
+
+    kit.boot = boot  # type: ignore[method-assign]
+    await kit.handset(kit.ua(2), suite="pq-hybrid")
+    await kit.take(*READY, service="silent", ua=kit.ua(2))
+    assert await _roll(kit) == ""
+    await kit.event("roll-domain-key")
+    assert (_generation(kit), _generation(kit, 2)) == (2, 1)
+    assert await _serve(kit, 2) == ("ok", "")
+    assert _generation(kit, 2) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "reason"),
+    [
+        ({"forms": (AGREE_THEN_SIGN,), "logic_name": "", "custody": ""}, {}, "not-global"),
+        ({"custody": "operator"}, {}, "not-my-domain-key"),
+        ({}, {"groups": ("mars",)}, "unknown-group"),
+        ({}, {"leave_out": ["mars"]}, "unknown-group"),
+    ],
+    ids=["not-global", "operators-custody", "no-cell", "nobody"],
+)
+async def test_what_cannot_be_rolled_over(
+    kit: Kit, changes: dict[str, Any], said: dict[str, Any], reason: str
+) -> None:
+    """It is said, and neither is a key made nor a page sent."""
+    _give_aerial(kit)
+    kit.offers["bank"] = [_offer(**changes)]
+    await kit.start("root", "mno", "bank")
+    assert await _roll(kit) == "unknown-service"
+    await kit.agree("silent")
+    before = _rows(kit, "SELECT domain_key FROM services")
+    assert await _roll(kit, **said) == reason
+    assert (_rows(kit, "SELECT domain_key FROM services"), _contents(kit)) == (before, [])
+
+
+async def test_a_supplier_without_cells_rolls_nothing_over(kit: Kit) -> None:
+    """Nor does an order that says nothing."""
+    kit.offers["bank"] = [_offer()]
+    await kit.start("root", "mno", "bank")
+    await kit.agree("silent")
+    assert await _roll(kit) == "no-broadcast"
+    event = await kit.order("roll-domain-key", "silent", agent="bank", ua="")
+    assert (event.result, event.reason) == ("failed", "not-msgpack")

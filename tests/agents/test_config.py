@@ -181,7 +181,14 @@ def test_demo_is_good(demo: FleetConfig) -> None:
     }
     others = [
         load_config(CONFIGS / name)
-        for name in ("limits.toml", "keys.toml", "revocation.toml", "broadcast.toml", "rollout.toml")
+        for name in (
+            "limits.toml",
+            "keys.toml",
+            "revocation.toml",
+            "broadcast.toml",
+            "rollout.toml",
+            "domain-roll.toml",
+        )
     ]
     played = {step.do for config in (demo, *others) for step in config.steps}
     assert played == set(Verb), "no step without an example"

@@ -189,6 +189,18 @@ def test_a_step_digest_has_the_programme(tmp_path: Path) -> None:
             (_step("pull", service='"local"'),),
             "step[0].service: pull is of a service with scope = \"global\", and 'local' has not",
         ),
+        (
+            (_step("roll-domain-key", service='"local"'),),
+            "step[0].service: 'local' has no domain key, which scope = \"global\" gives a service",
+        ),
+        (
+            (_step("roll-domain-key", leave_out='["moon"]'),),
+            "step[0].leave_out: there is no group 'moon' (known: old, town)",
+        ),
+        (
+            (_step("roll-domain-key", leave_out=str(["town"] * 33).replace("'", '"')),),
+            "step[0].leave_out: names 33 groups, and 32 are the most",
+        ),
     ],
     ids=[
         "back-to-the-first",
@@ -201,11 +213,24 @@ def test_a_step_digest_has_the_programme(tmp_path: Path) -> None:
         "without-the-right",
         "no-file",
         "pull-of-a-local-service",
+        "key-of-a-local-service",
+        "nobody-left-out",
+        "too-many-left-out",
     ],
 )
 def test_what_is_said_before_sending(steps: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     """One sentence, which names the step and what is wrong."""
     assert _problems(tmp_path, *steps) == [sentence]
+
+
+def test_an_operators_domain_key_is_not_its_suppliers_to_roll_over(tmp_path: Path) -> None:
+    """The modules take the next one by the supplier's signature, who does not make it here."""
+    custody = ('scope = "global"\n', 'scope = "global"\ncustody = "operator"\n')
+    assert _problems(tmp_path, _step("roll-domain-key"), old=custody[0], new=custody[1]) == [
+        "step[0].service: the operator makes the domain key of 'points', and modules take the next one by its"
+        " supplier's signature alone"
+    ]
+    assert _problems(tmp_path, _step("roll-domain-key", handsets='["town"]', leave_out='["old"]')) == []
 
 
 def test_more_than_a_campaign_carries(tmp_path: Path) -> None:

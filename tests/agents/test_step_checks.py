@@ -38,6 +38,7 @@ KEYS: Final[dict[str, str]] = {
     "report_within_s": "60",
     "deadline_s": "60",
     "wait": "true",
+    "leave_out": '["city"]',
     "expect": '{ ok = "all" }',
 }
 """A value of each key that a step may have."""
@@ -77,6 +78,7 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.RESUME_CAMPAIGN: {"service"},
     Verb.ABORT_CAMPAIGN: {"service"},
     Verb.FINISH_CAMPAIGN: {"service"},
+    Verb.ROLL_DOMAIN_KEY: {"handsets", "service", "leave_out"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
     Verb.ROLL_OPERATOR_KEY: {"handsets"},
     Verb.INTRODUCE_OPERATOR: {"handsets"},
@@ -85,6 +87,7 @@ BELONGS: Final[dict[Verb, set[str]]] = {
 NEEDED: Final = {
     Verb.BROADCAST: "service",
     Verb.PULL: "service",
+    Verb.ROLL_DOMAIN_KEY: "service",
     Verb.SET_CLOCK: "by_s",
     Verb.WAIT: "for_s",
     Verb.REVOKE_SUPPLIER: "supplier",
@@ -152,8 +155,8 @@ def test_the_table_above_is_of_all_steps() -> None:
 @pytest.mark.parametrize("do", Verb)
 def test_a_key_belongs_to_a_step_or_is_a_fault(do: Verb, key: str, tmp_path: Path) -> None:
     """One sentence, which names the key; what a step needs besides is given."""
-    # Only a global service is broadcast and pulled, and the market has none.
-    is_global = do in {Verb.BROADCAST, Verb.PULL, *CAMPAIGN}
+    # Only a global service is broadcast, pulled, or has a key to roll over, and the market has none.
+    is_global = do in {Verb.BROADCAST, Verb.PULL, Verb.ROLL_DOMAIN_KEY, *CAMPAIGN}
     values = KEYS | ({"service": '"points"'} if is_global else {})
     needed = {NEEDED[do]: values[NEEDED[do]]} if do in NEEDED else {}
     if do is Verb.BROADCAST and key in {"success", "errors", "report_within_s"}:

@@ -226,10 +226,11 @@ def test_what_is_said_before_sending(steps: tuple[str, ...], sentence: str, tmp_
 def test_an_operators_domain_key_is_not_its_suppliers_to_roll_over(tmp_path: Path) -> None:
     """The modules take the next one by the supplier's signature, who does not make it here."""
     custody = ('scope = "global"\n', 'scope = "global"\ncustody = "operator"\n')
-    assert _problems(tmp_path, _step("roll-domain-key"), old=custody[0], new=custody[1]) == [
+    sentence = (
         "step[0].service: the operator makes the domain key of 'points', and modules take the next one by its"
         " supplier's signature alone"
-    ]
+    )
+    assert _problems(tmp_path, _step("roll-domain-key"), old=custody[0], new=custody[1]) == [sentence]
     assert _problems(tmp_path, _step("roll-domain-key", handsets='["town"]', leave_out='["old"]')) == []
 
 

@@ -22,6 +22,9 @@ from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.topics import Broadcast
 from tests.agents.operator_session_kit import EVERY, ROOM
 from tests.agents.role_kit import TRACE, Kit, offer, open_kit, programme
+from transport.diffusion import Domain, renewal_keys, renewal_mark
+from transport.errors import PacketRejected
+from transport.secured_packet import CELL_BROADCAST, decode_command
 from transport.security.domain_key import DomainKey
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
@@ -346,3 +349,30 @@ async def test_a_supplier_without_cells_rolls_nothing_over(kit: Kit) -> None:
     assert await _roll(kit) == "no-broadcast"
     event = await kit.order("roll-domain-key", "silent", agent="bank", ua="")
     assert (event.result, event.reason) == ("failed", "not-msgpack")
+
+
+@pytest.mark.parametrize("how", ["released", "blocked", "suspected"])
+async def test_what_was_broadcast_has_nothing_for_who_is_left_out(kit: Kit, how: str) -> None:
+    """Read with the former key, the packets have an entry for who remains, and none for the other one."""
+    await _ready(kit, _offer(), modules=2)
+    if how != "suspected":
+        await kit.take({"released": "release", "blocked": "block"}[how], service="silent", ua=kit.ua(2))
+    former = _newest(kit)
+    assert await _roll(kit, leave_out=["coast"] if how == "suspected" else []) == ""
+    ((tar,),) = _rows(kit, "SELECT tar FROM services")
+    bank = kit.keys["bank"]
+    domain = Domain(
+        tar=tar,
+        logic_name=b"points",
+        supplier=b"bank",
+        supplier_suite=bank.suite,
+        supplier_public=bank.signing.public,
+        domain_key=former,
+    )
+    packet, notice = (octets for (octets,) in _rows(kit, "SELECT octets FROM renewals ORDER BY number"))
+    read = decode_command(packet, renewal_keys(domain), CELL_BROADCAST).data
+    marks = [renewal_mark(kit.ua(index).encode(), 2) in read for index in (1, 2)]
+    assert marks == [True, False]
+    assert read.count(b"\x00\x5f\x01") == 1  # the length and the format of a wrapped key: there is one
+    with pytest.raises(PacketRejected):
+        decode_command(notice, renewal_keys(domain), CELL_BROADCAST)

@@ -42,9 +42,7 @@ AIR_PATIENCE_S: Final = 3600.0
 MAX_PATIENCE_S: Final = 600.0
 """Else so many simulated seconds, but no more than so many of ours."""
 ATTEMPTS: Final = 4
-BROADCASTS: Final = frozenset(
-    {Verb.ANNOUNCE, Verb.BROADCAST, Verb.FINISH_CAMPAIGN, Verb.ROLL_DOMAIN_KEY}
-)
+BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST, Verb.FINISH_CAMPAIGN, Verb.ROLL_DOMAIN_KEY})
 """The steps that are one order for many targets, and that each target tells the end of."""
 
 

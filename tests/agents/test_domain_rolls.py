@@ -69,6 +69,7 @@ def _give_aerial(kit: Kit) -> None:
             broadcaster=broadcaster,
             cells={"city": (CELL,), "coast": (CELL,), "moon": (NOWHERE,)},
             repetitions=1,
+            clock=kit.clock,
             members={"city": frozenset({kit.ua()}), "coast": frozenset({kit.ua(2)}), "moon": frozenset()},
         )
 

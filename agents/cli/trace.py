@@ -13,7 +13,7 @@ from rich.text import Text
 
 from agents.cli.telling import load, make_console, told_in_sentences
 from agents.traces.following import LOOK_S, Ended, Lines
-from agents.traces.lines import as_list, heading, sentence
+from agents.traces.lines import sentence
 from agents.traces.listing import as_row, as_table, to_json
 from agents.traces.lookup import Outcome, Selection
 from agents.traces.plain import clock, harmless
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from agents.cli.trace_forms import Form
     from agents.traces.archive import Archive
     from agents.traces.lookup import Transaction
     from agents.traces.reading import Fields
@@ -40,7 +41,7 @@ _MANY_LINES: Final = 100_000
 def trace(  # noqa: PLR0913 -- each is an option of the command line
     trace_id: Annotated[
         str | None,
-        typer.Argument(metavar="ID", help="Show this transaction; the beginning of its id is enough."),
+        typer.Argument(metavar="ID", help="Chart this transaction; the beginning of its id is enough."),
     ] = None,
     *,
     fleet: Annotated[
@@ -68,10 +69,21 @@ def trace(  # noqa: PLR0913 -- each is an option of the command line
         bool, typer.Option("--follow", "-f", help="Go on as the fleet does, until Ctrl-C.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_lines: Annotated[bool, typer.Option("--lines", help="Print its lines in place of a chart.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the chart as Mermaid's text.")] = False,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the chart to this file, as SVG.")
+    ] = None,
+    unfold: Annotated[
+        bool, typer.Option("--unfold", help="Each message by itself, also parts of one packet.")
+    ] = False,
 ) -> None:
-    """List a fleet's transactions, or show one across all agents, from the logs."""
+    """List a fleet's transactions, or chart one across all agents, from the logs."""
+    from agents.cli.trace_forms import Form
     from agents.traces.archive import Archive
 
+    form = Form(as_json=as_json, as_lines=as_lines, mermaid=mermaid, svg=svg, unfold=unfold)
+    form.check(trace_id, follow=follow)
     selection = Selection(ua=ua, agent=agent, outcome=outcome, reason=reason, slowest=slowest, limit=limit)
     with told_in_sentences("stopped"):
         logs = _logs(fleet)
@@ -86,7 +98,7 @@ def trace(  # noqa: PLR0913 -- each is an option of the command line
             wanted = archive.find(trace_id)
             if follow:
                 _follow(Lines(archive, wanted.trace_id).look, _tell_lines(as_json=as_json))
-            _show(archive, wanted, as_json=as_json)
+            _show(archive, wanted, form)
 
 
 def _logs(fleet: Path | None) -> Path:
@@ -124,16 +136,13 @@ def _list(archive: Archive, selection: Selection, *, as_json: bool) -> None:
     console.print(Text(f"{many} in {archive.logs}{shown}"), soft_wrap=True, highlight=False)
 
 
-def _show(archive: Archive, wanted: Transaction, *, as_json: bool) -> None:
+def _show(archive: Archive, wanted: Transaction, form: Form) -> None:
+    from agents.cli.trace_forms import show
+
     lines = archive.lines_of(wanted.trace_id)
-    if as_json:
-        typer.echo(json.dumps({**to_json(wanted), "told": lines}, indent=2))
-    else:
-        typer.echo(heading(wanted))
-        for row in as_list(lines):
-            typer.echo(row)
-        if len(lines) < wanted.lines:
-            _warn([f"{len(lines):,} of its {wanted.lines:,} lines are shown"])
+    show(wanted, lines, form)
+    if len(lines) < wanted.lines:
+        _warn([f"{len(lines):,} of its {wanted.lines:,} lines are shown"])
     _warn(archive.unread)
 
 

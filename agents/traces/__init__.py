@@ -5,11 +5,14 @@ What this room is for
     counts what it skips; ``tally`` adds up what the lines of one transaction say; ``index`` keeps the sums,
     and where the lines lie, in a file beside the logs (``places``: or elsewhere, where none can be written
     there); ``lookup`` asks it; ``archive`` is all of that for who wants an answer; ``listing`` and ``lines``
-    write what a person sees, ``following`` what is new.
+    write what a person sees, ``following`` what is new. ``chart`` makes a sequence chart of one transaction's
+    lines (``chart_lines``: as far as they can be believed, causes first; ``chart_people``: lifelines;
+    ``chart_entries``: rows; ``chart_fold``: fewer of them); ``chart_text``, ``chart_svg`` and
+    ``chart_mermaid`` draw it.
 
 What it may import
-    ``agents.errors``, SQLite, msgpack. It knows no role, no fleet and no bus: logs are all that it has, and
-    they may be somebody else's, from another machine, or forged.
+    ``agents.errors``, SQLite, msgpack, rich. It knows no role, no fleet and no bus: logs are all that it
+    has, and they may be somebody else's, from another machine, or forged.
 
 Theory of operation
     Ten million lines fit on a disk and not into memory. So lines are read once, as a stream, and of each

@@ -85,8 +85,8 @@ def test_list_as_json(logs: Path) -> None:
 
 @pytest.mark.usefixtures("logs")
 def test_one() -> None:
-    """A transaction is shown line by line, each where its span lies, with what went wrong on the way."""
-    result = runner.invoke(app, ["trace", SERVE[:6]])
+    """A transaction is told line by line, each where its span lies, with what went wrong on the way."""
+    result = runner.invoke(app, ["trace", SERVE[:6], "--lines"])
     assert (result.exit_code, result.stderr) == (0, "")
     trace_id, summary, counts, *rows = result.stdout.splitlines()
     assert (trace_id, summary) == (SERVE, "serve over-sms; 8988847800010000097; ok")
@@ -154,7 +154,7 @@ def test_what_is_in_a_log_does_nothing_to_a_terminal(logs: Path) -> None:
     log = logs / "otafleet.jsonl"
     log.write_text("".join(json.dumps(line) + "\n" for line in spoilt), encoding="utf-8")
     (logs / "evil\x1b[2J.jsonl").write_text("torn\n", encoding="utf-8")
-    for arguments in ([], [BLOCKED], ["--json"], [BLOCKED, "--json"]):
+    for arguments in ([], [BLOCKED], ["--json"], [BLOCKED, "--json"], [BLOCKED, "--lines"]):
         result = runner.invoke(app, ["trace", *arguments])
         assert result.exit_code == 0
         assert all(character.isprintable() or character == "\n" for character in result.output)

@@ -5,6 +5,8 @@ and is signed by the module, as the domain's keys are every module's. Only then 
 its last, so that there are as many as modules hold the resource, whoever repeats what. One that says again
 what is known changes nothing, and its signature is not even looked at.
 
+A module that has not the newest domain key yet, or is not to have it, is not heard: its packet does not open.
+
 Reports count for the campaign that was broadcast last. One on an earlier campaign comes too late to decide
 anything, and of none that is to come can there be a report.
 

@@ -127,7 +127,10 @@ def test_a_power_cut_between_loading_and_reporting(tmp_path: Path) -> None:
     """
     handsets = 8
     keys = {"report_share": 1.0, "report_within_s": 600}
-    path = write(tmp_path, count=handsets, loss=0.0, speed="300.0", **keys)
+    path = write(tmp_path, count=handsets, loss=0.0, speed="600.0", **keys)
+    # Time goes on while nothing runs: the campaign may be over by then, but whoever hears it reports.
+    with path.open("a") as file:
+        file.write('\n[[step]]\ndo = "wait"\nfor_s = 660\n')
     arguments = ["-m", "tests.scenarios.mortal", str(path), "changed:reports", "2", str(BROADCAST)]
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == -9, done.stderr

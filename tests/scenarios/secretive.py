@@ -184,6 +184,8 @@ STEPS: Final = (
     ("roll-supplier-key", ACCOUNT, "ok = 2"),
     ("serve", ACCOUNT, "ok = 2"),
     ("revoke-supplier", 'supplier = "shop"\n', "ok = 2"),
+    ("roll-domain-key", 'service = "points"\n', "ok = 2"),
+    ("serve", 'service = "points"\n', "ok = 2"),
     ("release", 'service = "points"\n', "ok = 2"),
     ("invoke", 'service = "points"\n', "ok = 2"),
 )

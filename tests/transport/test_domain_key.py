@@ -18,6 +18,7 @@ from transport.security.domain_key import (
     dump_octets,
     generate_asymmetric,
     generate_symmetric,
+    generation_in,
     unwrap,
     wrap,
 )
@@ -290,3 +291,11 @@ def test_arbitrary_octets_are_no_wrapped_key(octets: bytes, beginning: bytes) ->
     """Arbitrary octets are rejected in kind."""
     with pytest.raises(SealRejected):
         unwrapped(beginning + octets)
+
+
+def test_the_generation_is_read_without_the_key() -> None:
+    """A pair takes its time to load, and which generation it is stands in front; what is too short is none."""
+    for key in (SHARED, replace(SHARED, generation=7, oldest=3), PAIR):
+        assert generation_in(key.dump()) == key.generation
+    with pytest.raises(ValueError, match="begins with its kind"):
+        generation_in(b"\1\0")

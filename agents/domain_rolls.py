@@ -170,7 +170,7 @@ class DomainRolls:
             and not self.members.is_left_out(service, row["ua"])
         ]
         oldest = self._diffuser.newest(offer).version
-        # Wrapping takes a fifth of a second for a thousand modules, and primes take longer.
+        # To wrap takes 0.1 ms and more a module, and primes take longer than a thousand of them.
         rng = branch(self._desk.rng, f"{keys.name}/{offer.service}")
         made = await asyncio.to_thread(_make, offer, service, keys, remaining, oldest, rng)
         # Handed over in the same step of the loop, all of this shares a transaction.

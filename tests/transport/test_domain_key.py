@@ -294,7 +294,7 @@ def test_arbitrary_octets_are_no_wrapped_key(octets: bytes, beginning: bytes) ->
 
 
 def test_the_generation_is_read_without_the_key() -> None:
-    """A pair takes its time to load, and which generation it is stands in front; what is too short is none."""
+    """A pair takes its time to load, and which generation it is stands in front."""
     for key in (SHARED, replace(SHARED, generation=7, oldest=3), PAIR):
         assert generation_in(key.dump()) == key.generation
     with pytest.raises(ValueError, match="begins with its kind"):

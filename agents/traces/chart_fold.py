@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 BARE: Final = 4
 """Octets of a delivery report that brings no data."""
+SOON_S: Final = 1.0
+"""Simulated: how long after one part of a packet the next is sent over a channel, at most."""
 _TOLD_BY_ARROWS: Final = frozenset({"sms.delivered", "bip.packet_sent", "bip.packet_received"})
-_IN_PARTS: Final = frozenset({"sms", "bip-tcp", "bip-udp"})
+_CHANNELS: Final = frozenset({"bip-tcp", "bip-udp"})
+_IN_PARTS: Final = _CHANNELS | {"sms"}
 _REPORT: Final = "report"
 _MANY_TIMES: Final = "cell_broadcast."
 
@@ -44,6 +47,7 @@ class _Parts:
 
     def __init__(self, first: Arrow) -> None:
         self._arrow = first
+        self._latest = first.told
         self._references = {first.reference}
         self._reports: list[Arrow] = []
 
@@ -51,7 +55,8 @@ class _Parts:
         """Take *row* in, if it is another part, or a report of one."""
         if not isinstance(row, Arrow) or not _is_plain(row):
             return False
-        if _way(row) == _way(self._arrow):
+        if _way(row) == _way(self._arrow) and self._is_soon(row):
+            self._latest = row.told
             self._references.add(row.reference)
             self._arrow = replace(
                 self._arrow,
@@ -65,6 +70,15 @@ class _Parts:
         else:
             return False
         return True
+
+    def _is_soon(self, row: Arrow) -> bool:
+        """Whether *row* was sent so soon that it may be another part. On a channel, what comes later is not.
+
+        A repetition of CAT_TP is a message of its own there, as like the first as another part would be; but
+        it waits for an answer that stays away. Short messages wait for each other's reports, for any time.
+        """
+        passed = row.told.since(self._latest).seconds
+        return row.bearer not in _CHANNELS or passed is None or passed <= SOON_S
 
     def rows(self) -> list[Row]:
         """Return what is to be shown: of a message in one part, its report too."""

@@ -87,6 +87,22 @@ def test_unfolded_each_message_has_its_arrow() -> None:
     assert [each.event for each in remarks(chart)].count("sms.delivered") == 3
 
 
+@pytest.mark.parametrize(
+    ("bearer", "later_s", "folded"),
+    [("bip-udp", 0.2, True), ("bip-udp", 3.0, False), ("sms", 3.0, True), ("role", 0.2, False)],
+    ids=["segments", "repetition", "short-messages", "no-parts"],
+)
+def test_what_is_sent_later_over_a_channel_is_no_part(bearer: str, later_s: float, folded: bool) -> None:  # noqa: FBT001 -- a parameter
+    """CAT_TP repeats in messages that say nothing of it: time tells them from the segments of one packet."""
+    lines = [
+        line(event, span, bearer=bearer, octets=183, at=at)
+        for span, at in (("01", 1.0), ("02", 1.0 + later_s))
+        for event in (SENT, TAKEN)
+    ]
+    said = read(chart_of(lines))
+    assert [each.split(", ")[0] for each in said] == ([f"2 x {bearer}"] if folded else [bearer, bearer])
+
+
 def test_losses_and_repetitions_stand_by_themselves() -> None:
     """A lost message breaks off, the next attempt says which it is, and what the air doubles says so."""
     chart = chart_of(lines_of(RETRIED))

@@ -124,7 +124,8 @@ def _event(remark: Remark) -> str:
     if remark.event == ORDER_ENDED:
         result = details.get("result", "ended")
         return f"{about or event} {result}{_because(remark.reason)}"
-    no = " refused" if remark.kind is Kind.REFUSED and event.startswith(("manager.", "command.")) else ""
+    is_answer = event.startswith(("manager.", "command.")) and not event.endswith(".refused")
+    no = " refused" if remark.kind is Kind.REFUSED and is_answer else ""
     return " ".join(filter(None, (event, about))) + no + _because(remark.reason)
 
 

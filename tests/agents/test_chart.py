@@ -132,6 +132,7 @@ def test_a_refusal_names_its_reason() -> None:
     [
         ("manager.reserve", "info", {"reason": "no-room"}, "manager.reserve refused: no-room", Kind.REFUSED),
         ("manager.reserve", "info", {"reason": ""}, "manager.reserve", Kind.NOTE),
+        ("manager.refused", "info", {"reason": "zone-full"}, "manager.refused: zone-full", Kind.REFUSED),
         ("command.answered", "info", {"do": "block"}, "command.answered block", Kind.NOTE),
         ("link.opened", "info", {"reason": "bip-tcp"}, "link.opened: bip-tcp", Kind.NOTE),
         ("link.lost", "info", {"reason": "hung-up"}, "link.lost: hung-up", Kind.WARNING),
@@ -140,7 +141,7 @@ def test_a_refusal_names_its_reason() -> None:
         ("actor.crashed", "error", {}, "actor.crashed", Kind.REFUSED),
         ("", "info", {}, "something", Kind.NOTE),
     ],
-    ids=["no", "yes", "answered", "opened", "lost", "question", "failed", "crashed", "nameless"],
+    ids=["no", "yes", "manager", "answered", "opened", "lost", "question", "failed", "crashed", "nameless"],
 )
 def test_what_an_event_amounts_to(
     event: str, level: str, fields: dict[str, str], said: str, kind: Kind

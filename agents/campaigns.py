@@ -20,6 +20,7 @@ import asyncio
 import hashlib
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.campaign_run import Aired, Books, Run
@@ -100,6 +101,15 @@ class Campaigns:
         """Take note that a module has reported of a campaign."""
         if service in self._runs:
             self._runs[service].news.set()
+
+    def is_under_way(self, service: str) -> bool:
+        """Say whether a campaign of *service* runs, or is paused."""
+        row = self._books.rollouts.get(service)
+        return row is not None and row["state"] in UNDER_WAY
+
+    async def obey(self, ordered: Ordered) -> bytes:
+        """Do what one of the ``ORDERS`` asks."""
+        return await ORDERS[ordered.order.do](self, ordered)
 
     async def broadcast(self, ordered: Ordered) -> bytes:
         """Begin the campaign that an order is for, or join it; return when it is over, or begun.
@@ -286,3 +296,13 @@ class Campaigns:
             report_s=said.report_within_s + aerial.report_margin_s,
             deadline=aired.begun_at + said.deadline_s if said.deadline_s else math.inf,
         )
+
+
+ORDERS: Final[Mapping[str, Callable[[Campaigns, Ordered], Awaitable[bytes]]]] = {
+    "broadcast": Campaigns.broadcast,
+    "pause-campaign": partial(Campaigns.happens, event=Event.PAUSE),
+    "resume-campaign": partial(Campaigns.happens, event=Event.RESUME),
+    "abort-campaign": partial(Campaigns.happens, event=Event.ABORT),
+    "finish-campaign": Campaigns.finish,
+}
+"""By what an order is to do: the rule."""

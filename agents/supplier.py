@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from agents import domains
+from agents import campaigns, domains
 from agents.answering import answering
 from agents.backends import BACKENDS
 from agents.campaigns import Campaigns, Terms
@@ -36,7 +36,6 @@ from agents.messages.inside import (
 from agents.messages.orders import DomainRollOrder
 from agents.module_reports import ModuleReports
 from agents.role import Role, Turns
-from agents.rollout import Event
 from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
 from agents.supplier_keys import KeyRing
@@ -387,26 +386,17 @@ class Supplier(Role):
         """Go on with the campaigns that an earlier launch left under way."""
         await self._campaigns.go_on()
 
-    async def _broadcast(self, ordered: Ordered) -> bytes:
-        """Load a global service's application in all modules that hear it."""
-        return await self._campaigns.broadcast(ordered)
-
-    async def _pause(self, ordered: Ordered) -> bytes:
-        return await self._campaigns.happens(ordered, Event.PAUSE)
-
-    async def _resume(self, ordered: Ordered) -> bytes:
-        return await self._campaigns.happens(ordered, Event.RESUME)
-
-    async def _abort(self, ordered: Ordered) -> bytes:
-        return await self._campaigns.happens(ordered, Event.ABORT)
-
-    async def _finish(self, ordered: Ordered) -> bytes:
-        return await self._campaigns.finish(ordered)
+    async def _about_campaign(self, ordered: Ordered) -> bytes:
+        """Load a global service's application in all modules that hear it, or say how that is to go on."""
+        return await self._campaigns.obey(ordered)
 
     async def _roll_domain_key(self, ordered: Ordered) -> bytes:
         """Give the modules of a global service its next domain key, but for those that are to be left out."""
         offer = self._offer(ordered.order.service)
         said = decode(ordered.order.argument, DomainRollOrder)
+        if self._campaigns.is_under_way(offer.service):
+            # What is on the air is under the key that is replaced: who has the next one would not take it.
+            raise Refusal("campaign-running")
         await self._rolls.roll(offer, self._ring.newest(offer.service), said, trace=ordered.trace)
         return b""
 
@@ -453,12 +443,8 @@ class Supplier(Role):
     }
     """By class of what a module sends: what to do with it."""
     orders: ClassVar = {
+        **dict.fromkeys(campaigns.ORDERS, _about_campaign),
         "agree": _agree,
-        "broadcast": _broadcast,
-        "pause-campaign": _pause,
-        "resume-campaign": _resume,
-        "abort-campaign": _abort,
-        "finish-campaign": _finish,
         "invoke": _invoke,
         "roll-domain-key": _roll_domain_key,
     }

@@ -13,7 +13,7 @@ from agents.campaign_run import GRAIN
 from agents.diffuser import Aerial
 from agents.handset.security_module.rights import rights_mask
 from agents.messages.codec import encode
-from agents.messages.orders import BroadcastOrder
+from agents.messages.orders import BroadcastOrder, DomainRollOrder
 from agents.offers import Version
 from agents.store.tables import ROLLOUTS
 from agents.supplier import Supplier
@@ -209,13 +209,15 @@ async def test_an_abort_is_final_for_the_order(kit: Kit) -> None:
 
 
 async def test_an_order_that_is_said_again_joins(kit: Kit) -> None:
-    """Both are told of its end, and nothing is published twice; another one is refused meanwhile."""
+    """Both are told of its end, nothing is published twice; another one, or another key, has to wait."""
     slow = await _market(kit)
     await _send(kit, "broadcast", _said())
     await slow.until(lambda: _pages(kit, CELL) > 3)
     await _send(kit, "broadcast", _said())
     for other in ({"version": 2}, {"groups": ["city"]}, {"stages": [50, 100]}, {"deadline_s": 9}):
         assert await _order(kit, "broadcast", _said(**other)) == ("refused", "campaign-running")
+    roll = encode(DomainRollOrder(roll=9))
+    assert await _order(kit, "roll-domain-key", roll) == ("refused", "campaign-running")
     await slow.until(lambda: sum((one.do, one.result) == ("broadcast", "ok") for one in kit.events) == 2)
     bank = kit.roles["bank"]
     assert isinstance(bank, Supplier)

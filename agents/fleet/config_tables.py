@@ -86,6 +86,8 @@ class Verb(StrEnum):
     FINISH_CAMPAIGN = "finish-campaign"
     ROLL_DOMAIN_KEY = "roll-domain-key"
     SET_CLOCK = "set-clock"
+    SWITCH_OFF = "switch-off"
+    SWITCH_ON = "switch-on"
     ROLL_OPERATOR_KEY = "roll-operator-key"
     INTRODUCE_OPERATOR = "introduce-operator"
     WAIT = "wait"
@@ -98,6 +100,8 @@ ABOUT_MODULES: Final = frozenset(
         Verb.COMPACT,
         Verb.AUDIT,
         Verb.SET_CLOCK,
+        Verb.SWITCH_OFF,
+        Verb.SWITCH_ON,
         Verb.ROLL_OPERATOR_KEY,
         Verb.INTRODUCE_OPERATOR,
     }

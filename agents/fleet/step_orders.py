@@ -68,6 +68,8 @@ _AGENTS: Final[Mapping[Verb, Callable[[Agents, str, str], str]]] = {
     Verb.COMPACT: Agents.operator,
     Verb.AUDIT: Agents.operator,
     Verb.SET_CLOCK: Agents.handset,
+    Verb.SWITCH_OFF: Agents.handset,
+    Verb.SWITCH_ON: Agents.handset,
     Verb.ROLL_OPERATOR_KEY: Agents.operator,
     Verb.INTRODUCE_OPERATOR: Agents.operator,
     Verb.ANNOUNCE: Agents.operator,

@@ -44,6 +44,8 @@ MAX_PATIENCE_S: Final = 600.0
 ATTEMPTS: Final = 4
 BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST, Verb.FINISH_CAMPAIGN, Verb.ROLL_DOMAIN_KEY})
 """The steps that are one order for many targets, and that each target tells the end of."""
+FORGOTTEN: Final = (frozenset({Verb.SET_CLOCK}), frozenset({Verb.SWITCH_OFF, Verb.SWITCH_ON}))
+"""What a launch begins without: handsets go right by the time, and are on; by what says something of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,14 +241,13 @@ class Runner:
     def _is_forgotten(self, index: int, ua: str) -> bool:
         """Say whether a handset has to be told again what step *index* told it in an earlier launch.
 
-        Switched off since, it has forgotten what it was told of the time; of that, the last word counts.
+        What a handset forgets between two launches has to be said again, and of that the last word counts.
         """
         steps = self._around.config.steps
-        if steps[index].do is not Verb.SET_CLOCK:
+        about = next((verbs for verbs in FORGOTTEN if steps[index].do in verbs), None)
+        if about is None:
             return False
-        later = (
-            number for number, step in enumerate(steps, 1) if step.do is Verb.SET_CLOCK and number > index + 1
-        )
+        later = (number for number, step in enumerate(steps, 1) if step.do in about and number > index + 1)
         return all(self._ledger.outcome(number, ua, "") is None for number in later)
 
     async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:

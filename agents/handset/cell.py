@@ -5,7 +5,9 @@ once it is through the air. A page is for all of them, and goes to those whose m
 
 It knows who is there. To a short message for a handset that is off the network says so at once ("absent
 subscriber"), and when the handset is back, to everybody whose messages it turned away ("alert"), so that a
-service centre need not guess (TS 23.040 clause 10). What a person wants of a handset that is off waits.
+service centre need not guess (TS 23.040 clause 10). What a person wants of a handset that is off waits, but
+for one thing: to switch it on. A handset is off when it is out of reach or when its owner switched it off;
+the one loses its channels, the other all that is volatile.
 """
 
 from __future__ import annotations
@@ -14,7 +16,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.phone import OrderKept, SwitchedOff, SwitchedOn
+from agents.handset.posts import (
+    SWITCH_OFF,
+    SWITCH_ON,
+    InReach,
+    OrderGiven,
+    OutOfReach,
+    PoweredOff,
+    PoweredOn,
+)
 from agents.messages.orders import Order
 from bus.bearers.notice import Notice
 from bus.errors import FrameRejected, MailboxFull
@@ -26,7 +36,8 @@ from transport.errors import Rejected
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from agents.handset.phone import Phone, Post
+    from agents.handset.phone import Phone
+    from agents.handset.posts import Post
     from agents.handset.site import Site
     from bus.air import Way
     from bus.frame import Frame
@@ -47,12 +58,14 @@ class _Subscriber:
     presence: Presence | None
     pages: Way
     """The way that pages take to it."""
+    switched_off: bool = False
+    """Whether its owner did so."""
     turned_away: dict[str, Frame] = field(default_factory=dict)
     """The last message of each sender that was told so."""
-    waiting: list[OrderKept] = field(default_factory=list)
+    waiting: list[OrderGiven] = field(default_factory=list)
 
     def is_on(self, now: float) -> bool:
-        return self.presence is None or self.presence.is_on(now)
+        return not self.switched_off and (self.presence is None or self.presence.is_on(now))
 
 
 class Cell:
@@ -104,7 +117,7 @@ class Cell:
                 subscriber.pages(octets, partial(self._arrive_page, subscriber, frame))
 
     def _arrive_page(self, subscriber: _Subscriber, frame: Frame) -> None:
-        if subscriber.presence is None or subscriber.presence.is_on(self._site.clock.now()):
+        if subscriber.is_on(self._site.clock.now()):
             subscriber.phone.take_page(frame)
         else:
             self._site.counters.lost(frame.bearer)
@@ -142,20 +155,31 @@ class Cell:
         subscriber.phone.deliver(frame)
 
     def _by_hand(self, subscriber: _Subscriber, frame: Frame) -> None:
-        if subscriber.is_on(self._site.clock.now()):
-            subscriber.phone.deliver(frame)
-        elif len(subscriber.waiting) < MAX_WAITING:
-            self._keep(subscriber, frame)
-        else:
-            raise FrameRejected("handset-off")
-
-    def _keep(self, subscriber: _Subscriber, frame: Frame) -> None:
-        """Keep an order for later. It is taken now: its reference may be too old by then."""
+        """Take an order. It is taken now, also if it has to wait: its reference may be too old by then."""
         try:
             order = self._site.console.take(frame, Order, to=subscriber.phone.name)
         except Rejected as rejection:
             raise FrameRejected(rejection.reason) from None
-        subscriber.waiting.append(OrderKept(frame=frame, order=order))
+        given = OrderGiven(order=order, trace=frame.trace)
+        switch = _SWITCHES.get(order.do)
+        if switch is not None:
+            switch(self, subscriber, given)
+        elif subscriber.is_on(self._site.clock.now()):
+            subscriber.phone.deliver(given)
+        elif len(subscriber.waiting) < MAX_WAITING:
+            subscriber.waiting.append(given)
+        else:
+            raise FrameRejected("handset-off")
+
+    def _switch_off(self, subscriber: _Subscriber, given: OrderGiven) -> None:
+        subscriber.phone.deliver(PoweredOff(given=given))
+        subscriber.switched_off = True
+
+    def _switch_on(self, subscriber: _Subscriber, given: OrderGiven) -> None:
+        subscriber.phone.deliver(PoweredOn(given=given))
+        was_off, subscriber.switched_off = subscriber.switched_off, False
+        if was_off and subscriber.is_on(self._site.clock.now()):
+            self._is_back(subscriber)
 
     # who is there ----------------------------------------------------------------------------------------
 
@@ -167,21 +191,30 @@ class Cell:
         subscriber = self._subscribers[ua]
         assert subscriber.presence is not None, "only what changes is watched"
         self._watch(ua, subscriber.presence)
+        if subscriber.switched_off:
+            return
         if not subscriber.is_on(self._site.clock.now()):
             self._site.log.info("phone.off", ua=ua)
-            subscriber.phone.deliver(SwitchedOff())
+            subscriber.phone.deliver(OutOfReach())
             return
         self._site.log.info("phone.on", ua=ua)
+        self._deliver(subscriber, InReach())
+        self._is_back(subscriber)
+
+    def _is_back(self, subscriber: _Subscriber) -> None:
+        """Tell whoever was turned away, and hand over what waited."""
         turned_away, subscriber.turned_away = subscriber.turned_away, {}
         for frame in turned_away.values():
             self._notify(subscriber, frame, Notice.ALERT)
         waiting, subscriber.waiting = subscriber.waiting, []
-        posts: tuple[Post, ...] = (SwitchedOn(), *waiting)
-        for post in posts:
-            try:
-                subscriber.phone.deliver(post)
-            except MailboxFull:
-                self._site.counters.dropped("mailbox-full")
+        for given in waiting:
+            self._deliver(subscriber, given)
+
+    def _deliver(self, subscriber: _Subscriber, post: Post) -> None:
+        try:
+            subscriber.phone.deliver(post)
+        except MailboxFull:
+            self._site.counters.dropped("mailbox-full")
 
     def _notify(self, subscriber: _Subscriber, frame: Frame, notice: Notice) -> None:
         """Tell the sender of *frame* how things stand with its addressee: the network's own word."""
@@ -203,6 +236,11 @@ _ARRIVALS: Final[Mapping[Bearer, Callable[[Cell, _Subscriber, Frame], None]]] = 
     Bearer.CONTACT: Cell._by_wire,  # noqa: SLF001
     Bearer.ORDER: Cell._by_hand,  # noqa: SLF001
 }
+_SWITCHES: Final[Mapping[str, Callable[[Cell, _Subscriber, OrderGiven], None]]] = {
+    SWITCH_OFF: Cell._switch_off,  # noqa: SLF001 -- the class's own table
+    SWITCH_ON: Cell._switch_on,  # noqa: SLF001
+}
+"""The orders that are about the handset's power, and obeyed whether it has any or not."""
 _TOPICS: Final[tuple[tuple[frozenset[Bearer], Callable[[str, str], Topic]], ...]] = (
     (frozenset({Bearer.SMS}), lambda fleet, ua: ShortMessageTo(fleet=fleet, ua=ua)),
     (frozenset({Bearer.BIP_TCP, Bearer.BIP_UDP}), lambda fleet, ua: BipDown(fleet=fleet, ua=ua)),

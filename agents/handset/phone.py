@@ -10,12 +10,12 @@ troubling the module.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.console import COMMAND, RESPONSE
 from agents.handset.channels import Channels
+from agents.handset.posts import InReach, OrderGiven, OutOfReach, Post, PoweredOff, PoweredOn, TimerEnded
 from agents.handset.security_module import domain_renewal
 from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.links import GIVEN_UP
@@ -68,35 +68,6 @@ _HEARD: Final = {
 """What a handset tells the console of what its module heard, by the note that the module leaves."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerEnded:
-    """A timer of the module's has ended, under the trace that it was started under."""
-
-    number: int
-    trace: TraceContext
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchedOff:
-    """The handset went off or out of reach: its channels are gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchedOn:
-    """The handset is back: its module is told what became of its channels."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderKept:
-    """An *order* that waited for the handset to come back, taken out of its *frame* when it came."""
-
-    frame: Frame
-    order: Order
-
-
-Post = Frame | TimerEnded | SwitchedOff | SwitchedOn | OrderKept
-
-
 class Phone(Actor[Post]):
     """One handset with its module, which is powered."""
 
@@ -107,7 +78,7 @@ class Phone(Actor[Post]):
         self._slot = Slot(ua, module, site, new_trace(site.console.rng))
         self._channels = Channels(ua, site, self._slot)
         self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
-        self._order_taken: tuple[Frame, Order] | None = None
+        self._is_off = False
         self._filter_read = False
         self._answered: tuple[Frame, bytes | Exception] | None = None
         """A page that the module has taken already, and what it answered, or how it crashed over it."""
@@ -156,31 +127,52 @@ class Phone(Actor[Post]):
 
     async def handle(self, message: Post) -> None:
         """Take one thing, under its trace."""
-        if isinstance(message, SwitchedOff):
+        if isinstance(message, OutOfReach):
             self._channels.lose_all()
             return
-        if isinstance(message, OrderKept):
-            self._order_taken = (message.frame, message.order)
-            message = message.frame
-        trace = self._slot.trace if isinstance(message, SwitchedOn) else message.trace
+        trace = self._trace_of(message)
         tracing.bind(trace, ua=self.name)
         self._slot.trace = trace
         self._slot.notes.clear()
-        if isinstance(message, TimerEnded):
-            await self._end_timer(message)
-        elif isinstance(message, Frame):
-            await _HANDLERS[message.bearer](self, message)
-        await self._tell_events()
-        await self._tell_given_up(trace)
+        await _POSTS[type(message)](self, message)
+        if not self._is_off:
+            await self._tell_events()
+            await self._tell_given_up(trace)
+
+    def _trace_of(self, message: Post) -> TraceContext:
+        if isinstance(message, PoweredOff | PoweredOn):
+            return message.given.trace
+        return self._slot.trace if isinstance(message, InReach | OutOfReach) else message.trace
 
     async def restart(self, cause: Exception) -> None:  # noqa: ARG002 -- whatever it was, power off and on
         """Power the module off and on: it comes back as it was last stored."""
+        await self._boot()
+
+    # power -----------------------------------------------------------------------------------------------
+
+    async def _boot(self) -> None:
         await self._slot.reboot()
         self._timers.clear()
         self._channels = Channels(self.name, self._site, self._slot)
         self._serving = Serving(self.name, self._site, self._slot, self._channels, self._set_timer)
         self._filter_read = False
         self._answered = None
+
+    async def _power_off(self, message: PoweredOff) -> None:
+        self._is_off = True
+        self._timers.clear()
+        self._channels.lose_all()
+        await self._event(message.given.order, message.given.trace, result="ok")
+
+    async def _power_on(self, message: PoweredOn) -> None:
+        if self._is_off:
+            await self._boot()
+            self._calls.clear()
+            self._is_off = False
+        await self._event(message.given.order, message.given.trace, result="ok")
+
+    async def _in_reach(self, message: InReach) -> None:
+        """Nothing is to be done here: the module is told of its channels now."""
 
     # what comes in ---------------------------------------------------------------------------------------
 
@@ -263,18 +255,22 @@ class Phone(Actor[Post]):
         if is_new:
             await self._serving.serve(response)
 
-    async def _order(self, frame: Frame) -> None:
-        try:
-            order = self._take(frame)
-        except Rejected as rejection:
-            self._drop(rejection.reason, frame)
+    async def _frame(self, frame: Frame) -> None:
+        if self._is_off and frame.bearer is not Bearer.CONTACT:
+            # It was on its way when the handset went off. A reader's contacts power the module themselves.
+            self._site.counters.lost(frame.bearer)
             return
+        await _HANDLERS[frame.bearer](self, frame)
+
+    async def _order(self, given: OrderGiven) -> None:
+        order = given.order
         if order.do == SET_CLOCK:
-            await self._set_clock(order, frame.trace)
+            await self._set_clock(order, given.trace)
             return
         item = _ITEMS.get(order.do)
         if item is None:
-            self._drop("unknown-order", frame)
+            self._site.counters.dropped("unknown-order")
+            self._site.log.warning("phone.dropped", do=order.do, reason="unknown-order")
             return
         if item is Item.SERVE:
             self._calls[order.service] = order
@@ -284,9 +280,9 @@ class Phone(Actor[Post]):
         self._serving.subscriber = Subscriber(types=deque(typed))
         response = await self._slot.envelope(Envelope(tag=Tag.MENU_SELECTION, item=item))
         if not await self._serving.serve(response):
-            await self._event(order, frame.trace, result="failed", reason="not-sent")
+            await self._event(order, given.trace, result="failed", reason="not-sent")
             return
-        await self._tell(order, frame.trace)
+        await self._tell(order, given.trace)
 
     async def _set_clock(self, order: Order, trace: TraceContext) -> None:
         """Tell the module another time from now on: off by as many seconds as the order says."""
@@ -296,12 +292,6 @@ class Phone(Actor[Post]):
             return
         self._slot.clock_off_s = off_s
         await self._event(order, trace, result="ok")
-
-    def _take(self, frame: Frame) -> Order:
-        """Return the order in *frame*: once, but again for a frame whose handling crashed."""
-        if self._order_taken is None or self._order_taken[0] is not frame:
-            self._order_taken = (frame, self._site.console.take(frame, Order, to=self.name))
-        return self._order_taken[1]
 
     async def _tell(self, order: Order, trace: TraceContext) -> None:
         """Report what the display says, if that is the end: a refusal, or the result of a use."""
@@ -352,7 +342,7 @@ class Phone(Actor[Post]):
         ended = self._timers[number] = TimerEnded(number=number, trace=self._slot.trace)
         self._site.antenna.after(delay_s, lambda: self.deliver(ended))
 
-    async def _end_timer(self, ended: TimerEnded) -> None:
+    async def _timer_ended(self, ended: TimerEnded) -> None:
         """Tell the module that its timer has ended, unless it was started anew since."""
         if self._timers.get(ended.number) is ended:
             del self._timers[ended.number]
@@ -430,5 +420,12 @@ _HANDLERS: Final[Mapping[Bearer, Callable[[Phone, Frame], Awaitable[None]]]] = {
     Bearer.BIP_TCP: Phone._packet,  # noqa: SLF001
     Bearer.BIP_UDP: Phone._packet,  # noqa: SLF001
     Bearer.CONTACT: Phone._contact,  # noqa: SLF001
-    Bearer.ORDER: Phone._order,  # noqa: SLF001
+}
+_POSTS: Final[Mapping[type[Any], Callable[[Phone, Any], Awaitable[None]]]] = {
+    Frame: Phone._frame,  # noqa: SLF001 -- the class's own table
+    TimerEnded: Phone._timer_ended,  # noqa: SLF001
+    InReach: Phone._in_reach,  # noqa: SLF001
+    OrderGiven: Phone._order,  # noqa: SLF001
+    PoweredOff: Phone._power_off,  # noqa: SLF001
+    PoweredOn: Phone._power_on,  # noqa: SLF001
 }

@@ -118,7 +118,7 @@ ISSUERS: Final = {
     "shop": "mno",
 }
 """Who vouches for whom, each behind who vouches for it."""
-AGENTS: Final = {"personalise": "factory", "subscribe": "", "serve": ""}
+AGENTS: Final = {"personalise": "factory", "subscribe": "", "serve": "", "switch-off": "", "switch-on": ""}
 """Who is ordered to do what; "" is the handset itself, and the operator does what is not listed."""
 
 

@@ -217,6 +217,90 @@ async def test_a_handset_that_goes_off_loses_its_channels(kit: Kit, times: Times
     assert (await kit.order("invoke", "account", agent="bank")).result == "ok"
 
 
+# Power
+
+
+async def test_a_handset_that_was_switched_off_is_nowhere(kit: Kit) -> None:
+    """Messages are turned away, pages and packets lost, orders wait; switched on it gets what waited."""
+    await kit.start("root", "factory", "mno", "bank")
+    await kit.agree("account")
+    await kit.handset()
+    await kit.take("personalise", "subscribe")
+    for _ in range(2):
+        await kit.take("switch-off", service="")
+    await kit.send_order("serve", "account", agent=kit.ua(), ua=kit.ua())
+    reserving = asyncio.create_task(kit.order("reserve", "account"))
+    await kit.wire.until(ReportTo(fleet=kit.fleet, address=MNO))
+    assert notices(kit) == [Notice.ABSENT]
+    spy = await spied(kit)
+    await heard(kit, page(), page(code=2))
+    pdu = LinkPdu(kind=LinkKind.DATAGRAM, connection=1, port=1)
+    packet = packet_frame(pdu, bearer=Bearer.BIP_UDP, source="192.0.2.1", to=kit.ua())
+    kit.clients["cell"].inject(BipDown(fleet=kit.fleet, ua=kit.ua()), packet)
+    assert (lost(kit, Bearer.BIP_UDP), spy.commands) == (1, [])
+    for _ in range(2):
+        await kit.take("switch-on", service="")
+    assert (await reserving).result == "ok"
+    assert (await kit.event("serve")).result == "refused"
+    assert notices(kit) == [Notice.ABSENT, Notice.ALERT]
+    assert kit.cell.phones[kit.ua()].module is not spy
+
+
+async def test_what_is_volatile_goes_with_the_power(kit: Kit) -> None:
+    """The module comes back as it was last stored, and the timers that it had started are nobody's."""
+    await open_market(kit, TCP)
+    phone = await kit.handset()
+    await kit.take(*RESERVED)
+    nth(kit, "bank", 1, LinkKind.DATA)  # the supplier's proof never comes
+    await kit.send_order("serve", "account", agent=kit.ua(), ua=kit.ua())
+    await kit.wire.until(up(kit), 3)
+    await phone.idle()
+    await kit.take("switch-off", "switch-on", service="")
+    spy = await spied(kit)
+    assert isinstance(kit.clock, ManualClock)
+    kit.clock.advance(A_LONG_TIME_S)
+    await phone.idle()
+    assert spy.commands == []
+    nth(kit, "bank", 0, LinkKind.DATA)
+    assert (await kit.order("serve", "account")).result in ("ok", "failed")
+    assert (await kit.order("serve", "account")).result == "ok"
+
+
+async def test_out_of_reach_and_switched_off(kit: Kit, times: Times) -> None:
+    """A handset is there when it is in reach and switched on: neither undoes the other."""
+    await kit.handset(presence=times.presence)
+    topic = ShortMessageTo(fleet=kit.fleet, ua=kit.ua())
+
+    for number, (in_reach, power, there) in enumerate(
+        (
+            (True, "switch-on", True),
+            (True, "switch-off", False),
+            (False, "switch-off", False),
+            (False, "switch-on", False),
+            (True, "switch-on", True),
+        )
+    ):
+        times.switch(on=in_reach)
+        await kit.take(power, service="")
+        sender = f"5{number}"
+        kit.clients["cell"].inject(topic, garbage_sms(sender))
+        if not there:
+            await kit.wire.until(ReportTo(fleet=kit.fleet, address=sender))
+        assert notices(kit, sender) == ([] if there else [Notice.ABSENT])
+
+
+async def test_a_handset_that_is_off_can_always_be_switched_on(kit: Kit) -> None:
+    """However many orders wait for it."""
+    await kit.handset()
+    await kit.take("switch-off", service="")
+    topic = Orders(fleet=kit.fleet, agent=kit.ua())
+    for _ in range(MAX_WAITING):
+        kit.clients["cell"].inject(topic, kit.sealed_order("serve", agent=kit.ua()))
+    with pytest.raises(FrameRejected, match="handset-off"):
+        kit.clients["cell"].inject(topic, kit.sealed_order("serve", agent=kit.ua()))
+    await kit.take("switch-on", service="")
+
+
 # Broadcast
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.handset.channels import CONNECT_TIMEOUT_S, MAX_HELD, SEGMENT_OCTETS, Channels
-from agents.handset.phone import SwitchedOff
+from agents.handset.posts import OutOfReach
 from agents.handset.slot import Slot
 from bus.errors import BrokerLost
 from bus.frame import Bearer, Frame
@@ -449,7 +449,7 @@ async def test_a_phone_that_is_off_finds_its_channels_gone(kit: Kit) -> None:
     await open_market(kit, TCP)
     phone = await kit.handset()
     await kit.take(*RESERVED)
-    phone.deliver(SwitchedOff())
+    phone.deliver(OutOfReach())
     assert await serve(kit) == ("ok", "")
-    phone.deliver(SwitchedOff())
+    phone.deliver(OutOfReach())
     assert await invoke(kit) == ("ok", "")

@@ -80,6 +80,8 @@ BELONGS: Final[dict[Verb, set[str]]] = {
     Verb.FINISH_CAMPAIGN: {"service"},
     Verb.ROLL_DOMAIN_KEY: {"handsets", "service", "leave_out"},
     Verb.SET_CLOCK: {"handsets", "by_s"},
+    Verb.SWITCH_OFF: {"handsets"},
+    Verb.SWITCH_ON: {"handsets"},
     Verb.ROLL_OPERATOR_KEY: {"handsets"},
     Verb.INTRODUCE_OPERATOR: {"handsets"},
     Verb.WAIT: {"for_s"},

@@ -235,6 +235,33 @@ async def test_a_handset_is_told_again_what_it_has_forgotten(kit: Kit) -> None:
         assert told == [("city", b"0"), ("city", b"0"), ("coast", b"-60"), ("coast", b"-90")]
 
 
+async def test_a_handset_that_was_off_is_switched_off_again(kit: Kit) -> None:
+    """A launch begins with handsets that are on: the last word on each one's power is said again."""
+    steps = "".join(
+        (
+            step("switch-off"),
+            step("set-clock", "by_s = 60"),
+            step("switch-on", 'handsets = ["city"]'),
+        )
+    )
+    async with open_stage(kit, steps) as stage:
+        for index in range(3):
+            await stage.runner.play(index)
+        stage.orders.clear()
+        for index in range(3):
+            await stage.runner.play(index)
+        groups = dict(stage.config.handset_addresses())
+        told = sorted((groups[order.ua], order.do) for _, order in stage.orders)
+        assert told == [
+            ("city", "set-clock"),
+            ("city", "set-clock"),
+            ("city", "switch-on"),
+            ("city", "switch-on"),
+            ("coast", "set-clock"),
+            ("coast", "switch-off"),
+        ]
+
+
 async def test_outcomes_are_what_the_agents_say(kit: Kit) -> None:
     """Result, reason and output of each event; the report counts them and says what was not expected."""
     steps = step("reserve", 'service = "account"\nexpect = { ok = "all" }')

@@ -58,6 +58,8 @@ class Outcomes:
     """The step's service filter, if it had one."""
     traces: frozenset[bytes] = frozenset()
     """The trace ids of the orders that this launch gave for a broadcast."""
+    loaded: int | None = None
+    """How many targets hold the version that the step is about, when it ends; None for other steps."""
 
     def of(self, result: Result) -> list[Outcome]:
         """Return the outcomes that ended in *result*."""
@@ -145,6 +147,8 @@ class Expect(BaseModel):
     ok: Annotated[Quantity, PlainValidator(Quantity.parse)] | None = None
     refused: Annotated[Quantity, PlainValidator(Quantity.parse)] | None = None
     failed: Annotated[Quantity, PlainValidator(Quantity.parse)] | None = None
+    loaded: Annotated[Quantity, PlainValidator(Quantity.parse)] | None = None
+    """How many targets hold the version that the step brings; of ``broadcast`` and ``pull``."""
     reason: Annotated[str, Strict()] | None = None
     """The reason of every refusal."""
     output: Annotated[str, Strict(), AfterValidator(_hexadecimal)] | None = None
@@ -177,7 +181,12 @@ def evaluate(expect: Expect | None, outcomes: Outcomes) -> list[str]:
         return []
     name = " ".join(filter(None, (outcomes.do, outcomes.service)))
     prefix = f"step {outcomes.number} {name}: "
-    faults = (*_counts(expect, outcomes), *_reasons(expect, outcomes), *_outputs(expect, outcomes))
+    faults = (
+        *_counts(expect, outcomes),
+        *_loaded(expect, outcomes),
+        *_reasons(expect, outcomes),
+        *_outputs(expect, outcomes),
+    )
     return [prefix + fault for fault in faults]
 
 
@@ -188,6 +197,12 @@ def _counts(expect: Expect, outcomes: Outcomes) -> Iterator[str]:
         count = outcomes.count(result)
         if quantity is not None and not quantity.holds(count, total):
             yield f"expected {quantity.describe(total)} {result}, got {count}{_instead(outcomes, result)}"
+
+
+def _loaded(expect: Expect, outcomes: Outcomes) -> Iterator[str]:
+    total, count = len(outcomes.outcomes), outcomes.loaded
+    if expect.loaded is not None and count is not None and not expect.loaded.holds(count, total):
+        yield f"expected {expect.loaded.describe(total)} loaded, got {count} of {total}"
 
 
 def _instead(outcomes: Outcomes, wanted: Result) -> str:

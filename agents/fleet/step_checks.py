@@ -63,6 +63,8 @@ _NEEDED: Final[Mapping[Verb, str]] = {
     **dict.fromkeys(sorted(ABOUT_CAMPAIGNS), "service"),
 }
 """The key that a step cannot do without."""
+LOADING: Final = frozenset({Verb.BROADCAST, Verb.PULL})
+"""The steps that bring a version to modules."""
 
 
 def check_steps(config: FleetConfig) -> Iterator[str]:
@@ -103,8 +105,13 @@ def check_expectations(config: FleetConfig) -> Iterator[str]:
         if step.expect is None:
             continue
         total = len(config.targets(step))
-        for result in Result:
-            quantity = step.expect.quantity(result)
+        if step.expect.loaded is not None and step.do not in LOADING:
+            yield (
+                f"step[{index}].expect.loaded: belongs to {' and '.join(sorted(LOADING))}, not to {step.do}"
+            )
+            continue
+        wanted = {result.value: step.expect.quantity(result) for result in Result}
+        for result, quantity in (wanted | {"loaded": step.expect.loaded}).items():
             if quantity is not None and not quantity.can_hold(total):
                 yield (
                     f"step[{index}].expect.{result}: {quantity.text} cannot be:"

@@ -28,7 +28,13 @@ PICTURE: Final = ROOT / "docs" / "demo.svg"
 CONFIG: Final = "configs/demo.toml"
 BROADCAST: Final = ROOT / "docs" / "broadcast.svg"
 BROADCAST_CONFIG: Final = ROOT / "configs" / "broadcast.toml"
-SPEED: Final = "[air]\nspeed = 60.0\n\n"
+CHANGES: Final = (
+    ("[air.cell_broadcast]", "[air]\nspeed = 60.0\n\n[air.cell_broadcast]"),
+    ("count = 800", "count = 80"),
+    ("count = 100", "count = 10"),
+    ('"apps/', f'"{ROOT}/configs/apps/'),
+)
+"""Of the config, for its picture: simulated time, and a tenth of the handsets."""
 WIDTH: Final = 100
 TERMINAL: Final = {
     "FORCE_COLOR": "1",
@@ -65,8 +71,8 @@ def draw(text: str) -> str:
 def draw_broadcast() -> None:
     """Play the broadcast in simulated time and have it drawn; a run that fails ends the script."""
     text = BROADCAST_CONFIG.read_text(encoding="utf-8")
-    text = text.replace("[air.cell_broadcast]", f"{SPEED}[air.cell_broadcast]", 1)
-    text = text.replace('"apps/', f'"{ROOT}/configs/apps/')
+    for old, new in CHANGES:
+        text = text.replace(old, new)
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / BROADCAST_CONFIG.name
         config.write_text(text, encoding="utf-8")

@@ -47,3 +47,5 @@ class Airings:
         self.ended: list[Airing] = []
         self.found: set[tuple[str, str, int]] = set()
         """Modules, with service and version, that a broadcast had loaded: they said so when served."""
+        self.brought: dict[tuple[str, str, int], str] = {}
+        """And those that were loaded when served: over which bearer."""

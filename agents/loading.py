@@ -70,8 +70,11 @@ class Loading:
         state = LOADED if lacks_data or row["state"] == LOADED else READY
         await self._resources.put(self._usage.row(use).but(state=state, version=holds))
         octets = 0 if is_there else len(newest.code)
+        who = (use.ua, offer.service, holds)
         if is_there:
-            self._diffuser.airings.found.add((use.ua, offer.service, holds))
+            self._diffuser.airings.found.add(who)
+        else:
+            self._diffuser.airings.brought[who] = self._usage.over(use)
         self._log.info("application.loaded", ua=use.ua, service=offer.service, version=holds, octets=octets)
 
     async def _held(self, use: Use, offer: Offer) -> tuple[int, bytes]:

@@ -63,6 +63,8 @@ class Usage:
         self._log = desk.log.bind(agent=desk.keys.name)
         self._busy: Counter[str] = Counter()
         """How many uses of a module's resources are under way, or wait for their turn."""
+        self._over: dict[tuple[str, bytes], str] = {}
+        """The bearer that last served each resource."""
 
     def row(self, use: Use) -> Row:
         """Return the resource as it is now: what was waited for may have changed it. Raises Refusal."""
@@ -82,11 +84,18 @@ class Usage:
         for bearer in use.bearers:
             try:
                 await self._reach(use, bearer)
-                return await self._send(use, message, bearer)
+                result = await self._send(use, message, bearer)
             except (DeliveryFailed, Unanswered) as failed:
                 failure = failed
                 self._log.warning("bearer.failed", ua=use.ua, bearer=bearer, reason=failed.reason)
+            else:
+                self._over[use.ua, use.tar] = bearer
+                return result
         raise failure
+
+    def over(self, use: Use) -> str:
+        """Return the bearer that the last command to the resource went over."""
+        return self._over[use.ua, use.tar]
 
     async def _reach(self, use: Use, bearer: str) -> None:
         """Have the module open a channel, if that is what *bearer* takes and there is none: ask it by SMS."""

@@ -7,11 +7,14 @@ so on the screen: a launch that resumes has the ledger, but not what the one bef
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from rich.text import Text
+
+from agents.fleet.arrivals import Way, by_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agents.airings import StageAired
+    from agents.fleet.arrivals import Arrival
 
 _COLUMNS: Final = 60
 _ROWS: Final = 6
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_COUNTS: Final = ("modules", "by_broadcast", "untold", "had_before", "one_by_one", "without")
+_CELLS: Final = 12
+"""Cells on the screen; the report has all."""
 _UNKNOWN: Final = "not known: an earlier launch sent it"
 
 
@@ -84,15 +91,8 @@ class CampaignReport:
     programme_octets: int
     targets: int
     """Modules that the broadcast was for."""
-    modules: int
-    """These, and those that came too late for it and were served."""
-    by_broadcast: int
-    untold: int
-    """Those among them of which only their supplier learned that they have it, when it served them."""
-    had_before: int
-    """Modules that heard it and had it: from an earlier broadcast of that version, or their supplier."""
-    one_by_one: int
-    """Modules that were loaded when they were served afterwards, until the next broadcast of the service."""
+    arrivals: tuple[Arrival, ...]
+    """How each module came by it: the targets, and those that came too late for it and were served."""
     time: str
     """Whose seconds the curve has: ``simulated``, or ``wall`` where nothing waits for the air."""
     coverage: tuple[tuple[float, int], ...]
@@ -106,14 +106,43 @@ class CampaignReport:
     """None when nobody was asked to."""
 
     @property
+    def modules(self) -> int:
+        """The targets, and those that came too late for it and were served."""
+        return len(self.arrivals)
+
+    @property
+    def by_broadcast(self) -> int:
+        """How many modules have it by the broadcast."""
+        return self._count(Way.BROADCAST)
+
+    @property
+    def untold(self) -> int:
+        """Those among them of which only their supplier learned that they have it, when it served them."""
+        return sum(each.way is Way.BROADCAST and each.at_s is None for each in self.arrivals)
+
+    @property
+    def had_before(self) -> int:
+        """Targets that had it: from an earlier broadcast of that version, or their supplier."""
+        return self._count(Way.BEFORE)
+
+    @property
+    def one_by_one(self) -> int:
+        """Modules that were loaded when they were served afterwards, until the service's next broadcast."""
+        return self._count(Way.SERVED)
+
+    @property
     def without(self) -> int:
         """How many modules have nothing of it."""
-        return self.modules - self.by_broadcast - self.had_before - self.one_by_one
+        return self._count(Way.NONE)
+
+    def _count(self, way: Way) -> int:
+        return sum(arrival.way is way for arrival in self.arrivals)
 
     def to_json(self) -> dict[str, Any]:
         """Return the campaign as JSON values."""
-        values = asdict(self) | {"without": self.without}
+        values = asdict(self) | {name: getattr(self, name) for name in _COUNTS}
         values["coverage"] = [{"s": at, "modules": modules} for at, modules in self.coverage]
+        values["cells"] = [{"cell": share.cell} | dict(share.ways) for share in by_cell(self.arrivals)]
         return values
 
     def render(self, console: Console) -> None:
@@ -122,6 +151,8 @@ class CampaignReport:
         for line in chart(self):
             console.print(Text(line), highlight=False, no_wrap=True)
         console.print(_figures(self), highlight=False)
+        if len(by_cell(self.arrivals)) > 1:
+            console.print(_cells(self), highlight=False)
 
     @property
     def title(self) -> str:
@@ -169,13 +200,34 @@ def _figures(campaign: CampaignReport) -> Table:
     return table
 
 
+def _cells(campaign: CampaignReport) -> Table:
+    """Return the share of each cell, those first in which most modules are without."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("cell")
+    for heading in ("modules", *(way.value for way in Way), "share"):
+        table.add_column(heading, justify="right")
+    shares = by_cell(campaign.arrivals)
+    for share in shares[:_CELLS]:
+        loaded = 1 - share.count(Way.NONE) / share.modules
+        counts = (str(share.count(way)) for way in Way)
+        table.add_row(share.cell, str(share.modules), *counts, f"{math.floor(loaded * 1000) / 10:g} %")
+    if len(shares) > _CELLS:
+        rest = shares[_CELLS:]
+        counts = (str(sum(share.count(way) for share in rest)) for way in Way)
+        table.add_row(f"{len(rest)} more", str(sum(share.modules for share in rest)), *counts, "")
+    return table
+
+
 def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
     """Yield what there is to say beside the curve, a line each: what it is, what it comes to."""
     others = campaign.modules - campaign.targets
     yield "targets", f"{campaign.targets}" + (f", and {others} others served afterwards" if others else "")
     untold = f" ({campaign.untold} told when served)" if campaign.untold else ""
     before = f", {campaign.had_before} had it before" if campaign.had_before else ""
-    afterwards = f"{campaign.one_by_one} one by one afterwards, {campaign.without} without"
+    bearers = Counter(each.bearer for each in campaign.arrivals if each.bearer)
+    over = ", ".join(f"{count} over {bearer}" for bearer, count in sorted(bearers.items()))
+    served = f"{campaign.one_by_one} one by one afterwards" + (f" ({over})" if over else "")
+    afterwards = f"{served}, {campaign.without} without"
     yield "loaded", f"{campaign.by_broadcast} by broadcast{untold}{before}, {afterwards}"
     if campaign.reported is not None:
         yield "reported", ", ".join(f"{count} {word}" for word, count in asdict(campaign.reported).items())

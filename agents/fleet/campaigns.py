@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agents.exchange import SECURED
+from agents.fleet.arrivals import Arrival, Way
 from agents.fleet.campaign_report import CampaignReport, Load, Sent
-from agents.fleet.config import Verb
-from agents.fleet.config_rollout import broadcast_ended
-from agents.fleet.config_updates import FIRST, version_of
+from agents.fleet.config_updates import version_of
 from agents.fleet.expectations import Result
+from agents.fleet.holders import SERVED, Holders, broadcast_of
 from agents.fleet.weather import MAX, conditions_of
 from agents.loading import PIECE_OCTETS
 from agents.messages.air import LoadApplication
 from agents.messages.codec import encode
-from agents.rollout import CUT_SHORT
 from bus.frame import Bearer
 from transport.cell_broadcast import PAGE_OCTETS
 from transport.concatenation import split
@@ -36,7 +35,7 @@ from transport.sms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from agents.airings import Airing
@@ -51,6 +50,17 @@ _ANY_TAR: Final = bytes(3)
 _ANY_TIME: Final = ServiceCentreTime.at(0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What the suppliers of this launch counted."""
+
+    airings: Sequence[Airing] = ()
+    found: AbstractSet[tuple[str, str, int]] = frozenset()
+    """Modules, with service and version, that a broadcast had loaded, though no handset told so."""
+    brought: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+    """And those that were loaded when they were served: over which bearer."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Campaign:
     """A broadcast, and who was served between it and the service's next."""
@@ -63,108 +73,74 @@ class _Campaign:
     served: set[str] = field(default_factory=set)
 
 
-class _History:
-    """Who has which version of which service, step by step, as handsets and suppliers told."""
-
-    def __init__(self) -> None:
-        self.campaigns: list[_Campaign] = []
-        self._last: dict[str, _Campaign] = {}
-        self._holders: dict[tuple[str, int], set[str]] = {}
-
-    def broadcast(self, outcomes: Outcomes, begun: int, version: int, *, is_trial: bool) -> None:
-        """Note a broadcast that step *begun* ordered; one that its supplier refused to begin is none.
-
-        A version that did not pass its trial is served to nobody afterwards.
-        """
-        told = {outcome.ua for outcome in outcomes.of(Result.OK)}
-        refused = outcomes.of(Result.REFUSED)
-        if len(refused) == len(outcomes.outcomes) and not {each.reason for each in refused} <= CUT_SHORT:
-            return
-        holders = self._holders.setdefault((outcomes.service, version), set())
-        campaign = _Campaign(outcomes=outcomes, begun=begun, version=version, had_before=told & holders)
-        self.campaigns.append(campaign)
-        if not (is_trial and CUT_SHORT & {each.reason for each in refused}):
-            self._last[outcomes.service] = campaign
-        holders |= told
-
-    def served(self, outcomes: Outcomes) -> None:
-        """Note who was served, which brings the newest version, however much of it is there."""
-        for outcome in outcomes.of(Result.OK):
-            last = self._last.get(outcome.service)
-            holders = self._holders.setdefault((outcome.service, last.version if last else FIRST), set())
-            if last is not None and outcome.ua not in holders:
-                last.served.add(outcome.ua)
-            holders.add(outcome.ua)
-
-    def released(self, outcomes: Outcomes) -> None:
-        """Note whose resource is gone, with what it held."""
-        for outcome in outcomes.of(Result.OK):
-            for (service, _version), holders in self._holders.items():
-                if service == outcome.service:
-                    holders.discard(outcome.ua)
-
-
-_BROADCAST: Final = frozenset({Verb.BROADCAST.value, Verb.FINISH_CAMPAIGN.value})
-_SERVED: Final = frozenset({Verb.SERVE.value, Verb.PULL.value})
-
-
 def campaigns_of(
-    config: FleetConfig,
-    ended: Iterable[Outcomes],
-    airings: Iterable[Airing],
-    found: AbstractSet[tuple[str, str, int]],
-    counts: Snapshot,
+    config: FleetConfig, ended: Iterable[Outcomes], books: Books, counts: Snapshot
 ) -> tuple[CampaignReport, ...]:
-    """Return a report for each step that broadcast an application.
-
-    *found* are modules, with service and version, that a broadcast had loaded, though no handset told so.
-    """
-    history = _History()
+    """Return a report for each step that broadcast an application."""
+    holders, campaigns = Holders(config), list[_Campaign]()
     for outcomes in ended:
-        if outcomes.do in _BROADCAST:
-            begun = broadcast_ended(config.steps, outcomes.number - 1)
-            if begun is None:
-                continue
-            is_trial = config.steps[begun].is_trial
-            history.broadcast(outcomes, begun, version_of(config, begun), is_trial=is_trial)
-        elif outcomes.do in _SERVED:
-            history.served(outcomes)
-        elif outcomes.do == Verb.RELEASE:
-            history.released(outcomes)
-    sent_by = list(airings)
-    return tuple(_report(config, campaign, sent_by, found, counts) for campaign in history.campaigns)
+        begun = broadcast_of(config, outcomes)
+        if begun is not None:
+            version = version_of(config, begun)
+            before = holders.of(outcomes.service, version) & {outcome.ua for outcome in outcomes.outcomes}
+            campaigns.append(_Campaign(outcomes=outcomes, begun=begun, version=version, had_before=before))
+        elif outcomes.do in SERVED:
+            _serve(campaigns, holders, outcomes)
+        holders.after(outcomes)
+    return tuple(_report(config, campaign, books, counts) for campaign in campaigns)
 
 
-def _report(
-    config: FleetConfig,
-    campaign: _Campaign,
-    airings: Sequence[Airing],
-    found: AbstractSet[tuple[str, str, int]],
-    counts: Snapshot,
-) -> CampaignReport:
+def _serve(campaigns: Sequence[_Campaign], holders: Holders, outcomes: Outcomes) -> None:
+    """Note for the last broadcast of each service whom its supplier served who had not the version yet."""
+    last = {
+        campaign.outcomes.service: campaign
+        for campaign in campaigns
+        if campaign.version == holders.newest(campaign.outcomes.service)
+    }
+    for outcome in outcomes.of(Result.OK):
+        campaign = last.get(outcome.service)
+        if campaign and outcome.ua not in holders.of(outcome.service, campaign.version):
+            campaign.served.add(outcome.ua)
+
+
+def _report(config: FleetConfig, campaign: _Campaign, books: Books, counts: Snapshot) -> CampaignReport:
     outcomes, service = campaign.outcomes, campaign.outcomes.service
-    told = {outcome.ua: outcome.latency_s for outcome in outcomes.of(Result.OK)}
-    targets = {outcome.ua for outcome in outcomes.outcomes}
-    untold = {ua for ua in campaign.served if (ua, service, campaign.version) in found}
-    own = [airing for airing in airings if airing.trace_id in outcomes.traces]
+    arrivals = tuple(_arrivals(config, campaign, books))
+    own = [airing for airing in books.airings if airing.trace_id in outcomes.traces]
     code = config.broadcast_programme(campaign.begun).code
-    by_broadcast = len(told) - len(campaign.had_before) + len(untold)
+    by_broadcast = sum(arrival.way is Way.BROADCAST for arrival in arrivals)
     return CampaignReport(
         step=outcomes.number,
         service=service,
         version=campaign.version,
         programme_octets=len(code),
-        targets=len(targets),
-        modules=len(targets | campaign.served),
-        by_broadcast=by_broadcast,
-        untold=len(untold),
-        had_before=len(campaign.had_before),
-        one_by_one=len(campaign.served - untold),
+        targets=len(outcomes.outcomes),
+        arrivals=arrivals,
         time="wall" if config.air.speed == MAX else "simulated",
-        coverage=curve(sorted(told.values())),
-        sent=_sent(config, own, airings, counts) if own else None,
+        coverage=curve(sorted(outcome.latency_s for outcome in outcomes.of(Result.OK))),
+        sent=_sent(config, own, books.airings, counts) if own else None,
         unicast=_unicast(config, campaign, code, by_broadcast),
     )
+
+
+def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterator[Arrival]:
+    """Yield how each module came by the version, in the order of their addresses."""
+    service, version = campaign.outcomes.service, campaign.version
+    told = {outcome.ua: outcome.latency_s for outcome in campaign.outcomes.of(Result.OK)}
+    cells = config.cells_by_address()
+    for ua in sorted({outcome.ua for outcome in campaign.outcomes.outcomes} | campaign.served):
+        who, at_s, bearer = (ua, service, version), None, ""
+        if ua in campaign.had_before:
+            way = Way.BEFORE
+        elif ua in told:
+            way, at_s = Way.BROADCAST, round(told[ua], 6)
+        elif ua not in campaign.served:
+            way = Way.NONE
+        elif who in books.found:
+            way = Way.BROADCAST
+        else:
+            way, bearer = Way.SERVED, books.brought.get(who, "")
+        yield Arrival(ua=ua, cell=cells[ua], way=way, at_s=at_s, bearer=bearer)
 
 
 def curve(told_s: Sequence[float]) -> tuple[tuple[float, int], ...]:

@@ -44,6 +44,8 @@ from agents.fleet.config_updates import steps_with_applications, version_of
 from agents.fleet.key_files import FIELDS, public_halves, read_key_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from transport.security.private_keys import BroughtKeys
 
 __all__ = [
@@ -161,6 +163,17 @@ class FleetConfig(Table):
             if group.name == name:
                 return [ua_of(self.fleet.name, number, index) for index in range(1, group.count + 1)]
         raise ValueError(f"no group {name!r}")
+
+    def cells(self) -> Iterator[tuple[Handsets, str, list[str]]]:
+        """Yield every cell: its group, its name, and the UAs of the handsets in it."""
+        for group in self.handsets:
+            addresses = self.group_addresses(group.name)
+            for number, name in enumerate(group.cell_names):
+                yield group, name, addresses[number :: group.cells]
+
+    def cells_by_address(self) -> dict[str, str]:
+        """Return the name of each handset's cell."""
+        return {ua: name for _, name, addresses in self.cells() for ua in addresses}
 
     def targets(self, step: Step) -> list[tuple[str, str]]:
         """Return ``(ua, service)`` of everything that *step* is about.

@@ -7,63 +7,80 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agents.fleet.config_rollout import broadcast_ended
 from agents.fleet.config_tables import Verb
-from agents.fleet.config_updates import FIRST
+from agents.fleet.config_updates import FIRST, version_of
 from agents.fleet.expectations import Result
+from agents.rollout import CUT_SHORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from agents.fleet.config import FleetConfig
     from agents.fleet.expectations import Outcomes
+
+SERVED: Final = frozenset({Verb.SERVE.value, Verb.PULL.value})
+"""The steps after which a module holds the newest version, however much of it was there."""
+
+
+def broadcast_of(config: FleetConfig, ended: Outcomes) -> int | None:
+    """Return the index of the broadcast that *ended* is the end of, None for a step that is none's.
+
+    A broadcast that its supplier refused to begin is none; one that is not waited for ends with the step
+    that sees it to its end.
+    """
+    refused = {outcome.reason for outcome in ended.of(Result.REFUSED)}
+    if ended.count(Result.REFUSED) == len(ended.outcomes) and not refused <= CUT_SHORT:
+        return None
+    return broadcast_ended(config.steps, ended.number - 1)
 
 
 class Holders:
-    """Of one run."""
+    """Of one run of *config*."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: FleetConfig) -> None:
+        self._config = config
         self._newest: dict[str, int] = {}
         self._of: dict[tuple[str, int], set[str]] = {}
 
     def newest(self, service: str) -> int:
-        """Return the version of *service* that was broadcast last, the first one if none was."""
+        """Return the version of *service* that whoever is served gets: the first one before any broadcast."""
         return self._newest.get(service, FIRST)
 
     def of(self, service: str, version: int) -> set[str]:
         """Return the addresses of those that hold *version*; the set grows and shrinks with the run."""
         return self._of.setdefault((service, version), set())
 
-    def after(self, ended: Outcomes, version: int) -> None:
-        """Learn from a step that has ended; *version* is what it broadcast, if it did."""
-        learn = _LEARN.get(ended.do)
-        if learn is not None:
-            learn(self, ended, version)
+    def after(self, ended: Outcomes) -> None:
+        """Learn from a step that has ended."""
+        begun = broadcast_of(self._config, ended)
+        if begun is not None:
+            self._broadcast(ended, begun)
+        elif ended.do in SERVED:
+            for outcome in ended.of(Result.OK):
+                self.of(outcome.service, self.newest(outcome.service)).add(outcome.ua)
+        elif ended.do == Verb.RELEASE:
+            self._released(ended)
 
-    def broadcast(self, ended: Outcomes, version: int) -> None:
-        """Learn who told that the broadcast brought it; one that its supplier refused brought nothing."""
-        if ended.count(Result.REFUSED) < len(ended.outcomes):
+    def brought(self, ended: Outcomes) -> int | None:
+        """Return how many of a step's targets hold what it brings, None for a step that brings nothing."""
+        begun = broadcast_of(self._config, ended)
+        if begun is not None:
+            version = version_of(self._config, begun)
+        elif ended.do == Verb.PULL:
+            version = self.newest(ended.service)
+        else:
+            return None
+        return sum(outcome.ua in self.of(outcome.service, version) for outcome in ended.outcomes)
+
+    def _broadcast(self, ended: Outcomes, begun: int) -> None:
+        """Learn who told that it came; a version that did not pass its trial is served to nobody."""
+        version = version_of(self._config, begun)
+        cut_short = CUT_SHORT.intersection(outcome.reason for outcome in ended.of(Result.REFUSED))
+        if not (self._config.steps[begun].is_trial and cut_short):
             self._newest[ended.service] = version
         self.of(ended.service, version).update(outcome.ua for outcome in ended.of(Result.OK))
 
-    def served(self, ended: Outcomes, _version: int) -> None:
-        """Learn who was served, which brings the newest version, however much of it is there."""
-        for outcome in ended.of(Result.OK):
-            self.of(outcome.service, self.newest(outcome.service)).add(outcome.ua)
-
-    def released(self, ended: Outcomes, _version: int) -> None:
-        """Learn whose resource is gone, with what it held."""
+    def _released(self, ended: Outcomes) -> None:
         for outcome in ended.of(Result.OK):
             for (service, _), holders in self._of.items():
                 if service == outcome.service:
                     holders.discard(outcome.ua)
-
-    def count(self, ended: Outcomes, version: int) -> int:
-        """Return how many of a step's targets hold *version*."""
-        return sum(outcome.ua in self.of(outcome.service, version) for outcome in ended.outcomes)
-
-
-_LEARN: Final[Mapping[str, Callable[[Holders, Outcomes, int], None]]] = {
-    Verb.BROADCAST: Holders.broadcast,
-    Verb.SERVE: Holders.served,
-    Verb.PULL: Holders.served,
-    Verb.RELEASE: Holders.released,
-}

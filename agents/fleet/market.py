@@ -251,12 +251,7 @@ class Market:
 
     def _holders(self, name: str, service: str) -> Mapping[str, int]:
         """Return how many modules with an active resource of *service* are in each cell of an operator's."""
-        places = {
-            ua: group.cell_names[number % group.cells]
-            for group in self._around.config.handsets
-            if group.operator == name
-            for number, ua in enumerate(self._around.config.group_addresses(group.name))
-        }
+        places = self._around.config.cells_by_address()
         operator = next(each for each in self.operators if each.name == name)
         return Counter(places[ua] for ua in operator.holders(service) if ua in places)
 

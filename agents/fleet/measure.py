@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.campaign_report import Reported
-from agents.fleet.campaigns import campaigns_of
+from agents.fleet.campaigns import Books, campaigns_of
 from agents.fleet.config import Verb
 from agents.fleet.config_rollout import broadcast_ended
 from agents.fleet.expectations import Result
@@ -88,14 +88,17 @@ def _campaigns(
     around: Surroundings, market: Market, ended: Sequence[Outcomes], counts: Snapshot
 ) -> tuple[CampaignReport, ...]:
     suppliers = [role for role in market.roles.values() if isinstance(role, Supplier)]
-    airings = [airing for supplier in suppliers for airing in supplier.airings.ended]
-    found = frozenset(who for supplier in suppliers for who in supplier.airings.found)
+    books = Books(
+        airings=[airing for supplier in suppliers for airing in supplier.airings.ended],
+        found=frozenset(who for supplier in suppliers for who in supplier.airings.found),
+        brought={who: over for supplier in suppliers for who, over in supplier.airings.brought.items()},
+    )
     tallies = {name: tally for supplier in suppliers for name, tally in supplier.reports.by_version().items()}
     return tuple(
         replace(made, reported=_reported(tallies.get((made.service, made.version), Tally())))
         if _is_reported(around.config, made.step - 1)
         else made
-        for made in campaigns_of(around.config, ended, airings, found, counts)
+        for made in campaigns_of(around.config, ended, books, counts)
     )
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import count
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from agents.fleet.addresses import ua_of
 from agents.fleet.config_profile import profile_table
 from agents.fleet.resources import peak_mib
 from agents.fleet.weather import gate_of, presence_of
@@ -27,10 +26,8 @@ from agents.store.tables import MODULES
 from bus.frame import Bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from contextlib import AsyncExitStack
 
-    from agents.fleet.config import FleetConfig, Handsets
     from agents.fleet.surroundings import Surroundings
     from bus.client import BusClient
     from bus.counters import Snapshot
@@ -52,22 +49,6 @@ class HandsetSummary:
     counts: Snapshot | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CellPlan:
-    """A cell of the config: its name, its group and its handsets."""
-
-    name: str
-    group: Handsets
-    addresses: list[str]
-
-
-def _cells(config: FleetConfig) -> Iterable[_CellPlan]:
-    for number, group in enumerate(config.handsets, 1):
-        addresses = [ua_of(config.fleet.name, number, index) for index in range(1, group.count + 1)]
-        for cell, name in enumerate(group.cell_names):
-            yield _CellPlan(name=name, group=group, addresses=addresses[cell :: group.cells])
-
-
 class Radio:
     """The cells of one process, and the handsets in them."""
 
@@ -76,12 +57,8 @@ class Radio:
     ) -> None:
         self._around = around
         self._stack = stack
-        self._plans = [
-            plan
-            for plan, number in zip(_cells(around.config), count(), strict=False)
-            if number % processes == share
-        ]
-        self._groups = {ua: plan.group for plan in self._plans for ua in plan.addresses}
+        self._cells = list(islice(around.config.cells(), share, None, processes))
+        self._groups = {ua: group for group, _, addresses in self._cells for ua in addresses}
         self._rngs: dict[str, Rng] = {}
         self._base_mib = peak_mib()
         self.cells: list[Cell] = []
@@ -94,19 +71,17 @@ class Radio:
         self._pages = PageStore(store)
         images = await self._pages.load_all()
         gate = await self._stack.enter_async_context(gate_of(self._around))
-        for plan in self._plans:
-            client = await self._stack.enter_async_context(self._around.client(f"cell.{plan.name}"))
-            log = self._around.log.bind(cell=plan.name)
+        for group, name, addresses in self._cells:
+            client = await self._stack.enter_async_context(self._around.client(f"cell.{name}"))
+            log = self._around.log.bind(cell=name)
             antenna = await self._stack.enter_async_context(
-                Antenna(client, gate, name=plan.name, counters=self._around.counters, log=log)
+                Antenna(client, gate, name=name, counters=self._around.counters, log=log)
             )
-            site = self._site(plan.name, client, antenna)
-            cell = Cell(plan.name, site)
+            site = self._site(name, client, antenna)
+            cell = Cell(name, site)
             self.cells.append(cell)
-            phones = [Phone(ua, self._power(ua, images.pop(ua, [])), site) for ua in plan.addresses]
-            presences = {
-                ua: presence_of(self._around, plan.group, ua) for ua in plan.addresses if plan.group.off_s
-            }
+            phones = [Phone(ua, self._power(ua, images.pop(ua, [])), site) for ua in addresses]
+            presences = {ua: presence_of(self._around, group, ua) for ua in addresses if group.off_s}
             await cell.attach(phones, presences)
 
     async def summaries(self) -> list[HandsetSummary]:

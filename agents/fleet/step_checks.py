@@ -63,7 +63,7 @@ _NEEDED: Final[Mapping[Verb, str]] = {
     **dict.fromkeys(sorted(ABOUT_CAMPAIGNS), "service"),
 }
 """The key that a step cannot do without."""
-LOADING: Final = frozenset({Verb.BROADCAST, Verb.PULL})
+LOADING: Final = frozenset({Verb.BROADCAST, Verb.FINISH_CAMPAIGN, Verb.PULL})
 """The steps that bring a version to modules."""
 
 

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Final
 from agents.console import CONSOLE
 from agents.fleet.audience import Audience
 from agents.fleet.config import Verb
-from agents.fleet.config_updates import FIRST, version_of
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.holders import Holders
 from agents.fleet.report import StepReport
-from agents.fleet.step_checks import LOADING
 from agents.fleet.step_orders import ORDERS, Agents, argument_for_all, argument_of
 from agents.messages.orders import UNDER_WAY, Event
 from bus.topics import Events
@@ -92,7 +90,7 @@ class Runner:
         self._under_way: set[bytes] = set()
         """The traces of orders of which we were told since that they are being carried out."""
         self._agents = Agents(around.config)
-        self._holders = Holders()
+        self._holders = Holders(around.config)
         self._may_fail: set[int] = set()
         """The steps that expect failures: tried again in a resumed run, such a target would not meet what it
         met then, but what later steps have made of it."""
@@ -126,7 +124,8 @@ class Runner:
             service=step.service or "",
             traces=frozenset(traces),
         )
-        ended = self._with_holders(index, step, ended)
+        self._holders.after(ended)
+        ended = replace(ended, loaded=self._holders.brought(ended))
         report = StepReport.of(
             ended,
             service=step.service or "",
@@ -136,14 +135,6 @@ class Runner:
         )
         self._progress.step_finished(index, report)
         return report, ended
-
-    def _with_holders(self, index: int, step: Step, ended: Outcomes) -> Outcomes:
-        """Return *ended* with how many targets hold what the step brings, if it brings anything."""
-        own = version_of(self._around.config, index) if step.do is Verb.BROADCAST else None
-        self._holders.after(ended, own or FIRST)
-        if step.do not in LOADING:
-            return ended
-        return replace(ended, loaded=self._holders.count(ended, own or self._holders.newest(ended.service)))
 
     async def _wait(self, index: int, step: Step, outcomes: list[Outcome]) -> None:
         """Let simulated time pass; nobody is ordered anything."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from agents.airings import StageAired
 from agents.fleet.campaign_picture import draw, round_step
 from agents.fleet.campaign_report import Reported, chart, seconds
-from tests.agents.campaign_kit import CAMPAIGN, SENT, campaign
+from tests.agents.campaign_kit import CAMPAIGN, SENT, arrivals, campaign
 from tests.agents.test_report import REPORT
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SVG = "{http://www.w3.org/2000/svg}"
 UNKNOWN = campaign(sent=None)
-UNHEARD = campaign(coverage=(), by_broadcast=0, untold=0, one_by_one=0)
+UNHEARD = campaign(coverage=(), arrivals=arrivals(0, without=120))
 
 
 def render(made: CampaignReport) -> list[str]:
@@ -71,7 +71,12 @@ def test_what_is_not_known_is_said() -> None:
     assert any("40.00 s simulated time" in line for line in lines)
     assert not any("pages" in line for line in lines)
     assert UNKNOWN.to_json()["sent"] is None
-    lines = render(campaign(sent=replace(SENT, lost=None, lost_by_all=20_000), had_before=5))
+    lines = render(
+        campaign(
+            sent=replace(SENT, lost=None, lost_by_all=20_000),
+            arrivals=arrivals(88, untold=2, before=5, served=25, without=5),
+        )
+    )
     assert "lost 20,000 on the way to handsets, of all that was broadcast in this run" in lines
     assert "90 by broadcast (2 told when served), 5 had it before, 25 one by one" in " ".join(lines)
 

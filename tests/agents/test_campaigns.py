@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.airings import Airing
-from agents.fleet.campaigns import MAX_POINTS, campaigns_of, curve, short_messages
+from agents.fleet.arrivals import Way, by_cell
+from agents.fleet.campaigns import MAX_POINTS, Books, campaigns_of, curve, short_messages
 from agents.fleet.config import Verb, load_config
 from agents.fleet.expectations import Outcome, Outcomes, Result
 from agents.loading import PIECE_OCTETS
@@ -33,14 +34,19 @@ FIRST, SECOND, REFUSED, AGAIN = (
     number for number, step in enumerate(CONFIG.steps, 1) if step.do is Verb.BROADCAST
 )
 CODE: Final = bytes(range(256)) * 5
+NAMES: Final = ("a", "b", "c", "d", "e", "f", "late")
+ADDRESSES: Final = dict(zip(NAMES, CONFIG.cells_by_address(), strict=False))
+"""Of handsets of the config, under shorter names."""
 
 
 def step(number: int, do: str, *uas: str, failed: tuple[str, ...] = (), service: str = "points") -> Outcomes:
     """Return a step that ended well for *uas*, each a second later than the one before it."""
     outcomes = [
-        Outcome(ua=ua, service="points", result=Result.OK, latency_s=float(place))
+        Outcome(ua=ADDRESSES[ua], service="points", result=Result.OK, latency_s=float(place))
         for place, ua in enumerate(uas, 1)
-    ] + [Outcome(ua=ua, service="points", result=Result.FAILED, reason="not-heard") for ua in failed]
+    ] + [
+        Outcome(ua=ADDRESSES[ua], service="points", result=Result.FAILED, reason="not-heard") for ua in failed
+    ]
     traces = frozenset((TRACE,)) if do == "broadcast" else frozenset[bytes]()
     return Outcomes(number=number, do=do, outcomes=outcomes, service=service, traces=traces)
 
@@ -69,14 +75,21 @@ def counts(pages: int, lost: int = 0) -> Snapshot:
     return counters.snapshot()
 
 
-def campaigns(*ended: Outcomes, found: str = "") -> list[CampaignReport]:
-    """Return the reports of all broadcasts; a letter of *found* is a module that had version 1."""
-    return list(campaigns_of(CONFIG, ended, [], {(ua, "points", 1) for ua in found}, counts(0)))
+def campaigns(*ended: Outcomes, found: str = "", brought: str = "") -> list[CampaignReport]:
+    """Return the reports of all broadcasts.
+
+    A letter of *found* is a module that had version 1, one of *brought* was given it by short messages.
+    """
+    books = Books(
+        found=frozenset((ADDRESSES[ua], "points", 1) for ua in found),
+        brought={(ADDRESSES[ua], "points", 1): "sms" for ua in brought},
+    )
+    return list(campaigns_of(CONFIG, ended, books, counts(0)))
 
 
 def the(ended: Outcomes, *airings: Airing) -> CampaignReport:
     """Return the report of one broadcast that was sent so."""
-    (made,) = campaigns_of(CONFIG, [ended], airings, set(), counts(312, lost=9))
+    (made,) = campaigns_of(CONFIG, [ended], Books(airings=airings), counts(312, lost=9))
     return made
 
 
@@ -89,12 +102,39 @@ def test_each_module_is_counted_where_it_got_it() -> None:
         step(12, "pull", "d", "e"),
         step(13, "invoke", "f"),
         found="ae",
+        brought="d",
     )
     assert (made.step, made.version, made.targets, made.modules) == (FIRST, 1, 6, 7)
     assert (made.by_broadcast, made.untold, made.had_before) == (2, 1, 1)
     assert (made.one_by_one, made.without) == (3, 1)
     assert made.coverage == ((1.0, 1), (2.0, 2))
     assert made.time == "wall"
+    words = {arrival.ua: arrival.words for arrival in made.arrivals}
+    assert [words[ADDRESSES[name]] for name in NAMES] == [
+        "broadcast",
+        "before",
+        "served",
+        "served over sms",
+        "broadcast",
+        "none",
+        "served",
+    ]
+    assert [arrival.at_s for arrival in made.arrivals if arrival.way is Way.BROADCAST] == [1.0, None]
+
+
+def test_progress_is_told_by_cell() -> None:
+    """Each cell's modules by way; those cells come first in which most have nothing."""
+    cells = CONFIG.cells_by_address()
+    (made,) = campaigns(step(FIRST, "broadcast", *"abde", failed=("c", "f")), step(FIRST + 1, "pull", "f"))
+    shares = by_cell(made.arrivals)
+    assert shares[0].cell == cells[ADDRESSES["c"]]
+    assert shares[0].count(Way.NONE) == 1
+    assert {share.cell for share in shares} == {cells[ADDRESSES[name]] for name in "abcdef"}
+    assert sum(share.modules for share in shares) == 6
+    assert sum(share.count(Way.BROADCAST) for share in shares) == made.by_broadcast == 4
+    assert sum(share.count(Way.SERVED) for share in shares) == 1
+    told = {share["cell"]: share for share in made.to_json()["cells"]}
+    assert told[shares[0].cell]["none"] == 1
 
 
 def test_a_campaign_ends_where_the_next_begins() -> None:
@@ -102,7 +142,9 @@ def test_a_campaign_ends_where_the_next_begins() -> None:
     refused = Outcomes(
         number=REFUSED,
         do="broadcast",
-        outcomes=[Outcome(ua="b", service="points", result=Result.REFUSED, reason="version-not-newer")],
+        outcomes=[
+            Outcome(ua=ADDRESSES["b"], service="points", result=Result.REFUSED, reason="version-not-newer")
+        ],
         service="points",
     )
     first, second, again = campaigns(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +142,19 @@ CASES = [
 def test_evaluate(expect: dict[str, object] | None, got: Outcomes, sentences: list[str]) -> None:
     """Each thing that did not hold is one sentence that names the step."""
     assert evaluate(None if expect is None else Expect.model_validate(expect), got) == sentences
+
+
+def test_what_is_loaded_is_counted_by_itself() -> None:
+    """A module that did not tell may hold the version all the same; a step that brings none counts nobody."""
+    ended = outcomes(ok=90, failed={"not-heard": 10})
+    expect = Expect.model_validate({"loaded": ">= 99 %"})
+    assert evaluate(expect, replace(ended, loaded=99)) == []
+    assert evaluate(expect, replace(ended, loaded=98)) == [
+        "step 8 invoke: expected >= 99 % loaded, got 98 of 100"
+    ]
+    assert evaluate(Expect.model_validate({"loaded": "all"}), replace(ended, loaded=98)) == [
+        "step 8 invoke: expected 100 loaded, got 98 of 100"
+    ]
 
 
 def test_output_is_compared_and_not_shown() -> None:

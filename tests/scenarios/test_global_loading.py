@@ -99,6 +99,13 @@ def test_the_report_says_how_each_module_got_it(fleet: FleetConfig, played: tupl
         (2, both, both, 0, late, 0),
         (2, late, 0, late, 0, 0),
     ]
+    for made in (first, update, again):
+        assert [share["cell"] for share in made["cells"]] == sorted({one["cell"] for one in made["arrivals"]})
+        assert sum(share["broadcast"] for share in made["cells"]) == made["by_broadcast"]
+    bearers = {
+        one["bearer"] for made in (first, update) for one in made["arrivals"] if one["way"] == "served"
+    }
+    assert bearers == {"bip-tcp"}
     assert [made["coverage"][-1]["modules"] for made in (first, update, again)] == [town, both, late]
     lost = report.bearers["cell-broadcast"].lost
     assert 0 < lost == first["sent"]["lost_by_all"]
@@ -112,7 +119,28 @@ def test_the_report_says_how_each_module_got_it(fleet: FleetConfig, played: tupl
     assert first["unicast"]["messages"] % town == 0
     assert first["unicast"]["messages"] > town
     resumed = play(directory / CONFIG.name).to_json()["campaigns"]
-    assert resumed == [made | {"sent": None} for made in (first, update, again)]
+    for made in (first, update, again):
+        made["sent"] = None
+        for each in made["arrivals"]:
+            each["bearer"] = ""
+    assert resumed == [first, update, again]
+
+
+def test_a_pull_goes_by_short_message_where_no_channel_opens(tmp_path: Path) -> None:
+    """Each module that missed a broadcast finds that out by itself; the report says what it came over."""
+    nowhere = "outages = [{ every_s = 31536000.0, lasts_s = 31535999.0 }]"
+    air = f"[air]\nspeed = 100\n\n[air.bip]\n{nowhere}\n\n[air.cell_broadcast]\nperiod = 4"
+    path = write(tmp_path, *FEWEST, ("[air.cell_broadcast]", air))
+    report = play(path)
+    assert report.missed == ()
+    assert {one["version"] for one in held(tmp_path / "state")} == {2}
+    events = log_events(tmp_path / "state")
+    fallen_back = {event["ua"] for event in events if event["event"] == "link.fallback"}
+    first, update, _ = report.to_json()["campaigns"]
+    for made in (first, update):
+        pulled = [each for each in made["arrivals"] if each["way"] == "served"]
+        assert {(each["bearer"], each["ua"] in fallen_back) for each in pulled} == {("sms", True)}
+        assert len(pulled) == made["one_by_one"] == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills itself as only a process can")

@@ -25,6 +25,8 @@ from transport.security.keyset import SessionKeys
 from transport.sms import SmsDeliver
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agents.fleet.campaign_report import CampaignReport
     from bus.counters import Snapshot
 
@@ -39,13 +41,20 @@ ADDRESSES: Final = dict(zip(NAMES, CONFIG.cells_by_address(), strict=False))
 """Of handsets of the config, under shorter names."""
 
 
-def step(number: int, do: str, *uas: str, failed: tuple[str, ...] = (), service: str = "points") -> Outcomes:
+def step(
+    number: int,
+    do: str,
+    *uas: str,
+    failed: tuple[str, ...] = (),
+    service: str = "points",
+    addresses: Mapping[str, str] = ADDRESSES,
+) -> Outcomes:
     """Return a step that ended well for *uas*, each a second later than the one before it."""
     outcomes = [
-        Outcome(ua=ADDRESSES[ua], service="points", result=Result.OK, latency_s=float(place))
+        Outcome(ua=addresses[ua], service="points", result=Result.OK, latency_s=float(place))
         for place, ua in enumerate(uas, 1)
     ] + [
-        Outcome(ua=ADDRESSES[ua], service="points", result=Result.FAILED, reason="not-heard") for ua in failed
+        Outcome(ua=addresses[ua], service="points", result=Result.FAILED, reason="not-heard") for ua in failed
     ]
     traces = frozenset((TRACE,)) if do == "broadcast" else frozenset[bytes]()
     return Outcomes(number=number, do=do, outcomes=outcomes, service=service, traces=traces)
@@ -169,18 +178,19 @@ def test_a_version_that_was_stopped_is_served_to_nobody() -> None:
         n for n, one in enumerate(config.steps, 1) if one.do is Verb.BROADCAST and n < 16
     )
     end = next(n for n, one in enumerate(config.steps, 1) if one.do is Verb.FINISH_CAMPAIGN)
-    reasons = dict.fromkeys(("a", "b"), "too-many-errors")
+    addresses = {"": ""} | dict(zip("ab", config.cells_by_address(), strict=False))
+    reasons = dict.fromkeys((addresses["a"], addresses["b"]), "too-many-errors")
     refused = [
         Outcome(ua=ua, service="points", result=Result.REFUSED, reason=why) for ua, why in reasons.items()
     ]
     ended = (
-        step(first, "broadcast", "a", failed=("b",)),
+        step(first, "broadcast", "a", failed=("b",), addresses=addresses),
         Outcomes(number=stopped, do="broadcast", outcomes=refused, service="points"),
-        step(stopped + 1, "serve", "b"),
-        step(begun, "broadcast", ""),
-        step(end, "finish-campaign", "a", failed=("b",)),
+        step(stopped + 1, "serve", "b", addresses=addresses),
+        step(begun, "broadcast", "", addresses=addresses),
+        step(end, "finish-campaign", "a", failed=("b",), addresses=addresses),
     )
-    made = campaigns_of(config, ended, [], set(), counts(0))
+    made = campaigns_of(config, ended, Books(), counts(0))
     assert [(one.step, one.version) for one in made] == [(first, 1), (stopped, 2), (end, 3)]
     assert [(one.by_broadcast, one.one_by_one) for one in made] == [(1, 1), (0, 0), (1, 0)]
 

@@ -29,7 +29,7 @@ CONFIG: Final = "configs/demo.toml"
 BROADCAST: Final = ROOT / "docs" / "broadcast.svg"
 BROADCAST_CONFIG: Final = ROOT / "configs" / "broadcast.toml"
 CHANGES: Final = (
-    ("[air.cell_broadcast]", "[air]\nspeed = 60.0\n\n[air.cell_broadcast]"),
+    ("[air.cell_broadcast]", "[air]\nspeed = 20.0\n\n[air.cell_broadcast]"),
     ("count = 800", "count = 80"),
     ("count = 100", "count = 10"),
     ('"apps/', f'"{ROOT}/configs/apps/'),

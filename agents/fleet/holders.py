@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agents.fleet.config import FleetConfig
     from agents.fleet.expectations import Outcomes
 
+BROADCASTS: Final = frozenset({Verb.BROADCAST.value, Verb.FINISH_CAMPAIGN.value})
 SERVED: Final = frozenset({Verb.SERVE.value, Verb.PULL.value})
 """The steps after which a module holds the newest version, however much of it was there."""
 
@@ -27,6 +28,8 @@ def broadcast_of(config: FleetConfig, ended: Outcomes) -> int | None:
     A broadcast that its supplier refused to begin is none; one that is not waited for ends with the step
     that sees it to its end.
     """
+    if ended.do not in BROADCASTS:
+        return None
     refused = {outcome.reason for outcome in ended.of(Result.REFUSED)}
     if ended.count(Result.REFUSED) == len(ended.outcomes) and not refused <= CUT_SHORT:
         return None

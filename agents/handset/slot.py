@@ -58,7 +58,8 @@ class Slot:
         response = self._give(command)
         if response != _GOOD or self.module.has_news:
             return response
-        self.record(Layer.APDU, command + response, uplink=False)
+        if self._site.capture is not None:
+            self.record(Layer.APDU, command + response, uplink=False)
         return None
 
     def _give(self, command: bytes) -> bytes:

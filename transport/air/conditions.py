@@ -106,8 +106,10 @@ class Conditions:
 
     def transmission_s(self, octets: int) -> float:
         """Return for how long a PDU of *octets* octets occupies its lane."""
-        by_octets = octets / self.octets_per_s if self.octets_per_s else 0.0
         by_messages = 1.0 / self.messages_per_s if self.messages_per_s else 0.0
+        if not self.octets_per_s:
+            return by_messages
+        by_octets = octets / self.octets_per_s
         return max(by_octets, by_messages)
 
     def drawn_delay_s(self, radius: float, angle: float) -> float:

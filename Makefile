@@ -23,6 +23,8 @@ demo: $(VENV)/.installed
 
 # The rooms that parse octets from the air are covered to the last branch, the rest to nine tenths. The second check
 # speaks only when it fails, so that pytest's summary is the last thing on the screen.
+# Tests start processes by the hundred; each would compile all sources anew where bytecode may not be kept.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-test
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-branch --cov-report=term --cov-fail-under=90

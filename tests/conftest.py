@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import settings
 
 from bus.broker import open_broker
+from tests.untraced import UNTRACED, without_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
     from structlog.typing import FilteringBoundLogger
 
     from bus.address import BrokerAddress
 
 _FLEETS = itertools.count(1)
+
+# Speed is measured in ``make bench`` and never asserted: on a busy machine an example takes what it takes.
+settings.register_profile("otafleet", deadline=None)
+settings.load_profile("otafleet")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone the tests themselves: each look at them takes half a second."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that adds nothing to what coverage knows without its tracer."""
+    with without_tracer() if item.nodeid.startswith(UNTRACED) else nullcontext():
+        return (yield)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

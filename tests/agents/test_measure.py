@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -20,7 +21,7 @@ from agents.fleet.market import Market
 from agents.fleet.measure import make_report
 from agents.fleet.radio import HandsetSummary
 from agents.fleet.report import AuditReport, Latency, StepReport
-from agents.fleet.resources import cores, peak_mib
+from agents.fleet.resources import cores, peak_mib, quiet_collector
 from agents.fleet.state import Launch
 from agents.fleet.surroundings import Surroundings
 from bus.actor import ActorGroup
@@ -255,3 +256,21 @@ def test_without_uvloop_the_loop_is_asyncios(monkeypatch: pytest.MonkeyPatch) ->
     """Uvloop is used where it is installed, and not missed where it is not."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert loop_factory() is None
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["thawed", "frozen"])
+def test_the_collector_is_quiet_as_long_as_a_fleet_runs(frozen: bool) -> None:  # noqa: FBT001 -- a parameter
+    """What is there when a fleet begins is left alone; afterwards the collector is as it was found."""
+    gc.unfreeze()
+    try:
+        if frozen:
+            gc.freeze()
+        found = gc.get_threshold()
+        with quiet_collector():
+            assert gc.get_freeze_count() > 10_000
+            assert gc.get_threshold() > found
+        assert gc.get_threshold() == found
+        assert (gc.get_freeze_count() > 10_000) == frozen
+    finally:
+        gc.collect()
+        gc.freeze()

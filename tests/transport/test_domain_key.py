@@ -141,6 +141,8 @@ def test_keys_that_cannot_be() -> None:
     mistakes: list[Callable[[], object]] = [
         lambda: replace(SHARED, generation=0),
         lambda: replace(SHARED, generation=2**32),
+        lambda: replace(SHARED, oldest=-1),
+        lambda: replace(SHARED, oldest=2**32),
         lambda: replace(SHARED, secret=bytes(31)),
         lambda: replace(SHARED, suite="x25519"),
         lambda: replace(PAIR, public=bytes(31)),

@@ -106,6 +106,7 @@ def test_status_codes_are_the_specification_s() -> None:
     """Every code of TS 102 225 from 00 to 0C is there, in its order, and proprietary ones have a value."""
     assert [status.value for status in ResponseStatus] == list(range(0x0D))
     assert [ResponseStatus(octet) for octet in PROPRIETARY_STATUSES] == list(range(0xC0, 0xFF))
+    assert ResponseStatus(0xC3).reason == "proprietary-c3"
 
 
 @pytest.mark.parametrize("value", [0x0D, 0xBF, 0xFF, -1, "C0"])

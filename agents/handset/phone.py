@@ -114,7 +114,8 @@ class Phone(Actor[Post]):
         """
         if self._filter_read and self.is_at_rest:
             self._slot.trace = frame.trace
-            self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
+            if self._site.capture is not None:
+                self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
             answer: bytes | Exception | None
             try:
                 answer = self._slot.hear(_page_command(frame.pdu))

@@ -36,7 +36,8 @@ def envelope(core: Core, command: CommandApdu, now: float) -> ResponseApdu:
     try:
         is_page = command.data[:1] == _PAGE
         event = heard.envelope(command.data) if is_page else Envelope.parse(command.data)
-        return ResponseApdu(data=_ENVELOPES[event.tag](core, event, now))
+        data = _ENVELOPES[event.tag](core, event, now)
+        return ResponseApdu(data=data) if data else _DONE
     except Rejected as rejection:
         core.note("envelope.refused", reason=rejection.reason)
         return ResponseApdu(status=apdu.SW_TECHNICAL_PROBLEM)
@@ -103,6 +104,7 @@ def _timer(core: Core, event: Envelope, now: float) -> bytes:
     return b""
 
 
+_DONE: Final = ResponseApdu()
 _PAGE: Final = bytes([Tag.CELL_BROADCAST_DOWNLOAD])
 _ENVELOPES: Final[Mapping[Tag, Callable[[Core, Envelope, float], bytes]]] = {
     Tag.SMS_PP_DOWNLOAD: _short_message,

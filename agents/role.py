@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agents.errors import MessageRejected, Refusal, Unanswered, Unheard
@@ -107,7 +107,13 @@ class Role(Actor[Post]):
     """By ``do`` of an order: the rule; it returns the output for the event."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk.keys.name, desk.group, capacity=CAPACITY, concurrency=CONCURRENCY)
+        super().__init__(
+            desk.keys.name,
+            desk.group,
+            capacity=CAPACITY,
+            concurrency=CONCURRENCY,
+            role=desk.keys.role.value,
+        )
         self.desk = desk
         self.log = desk.log.bind(agent=self.name)
 
@@ -124,8 +130,8 @@ class Role(Actor[Post]):
         raise MessageRejected("unexpected-packet", packet.ua)
 
     async def handle(self, message: Post) -> None:
-        """Do what one message asks, under its trace."""
-        tracing.bind(message.trace)
+        """Do what one message asks, in a span of our own."""
+        message = replace(message, trace=tracing.enter(message.trace))
         if isinstance(message, Question):
             await self._answer(message)
         elif isinstance(message, Ordered):

@@ -123,11 +123,11 @@ class Actor(ABC, Generic[M]):
     """One agent's mailbox and supervision; a subclass says in :meth:`handle` what a message does.
 
     *capacity* bounds the messages that wait; with *concurrency* 1 they are handled in order, with more that
-    many at once and in no order. Neither is changed afterwards.
+    many at once and in no order. Neither is changed afterwards. *role* says what kind of agent it is.
     """
 
     def __init__(
-        self, name: str, group: ActorGroup, *, capacity: int = CAPACITY, concurrency: int = 1
+        self, name: str, group: ActorGroup, *, capacity: int = CAPACITY, concurrency: int = 1, role: str = ""
     ) -> None:
         if capacity < 1 or concurrency < 1:
             raise ValueError(f"{name}: capacity {capacity} and concurrency {concurrency} must be positive")
@@ -138,7 +138,7 @@ class Actor(ABC, Generic[M]):
         self._mailbox: deque[M] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._dead_letters: list[DeadLetter[M]] = []
-        self._names = {"agent": name}
+        self._names = {"agent": name, "role": role} if role else {"agent": name}
 
     # ---- for whoever has a message ----
 

@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bus import ends, tracing
 from bus.address import BrokerAddress, TlsSettings
 from bus.errors import BrokerRefused, FrameRejected, MailboxFull
 from bus.frame import Frame
 from bus.link import Companions, ConnectionSettings, Link
+from bus.topics import direction_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -121,7 +123,9 @@ class BusClient:
         Raises BrokerLost when it stayed away for ``give_up_s``, ClientClosed when this client is left.
         """
         path = topic if isinstance(topic, str) else topic.path
-        octets = frame.encode()
+        span = tracing.child(frame.trace)
+        octets = frame.encode(span.span_id)
+        ends.tell(self._log, ends.SENT, frame, direction_of(path), span=span)
         async with self._permits:
             await self._insist(lambda client: client.publish(path, octets, qos=1, timeout=math.inf))
         self._counters.sent(frame.bearer, len(frame.pdu))
@@ -158,6 +162,7 @@ class BusClient:
         try:
             frame = Frame.parse(message.payload)
             self._counters.received(frame.bearer, len(frame.pdu))
+            ends.tell(self._log, ends.TAKEN, frame, direction_of(topic))
             handler(frame, topic)
         except FrameRejected as error:
             self._drop(message, error.reason, error.detail)

@@ -85,13 +85,18 @@ _BEARERS: Final[Mapping[str, Bearer]] = {str(bearer): bearer for bearer in Beare
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
-    """Which transaction a frame belongs to (16 octets) and which step of it sent it (8 octets)."""
+    """Which transaction a frame belongs to (16 octets) and which step of it, a span (8 octets), sent it.
+
+    ``parent_id`` is the span that this one began in, empty for a transaction's first and for what a frame
+    brought: it does not travel, as the one who sent has logged it.
+    """
 
     trace_id: bytes
     span_id: bytes
+    parent_id: bytes = b""
 
     def __post_init__(self) -> None:
-        if len(self.trace_id) != 16 or len(self.span_id) != 8:
+        if len(self.trace_id) != 16 or len(self.span_id) != 8 or len(self.parent_id) not in {0, 8}:
             raise ValueError("trace: an id of 16 and a span of 8 octets")
 
     def __str__(self) -> str:
@@ -125,8 +130,8 @@ class Frame:
         if not 1 <= self.attempt <= _LAST_ATTEMPT:
             raise ValueError("attempt")
 
-    def encode(self) -> bytes:
-        """Return the octets of the payload, at most MAX_FRAME_OCTETS."""
+    def encode(self, span_id: bytes = b"") -> bytes:
+        """Return the octets of the payload, at most MAX_FRAME_OCTETS; as of the span *span_id*, if given."""
         trace = self.trace
         packed: bytes = msgpack.packb(
             {
@@ -137,7 +142,7 @@ class Frame:
                 "p": self.pdu,
                 "r": self.reference,
                 "t": trace.trace_id,
-                "n": trace.span_id,
+                "n": span_id or trace.span_id,
                 "a": float(self.sent_at),
                 "k": self.attempt,
             }

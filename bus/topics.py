@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from bus.errors import TopicRejected
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT: Final = "otafleet"
+UP: Final = "up"
+DOWN: Final = "down"
+INSIDE: Final = "inside"
+"""Over the air from a handset or to it, and on the ground."""
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -47,6 +52,7 @@ class Topic:
     fleet: str
     room: ClassVar[str]
     leaf: ClassVar[str]  # the field whose value ends the path; empty: the room itself is the topic
+    direction: ClassVar[str] = INSIDE
 
     def __post_init__(self) -> None:
         for level in self._levels():
@@ -72,6 +78,7 @@ class ShortMessageTo(Topic):
     ua: str
     room: ClassVar[str] = "sms/mt"
     leaf: ClassVar[str] = "ua"
+    direction: ClassVar[str] = DOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,7 @@ class ShortMessageFrom(Topic):
     address: str
     room: ClassVar[str] = "sms/mo"
     leaf: ClassVar[str] = "address"
+    direction: ClassVar[str] = UP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,7 @@ class ReportTo(Topic):
     address: str
     room: ClassVar[str] = "sms/report"
     leaf: ClassVar[str] = "address"
+    direction: ClassVar[str] = UP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +108,7 @@ class Broadcast(Topic):
     cell: str
     room: ClassVar[str] = "cb"
     leaf: ClassVar[str] = "cell"
+    direction: ClassVar[str] = DOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +118,7 @@ class BipUp(Topic):
     server: str
     room: ClassVar[str] = "bip/up"
     leaf: ClassVar[str] = "server"
+    direction: ClassVar[str] = UP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +128,7 @@ class BipDown(Topic):
     ua: str
     room: ClassVar[str] = "bip/down"
     leaf: ClassVar[str] = "ua"
+    direction: ClassVar[str] = DOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +205,14 @@ def parse(path: str) -> Topic:
         return kind(fleet=fleet, **({kind.leaf: leaf} if kind.leaf else {}))
     except ValueError as error:
         raise TopicRejected(f"{path[:80]!r} is no topic of a fleet: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def direction_of(path: str) -> str:
+    """Return which way goes what travels on the topic *path*: ``up``, ``down`` or ``inside``."""
+    room = path.split("/", 2)[-1].rpartition("/")[0]
+    kind = _KINDS.get(room)
+    return kind.direction if kind else INSIDE
 
 
 def everything(fleet: str) -> str:

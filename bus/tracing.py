@@ -1,56 +1,43 @@
-"""The log: structlog events as JSON lines, each with the trace it belongs to.
+"""The log: structlog events as JSON lines, each with the trace and the span that it belongs to.
 
-A trace is one transaction through all agents. Its context rides in the frame (:mod:`bus.frame`); whoever
-takes a frame binds the frame's trace to its task, and every event logged in that task from then on carries
-the ids. Lines have, in this order: ``time`` (UTC), ``seq`` (counts up in a process, so that lines of one
-microsecond stay in order), ``process``, ``level``, ``event``, then what is bound (``agent``, ``ua``,
-``trace_id``, ``span_id``) and what the event says.
+A trace is one transaction through all agents, from the step or the subscriber that began it to its last
+effect. Its spans are the steps of that: an agent's work on one message is one, a message on its way is one,
+and so each repetition of a message is. Ids are those of W3C's trace context; they ride in the frame
+(:mod:`bus.frame`). Whoever takes a frame enters a span of its own (:func:`enter`), and every event logged in
+that task from then on carries the ids.
 
-Octets never get into a line: a bytes-like value, however deep, is written as its length, and a value under
-a name that sounds of secrets is refused whatever its type. An object that is no JSON is written as the name
-of its type, not as its repr. An event that cannot be written loses its fields, never the run.
+Lines have, in this order: ``time`` (UTC), ``at`` (simulated time, in seconds since 1970), ``seq`` (counts up
+in a process, so that lines of one microsecond stay in order), ``process``, ``level``, ``event`` (a word of
+:mod:`bus.vocabulary`), then what is bound (``agent``, ``role``, ``trace_id``, ``span_id``, ``parent_id``,
+``ua``) and what the event says. How lines are made, and what is kept out of them, stands in
+:mod:`bus.log_lines`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import logging
-import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, MutableMapping
+import random
+import time
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
 from bus.frame import TraceContext
 from bus.log_file import LogFile, warn_on_stderr
+from bus.log_lines import MAX_TEXT, QUOTED_OCTETS, Line, refuse_secrets, tell_exception
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
 
-REFUSED_NAMES: Final = frozenset(
-    {
-        *("account", "application", "cipher_key", "data", "domain_key", "dk", "key", "keys", "ks", "mac_key"),
-        *("password", "payload", "pdu", "pin", "private", "private_key", "secret", "session", "session_key"),
-    }
-)
-MAX_LINE: Final = 8_192
-_MAX_TEXT: Final = 256
-_MAX_FRAMES: Final = 12
-_MAX_CAUSES: Final = 4
-# An exception of another library may quote what it choked on: a bytes literal or a long run of hex digits.
-_QUOTED_OCTETS: Final = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*"|[0-9A-Fa-f]{32,}""")
+    from bus.log_lines import Event
 
+_SPANS: Final = random.Random()  # noqa: S311 -- names of spans, of which nothing hangs; ``configure`` seeds it
 
 # ---- traces ----------------------------------------------------------------------------------------------
 
@@ -60,9 +47,16 @@ def new_trace(rng: Callable[[int], bytes]) -> TraceContext:
     return TraceContext(trace_id=rng(16), span_id=rng(8))
 
 
-def child(trace: TraceContext, rng: Callable[[int], bytes]) -> TraceContext:
-    """Go on with the transaction of *trace* in a span of our own."""
-    return TraceContext(trace_id=trace.trace_id, span_id=rng(8))
+def child(trace: TraceContext) -> TraceContext:
+    """Go on with the transaction of *trace* in a span that begins in it."""
+    return TraceContext(trace_id=trace.trace_id, span_id=_SPANS.randbytes(8), parent_id=trace.span_id)
+
+
+def enter(trace: TraceContext, **names: str) -> TraceContext:
+    """Begin a span in *trace*, bind it and *names* to this task, and return it."""
+    entered = child(trace)
+    bind(entered, **names)
+    return entered
 
 
 # ---- what is bound to the running task -------------------------------------------------------------------
@@ -76,7 +70,7 @@ _BOUND: Final[ContextVar[_Bound]] = ContextVar("otafleet_log")
 def bind(trace: TraceContext | None = None, **names: str) -> None:
     """Add *trace* and *names* (``agent=``, ``ua=``) to every event that this task logs from now on."""
     bound_trace, bound_names = _BOUND.get(_NOTHING)
-    _BOUND.set((trace or bound_trace, {**bound_names, **_ids(trace), **names}))
+    _BOUND.set((trace or bound_trace, {**bound_names, **ids(trace), **names}))
 
 
 def bind_only(names: dict[str, str]) -> None:
@@ -100,95 +94,21 @@ def current() -> TraceContext | None:
     return _BOUND.get(_NOTHING)[0]
 
 
-def _ids(trace: TraceContext | None) -> dict[str, str]:
-    return {"trace_id": trace.trace_id.hex(), "span_id": trace.span_id.hex()} if trace else {}
+def ids(trace: TraceContext | None) -> dict[str, str]:
+    """Return how a line spells *trace*."""
+    if trace is None:
+        return {}
+    return {
+        "trace_id": trace.trace_id.hex(),
+        "span_id": trace.span_id.hex(),
+        "parent_id": trace.parent_id.hex(),
+    }
 
 
-# ---- the pipeline ----------------------------------------------------------------------------------------
-
-_Event = MutableMapping[str, Any]
-
-
-def _add_bound(_logger: object, _level: str, event: _Event) -> _Event:
-    merged: _Event = _BOUND.get(_NOTHING)[1].copy()
+def _add_bound(_logger: object, _level: str, event: Event) -> Event:
+    merged: Event = _BOUND.get(_NOTHING)[1].copy()
     merged.update(event)
     return merged
-
-
-def _refuse_secrets(_logger: object, _level: str, event: _Event) -> _Event:
-    if not REFUSED_NAMES.isdisjoint(event):
-        for name in REFUSED_NAMES.intersection(event):
-            event[name] = "<refused>"
-    return event
-
-
-def _tell_exception(_logger: object, _level: str, event: _Event) -> _Event:
-    """Turn ``exc_info`` into the error's chain and the places it went through: no locals, no source text."""
-    if "exc_info" in event:
-        given = event.pop("exc_info")
-        error = given if isinstance(given, BaseException) else sys.exc_info()[1]
-        if isinstance(given, tuple):
-            error = given[1]
-        if error is not None:
-            event["error"] = " <- ".join(_chain(error))
-            event["where"] = _places(error.__traceback__)
-    return event
-
-
-def _chain(error: BaseException) -> Iterator[str]:
-    cause: BaseException | None = error
-    for _ in range(_MAX_CAUSES):
-        if cause is None:
-            return
-        yield f"{type(cause).__name__}: {_QUOTED_OCTETS.sub('<octets>', str(cause))[:_MAX_TEXT]}"
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-
-
-def _places(trace: TracebackType | None) -> list[str]:
-    frames = traceback.extract_tb(trace)[-_MAX_FRAMES:]
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-
-
-def _plain(value: object) -> object:
-    """Replace *value*, which is no JSON; the encoder asks for such values at any depth."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{len(value)} octets>"
-    if isinstance(value, BaseException):
-        return next(_chain(value))
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(str, map(_plain, value)))
-    return value if isinstance(value, str) else f"<{type(value).__name__}>"
-
-
-_encode: Final = json.JSONEncoder(default=_plain, skipkeys=True).encode
-
-
-class _Line:
-    """Last in the pipeline: the event as one line of JSON, however odd its fields."""
-
-    def __init__(self, process: str) -> None:
-        self._process = encode_basestring_ascii(process)
-        self._next = itertools.count(1).__next__
-
-    def __call__(self, _logger: object, level: str, event: _Event) -> str:
-        name = encode_basestring_ascii(str(event.pop("event", ""))[:_MAX_TEXT])
-        head = (
-            f'{{"time": "{datetime.now(UTC).isoformat(timespec="microseconds")}", "seq": {self._next()}, '
-            f'"process": {self._process}, "level": "{level}", "event": {name}'
-        )
-        try:
-            fields = _encode(event)
-        except (ValueError, TypeError, RecursionError):
-            fields = '{"fields": "<unwritable>"}'
-        if len(fields) > MAX_LINE:
-            fields = _encode({key: _cut(value) for key, value in itertools.islice(event.items(), 16)})
-        return f"{head}, {fields[1:]}\n" if len(fields) > 2 else head + "}\n"
-
-
-def _cut(value: object) -> object:
-    if isinstance(value, str):
-        return value[:_MAX_TEXT]
-    return value if isinstance(value, (int, float)) else f"<{type(value).__name__}>"
 
 
 # ---- setting up ------------------------------------------------------------------------------------------
@@ -199,7 +119,7 @@ class _FromStandardLibrary(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = min(record.levelno // 10 * 10, logging.CRITICAL)
-        text = _QUOTED_OCTETS.sub("<octets>", record.getMessage())[:_MAX_TEXT]
+        text = QUOTED_OCTETS.sub("<octets>", record.getMessage())[:MAX_TEXT]
         structlog.get_logger().log(level, "library", logger=record.name, text=text, exc_info=record.exc_info)
 
 
@@ -237,13 +157,15 @@ def configure(
     *,
     level: str = "info",
     process: str = "main",
+    now: Callable[[], float] = time.time,
     warn: Callable[[str], None] = warn_on_stderr,
 ) -> Log:
     """Send the log of this process to the file at *path* (appended to), or with ``None`` nowhere.
 
     *level* is the least that is written: debug, info, warning, error or critical; *process* names us in each
-    line; *warn* hears the one sentence about a disk that takes no more. Raises ``OSError`` when the file
-    cannot be opened and ``ValueError`` for an unknown level.
+    line, and its spans' names come of it; *now* is the simulated time, in seconds since 1970; *warn* hears
+    the one sentence about a disk that takes no more. Raises ``OSError`` when the file cannot be opened and
+    ``ValueError`` for an unknown level.
     """
     if level not in {"debug", "info", "warning", "error", "critical"}:
         raise ValueError(f"{level!r} is no log level")
@@ -251,8 +173,9 @@ def configure(
         _configure_silence()
         return Log(None)
     file = LogFile(path, warn=warn)
+    _SPANS.seed(f"{process}/{now()}")
     structlog.configure(
-        processors=[_add_bound, _refuse_secrets, _tell_exception, _Line(process)],
+        processors=[_add_bound, refuse_secrets, tell_exception, Line(process, now)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: file,
         cache_logger_on_first_use=False,
@@ -274,5 +197,5 @@ def _configure_silence() -> None:
     )
 
 
-def _drop(_logger: object, _level: str, _event: _Event) -> _Event:
+def _drop(_logger: object, _level: str, _event: Event) -> Event:
     raise structlog.DropEvent

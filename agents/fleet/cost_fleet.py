@@ -108,7 +108,8 @@ def _sent(counters: Counters) -> tuple[int, int, int]:
 async def _launched(config: FleetConfig) -> AsyncIterator[_Launched]:
     async with AsyncExitStack() as stack:
         state = await stack.enter_async_context(open_state(config, fresh=False))
-        stack.enter_context(open_log(state.launch, "cost", "warning"))
+        clock = clock_of(config.air, state.launch.origin)
+        stack.enter_context(open_log(state.launch, "cost", "warning", clock))
         log = tracing.get_logger()
         counters = {_UP: Counters(), _DOWN: Counters()}
         broker = await stack.enter_async_context(
@@ -120,7 +121,7 @@ async def _launched(config: FleetConfig) -> AsyncIterator[_Launched]:
             launch=state.launch,
             broker=broker,
             companions=Companions(),
-            clock=clock_of(config.air, state.launch.origin),
+            clock=clock,
             ground=SystemClock(),
             counters=counters[_DOWN],
             log=log,

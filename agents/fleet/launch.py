@@ -61,9 +61,9 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     begun = ground.now()
     state = await stack.enter_async_context(open_state(config, fresh=options.fresh))
     resumed = state.resumed
-    stack.enter_context(open_log(state.launch, _PROCESS, options.log_level))
-    log = tracing.get_logger()
     clock = clock_of(config.air, state.launch.origin)
+    stack.enter_context(open_log(state.launch, _PROCESS, options.log_level, clock))
+    log = tracing.get_logger()
     counters = Counters()
     workers = workers_for(config, options.workers)
     # Handsets write what is captured; with processes of their own, a part each.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from agents.fleet.config import FleetConfig
     from agents.store.group_commit import GroupCommit
+    from bus.clock import Clock
 
 KEY_OCTETS: Final = 16
 _FLEET_DB: Final = "fleet.db"
@@ -123,12 +124,12 @@ class Launch:
         return self.directory / "logs" / f"{process}.jsonl"
 
 
-def open_log(launch: Launch, process: str, level: str) -> tracing.Log:
-    """Begin the log of *process*. Raises FleetError when it cannot be kept."""
+def open_log(launch: Launch, process: str, level: str, clock: Clock) -> tracing.Log:
+    """Begin the log of *process*, which tells *clock*'s time. Raises FleetError when it cannot be kept."""
     path = launch.log_file(process)
     try:
         path.parent.mkdir(exist_ok=True)
-        return tracing.configure(path, level=level, process=process)
+        return tracing.configure(path, level=level, process=process, now=clock.now)
     except OSError as error:
         raise FleetError(f"{path}: cannot keep the log: {error.strerror}") from None
 

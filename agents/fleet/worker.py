@@ -90,7 +90,8 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
     counters = Counters()
     async with AsyncExitStack() as stack:
         process = f"handsets-{assignment.share + 1}"
-        stack.enter_context(open_log(assignment.launch, process, assignment.log_level))
+        clock = clock_of(config.air, assignment.launch.origin)
+        stack.enter_context(open_log(assignment.launch, process, assignment.log_level, clock))
         log = tracing.get_logger()
         group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
         around = Surroundings(
@@ -98,7 +99,7 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
             launch=assignment.launch,
             broker=assignment.broker,
             companions=Companions(),
-            clock=clock_of(config.air, assignment.launch.origin),
+            clock=clock,
             ground=SystemClock(),
             counters=counters,
             log=log,

@@ -72,7 +72,7 @@ class Phone(Actor[Post]):
     """One handset with its module, which is powered."""
 
     def __init__(self, ua: str, module: SecurityModule, site: Site) -> None:
-        super().__init__(ua, site.group, capacity=CAPACITY)
+        super().__init__(ua, site.group, capacity=CAPACITY, role="handset")
         self._site = site
         self._reports: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
         self._slot = Slot(ua, module, site, new_trace(site.console.rng))
@@ -131,9 +131,7 @@ class Phone(Actor[Post]):
         if isinstance(message, OutOfReach):
             self._channels.lose_all()
             return
-        trace = self._trace_of(message)
-        tracing.bind(trace, ua=self.name)
-        self._slot.trace = trace
+        self._slot.trace = trace = tracing.enter(self._trace_of(message), ua=self.name)
         self._slot.notes.clear()
         await _POSTS[type(message)](self, message)
         if not self._is_off:
@@ -163,14 +161,14 @@ class Phone(Actor[Post]):
         self._is_off = True
         self._timers.clear()
         self._channels.lose_all()
-        await self._event(message.given.order, message.given.trace, result="ok")
+        await self._event(message.given.order, self._slot.trace, result="ok")
 
     async def _power_on(self, message: PoweredOn) -> None:
         if self._is_off:
             await self._boot()
             self._calls.clear()
             self._is_off = False
-        await self._event(message.given.order, message.given.trace, result="ok")
+        await self._event(message.given.order, self._slot.trace, result="ok")
 
     async def _in_reach(self, message: InReach) -> None:
         """Nothing is to be done here: the module is told of its channels now."""
@@ -249,7 +247,7 @@ class Phone(Actor[Post]):
             response.encode(),
             to=frame.source,
             reference=frame.reference,
-            trace=frame.trace,
+            trace=self._slot.trace,
         )
         topic = ContactReply(fleet=self._site.fleet, agent=frame.source)
         await self._site.client.publish(topic, self._answer(frame, Bearer.CONTACT, sealed))
@@ -266,7 +264,7 @@ class Phone(Actor[Post]):
     async def _order(self, given: OrderGiven) -> None:
         order = given.order
         if order.do == SET_CLOCK:
-            await self._set_clock(order, given.trace)
+            await self._set_clock(order, self._slot.trace)
             return
         item = _ITEMS.get(order.do)
         if item is None:
@@ -281,9 +279,9 @@ class Phone(Actor[Post]):
         self._serving.subscriber = Subscriber(types=deque(typed))
         response = await self._slot.envelope(Envelope(tag=Tag.MENU_SELECTION, item=item))
         if not await self._serving.serve(response):
-            await self._event(order, given.trace, result="failed", reason="not-sent")
+            await self._event(order, self._slot.trace, result="failed", reason="not-sent")
             return
-        await self._tell(order, given.trace)
+        await self._tell(order, self._slot.trace)
 
     async def _set_clock(self, order: Order, trace: TraceContext) -> None:
         """Tell the module another time from now on: off by as many seconds as the order says."""
@@ -363,7 +361,7 @@ class Phone(Actor[Post]):
             destination=frame.source,
             pdu=pdu,
             reference=frame.reference,
-            trace=frame.trace,
+            trace=self._slot.trace,
             sent_at=self._site.clock.now(),
         )
 

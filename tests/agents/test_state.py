@@ -219,7 +219,7 @@ async def test_fresh_keeps_nothing(config: FleetConfig, tmp_path: Path) -> None:
     (outside / "kept").write_text("kept")
     async with open_state(config, fresh=False) as state:
         await state.ledger.keep(1, OUTCOME, started=1.0)
-        with open_log(state.launch, "otafleet", "info"):
+        with open_log(state.launch, "otafleet", "info", SystemClock()):
             tracing.get_logger().info("event")
     directory = config.state_directory
     (directory / "mno.db").write_text("rows")
@@ -243,7 +243,7 @@ async def test_a_launch_knows_its_places(config: FleetConfig) -> None:
     assert launch.directory == directory
     assert launch.database("mno") == directory / "mno.db"
     for _ in range(2):
-        with open_log(launch, "otafleet", "info"):
+        with open_log(launch, "otafleet", "info", SystemClock()):
             tracing.get_logger().info("event")
     lines = (directory / "logs" / "otafleet.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["process"] for line in lines] == ["otafleet", "otafleet"]
@@ -255,11 +255,11 @@ async def test_a_log_that_cannot_be_kept_is_told(config: FleetConfig) -> None:
     logs = config.state_directory / "logs"
     logs.write_text("a file")
     with pytest.raises(FleetError, match=r"logs/otafleet\.jsonl: cannot keep the log: "):
-        open_log(launch, "otafleet", "info")
+        open_log(launch, "otafleet", "info", SystemClock())
     logs.unlink()
     (logs / "otafleet.jsonl").mkdir(parents=True)
     with pytest.raises(FleetError, match=r"logs/otafleet\.jsonl: cannot keep the log: "):
-        open_log(launch, "otafleet", "info")
+        open_log(launch, "otafleet", "info", SystemClock())
 
 
 async def test_a_fresh_start_that_comes_to_nothing_loses_nothing(config: FleetConfig) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from bus import ends, tracing
 from bus.errors import BusError
+from bus.topics import DOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +90,9 @@ class Antenna:
             await self._client.publish(topic, frame)
         if not through:
             self._counters.sent(frame.bearer, len(frame.pdu))  # what is lost was sent all the same
+            span = tracing.child(frame.trace)
+            for end in (ends.SENT, ends.LOST):
+                ends.tell(self._log, end, frame, topic.direction, span=span)
         return through
 
     async def _until_on(self, presence: Presence) -> None:
@@ -97,7 +102,8 @@ class Antenna:
 
     def down(self, ua: str, frame: Frame, deliver: Callable[[], None]) -> None:
         """Let what the network has for handset *ua* through the air; *deliver* takes each copy that comes."""
-        self._gate.carry(frame.bearer, f"{ua}/down", len(frame.pdu), deliver)
+        if not self._gate.carry(frame.bearer, f"{ua}/down", len(frame.pdu), deliver):
+            ends.tell(self._log, ends.LOST, frame, DOWN)
 
     def way_down(self, bearer: Bearer, ua: str) -> Way:
         """Return the way that *bearer* takes to handset *ua*, for who has much to send there."""

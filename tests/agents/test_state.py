@@ -13,6 +13,7 @@ from agents.errors import FleetError
 from agents.fleet.expectations import Outcome, Result
 from agents.fleet.state import KEY_OCTETS, Launch, hold, open_log, open_state
 from bus import tracing
+from bus.clock import SystemClock
 from tests.agents.fleet_kit import fleet_config
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus import tracing
+from bus import log_lines, tracing
 from bus.actor import Actor, ActorGroup
 from bus.counters import Counters
 from bus.frame import TraceContext
@@ -62,7 +62,7 @@ def test_a_line_says_when_where_and_what(log: _Log) -> None:
     log.logger.warning("sms.retry")
     first, second = log.lines()
     assert first["time"].endswith("+00:00")
-    assert {key: first[key] for key in first if key != "time"} == {
+    assert {key: first[key] for key in first if key not in {"time", "at"}} == {
         "seq": 1,
         "process": "test",
         "level": "info",
@@ -142,7 +142,7 @@ async def test_an_actor_logs_under_its_name_and_not_under_a_strangers_trace(log:
         actor = _Teller("supplier", group)
         with tracing.bound(TRACE, ua="8988"):
             actor.deliver(None)
-            actor.deliver(tracing.child(TRACE, bytes))
+            actor.deliver(tracing.child(TRACE))
             actor.deliver(None)
     first, second, third = log.lines()
     assert [line["agent"] for line in (first, second, third)] == ["supplier"] * 3
@@ -152,12 +152,39 @@ async def test_an_actor_logs_under_its_name_and_not_under_a_strangers_trace(log:
 
 
 def test_a_child_goes_on_with_the_trace() -> None:
-    """A new trace has fresh ids of 16 and 8 octets; a child keeps the first and renews the second."""
+    """A new trace has fresh ids of 16 and 8 octets; a child keeps the first, and says whose child it is."""
     counter = iter(range(10))
     trace = tracing.new_trace(lambda count: bytes([next(counter)]) * count)
-    child = tracing.child(trace, lambda count: bytes([next(counter)]) * count)
-    assert (trace.trace_id, trace.span_id) == (b"\x00" * 16, b"\x01" * 8)
-    assert (child.trace_id, child.span_id) == (trace.trace_id, b"\x02" * 8)
+    first, second = tracing.child(trace), tracing.child(trace)
+    assert (trace.trace_id, trace.span_id, trace.parent_id) == (b"\x00" * 16, b"\x01" * 8, b"")
+    for child in (first, second):
+        assert (child.trace_id, child.parent_id) == (trace.trace_id, trace.span_id)
+    assert len({trace.span_id, first.span_id, second.span_id}) == 3
+
+
+def test_who_enters_a_span_tells_whose_child_it_is(log: _Log) -> None:
+    """Its lines carry the trace, the span and the parent; those of another trace after it nothing of them."""
+    with tracing.bound():
+        entered = tracing.enter(TRACE, ua="8988")
+        log.logger.info("sms.retry")
+        tracing.bind(TRACE)
+        log.logger.info("sms.retry")
+    own, other = log.lines()
+    assert own["ua"] == "8988"
+    assert (own["trace_id"], own["span_id"], own["parent_id"]) == (
+        TRACE.trace_id.hex(),
+        entered.span_id.hex(),
+        TRACE.span_id.hex(),
+    )
+    assert (other["span_id"], other["parent_id"]) == (TRACE.span_id.hex(), "")
+
+
+def test_a_line_tells_simulated_time(tmp_path: Path) -> None:
+    """Beside the world's: what the fleet's clock says, to the microsecond."""
+    path = tmp_path / "at.jsonl"
+    with tracing.configure(path, now=lambda: 1_795_745_354.25):
+        tracing.get_logger().info("sms.retry")
+    assert '"at": 1795745354.250000,' in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +284,7 @@ def test_an_exception_may_be_given_or_missing(log: _Log) -> None:
 def test_a_line_is_bounded(log: _Log) -> None:
     """A field of a megabyte is cut, and what cannot be cut is named; the line stays whole JSON."""
     log.logger.info("x" * 10_000, text="y" * 1_000_000, rows=list(range(10_000)), count=7)
-    assert len(log.text()) < tracing.MAX_LINE
+    assert len(log.text()) < log_lines.MAX_LINE
     line = log.last()
     assert (line["count"], line["rows"], len(line["text"])) == (7, "<list>", 256)
 

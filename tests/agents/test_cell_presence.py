@@ -126,7 +126,7 @@ async def test_a_short_message_waits_for_a_handset_that_is_off(kit: Kit, times: 
     (absent,) = await kit.wire.until(ReportTo(fleet=kit.fleet, address=MNO))
     (message,) = kit.wire.on(ShortMessageTo(fleet=kit.fleet, ua=kit.ua()))
     assert (absent.source, absent.destination) == (kit.ua(), MNO)
-    assert (absent.reference, absent.trace) == (message.reference, message.trace)
+    assert (absent.reference, absent.trace.trace_id) == (message.reference, message.trace.trace_id)
     assert notices(kit) == [Notice.ABSENT]
     times.switch(on=True)
     assert (await reserving).result == "ok"

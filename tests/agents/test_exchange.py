@@ -374,11 +374,11 @@ async def test_a_packet_of_a_module_is_handed_on(kit: Kit) -> None:
     await send(kit, air.module.client, packet, IEI_COMMAND_PACKET)
     async with asyncio.timeout(PATIENCE_S):
         taken = await air.taken.get()
-    assert (taken.ua, taken.packet.tar, taken.packet.data, taken.trace) == (
+    assert (taken.ua, taken.packet.tar, taken.packet.data, taken.trace.trace_id) == (
         kit.ua(),
         TAR,
         b"call " * 40,
-        TRACE,
+        TRACE.trace_id,
     )
 
 

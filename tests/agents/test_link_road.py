@@ -123,7 +123,7 @@ async def test_a_question_and_its_reply(kit: Kit, form: str) -> None:
         assert await asyncio.gather(*asked) == [agreed] * 20
     question = puppet.questions[0]
     assert (question.sender, question.role, question.message) == ("mno", Role.OPERATOR, ASK)
-    assert question.trace == TRACE
+    assert question.trace.trace_id == TRACE.trace_id
     assert [event["peer"] for event in logged if event["event"] == "link.opened"] == ["bank"]
     frames = await said(kit, "bank", LinkQuestion, 20)
     assert len({decode(frame.pdu, LinkQuestion).label for frame in frames}) == 1

@@ -186,7 +186,7 @@ async def test_a_short_message_becomes_an_envelope_and_a_report(kit: Kit) -> Non
     assert (command.cla, command.ins) == (PROPRIETARY, INS_ENVELOPE)
     assert deliver().pdu in command.data
     assert (frame.bearer, frame.source, frame.destination) == (Bearer.REPORT, kit.ua(), NUMBER)
-    assert (frame.reference, frame.trace) == ((7).to_bytes(8, "big"), TRACE)
+    assert (frame.reference, frame.trace.trace_id) == ((7).to_bytes(8, "big"), TRACE.trace_id)
     assert SmsDeliverReport.parse(frame.pdu).failure_cause is None
 
 
@@ -525,7 +525,7 @@ async def test_the_modules_short_messages_go_to_the_network(kit: Kit) -> None:
     phone.deliver(deliver())
     await settle(kit, phone)
     (frame,) = kit.wire.on(ShortMessageFrom(fleet=kit.fleet, address=NUMBER))
-    assert (frame.pdu, frame.trace, frame.source) == (submit().tpdu, TRACE, kit.ua())
+    assert (frame.pdu, frame.trace.trace_id, frame.source) == (submit().tpdu, TRACE.trace_id, kit.ua())
     assert len(kit.wire.on(ShortMessageFrom(fleet=kit.fleet, address="15550200"))) == 1
     assert [told.result for told in script.told] == [TerminalResult.OK] * 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from bus.frame import Bearer, Frame, TraceContext
 
@@ -22,6 +23,12 @@ def make_frame(
         trace=TraceContext(trace_id=b"T" * 16, span_id=b"S" * 8),
         sent_at=1.5,
     )
+
+
+def as_sent(frame: Frame) -> Frame:
+    """Return a frame that came as ``make_frame`` makes one: on its way it had a span of its own."""
+    assert frame.trace.span_id != b"S" * 8
+    return replace(frame, trace=make_frame().trace)
 
 
 class Collector:

@@ -179,7 +179,7 @@ async def test_frames_of_a_broadcast(network: _Network) -> None:
     await north.heard.until(3)
     for frame in north.frames:
         assert (frame.bearer, frame.source, frame.destination) == (Bearer.CELL_BROADCAST, OPERATOR, "north")
-        assert (frame.trace, frame.sent_at, frame.attempt) == (TRACE, START, 1)
+        assert (frame.trace.trace_id, frame.sent_at, frame.attempt) == (TRACE.trace_id, START, 1)
         assert len(frame.pdu) == 88
     assert [frame.pdu[:6].hex() for frame in north.frames] == [f"c0751080f6{number}3" for number in (1, 2, 3)]
     assert len({frame.reference for frame in north.frames}) == 3

@@ -35,7 +35,7 @@ async def test_a_packet_of_one_part(network: SmsNetwork) -> None:
     assert (receipt.parts, receipt.retries, receipt.response) == (1, 0, RESPONSE)
     (frame,) = network.handset.frames
     assert (frame.bearer, frame.source, frame.destination) == (Bearer.SMS, OPERATOR, UA)
-    assert (frame.trace, frame.attempt, frame.sent_at) == (TRACE, 1, network.clock.now())
+    assert (frame.trace.trace_id, frame.attempt, frame.sent_at) == (TRACE.trace_id, 1, network.clock.now())
     # WIRE §3: no more messages, UDHI; OA of 4 digits; data download; class 2, 8 bit. TS 23.040 §9.2.2.1
     assert frame.pdu[:7] == bytes.fromhex("44049105007ff6")
     assert frame.pdu[14:] == bytes((103,)) + bytes.fromhex("027000") + SHORT

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from bus.topics import Topic
     from transport.air import Presence
 
+ON_AIR: Final = "air"
+NOBODY_THERE: Final = "handset-off"
+"""Why messages are lost."""
 OUTBOX: Final = 1024
 """Messages that came through and wait for the network; one more is lost, as on a link that is overloaded."""
 
@@ -91,8 +94,8 @@ class Antenna:
         if not through:
             self._counters.sent(frame.bearer, len(frame.pdu))  # what is lost was sent all the same
             span = tracing.child(frame.trace)
-            for end in (ends.SENT, ends.LOST):
-                ends.tell(self._log, end, frame, topic.direction, span=span)
+            ends.tell(self._log, ends.SENT, frame, topic.direction, span=span)
+            ends.tell(self._log, ends.LOST, frame, topic.direction, span=span, reason=ON_AIR)
         return through
 
     async def _until_on(self, presence: Presence) -> None:
@@ -103,7 +106,12 @@ class Antenna:
     def down(self, ua: str, frame: Frame, deliver: Callable[[], None]) -> None:
         """Let what the network has for handset *ua* through the air; *deliver* takes each copy that comes."""
         if not self._gate.carry(frame.bearer, f"{ua}/down", len(frame.pdu), deliver):
-            ends.tell(self._log, ends.LOST, frame, DOWN)
+            ends.tell(self._log, ends.LOST, frame, DOWN, reason=ON_AIR)
+
+    def lose(self, frame: Frame) -> None:
+        """Count and tell that *frame* came through the air to a handset that was no more there."""
+        self._counters.lost(frame.bearer)
+        ends.tell(self._log, ends.LOST, frame, DOWN, reason=NOBODY_THERE)
 
     def way_down(self, bearer: Bearer, ua: str) -> Way:
         """Return the way that *bearer* takes to handset *ua*, for who has much to send there."""

@@ -120,7 +120,7 @@ class Cell:
         if subscriber.is_on(self._site.clock.now()):
             subscriber.phone.take_page(frame)
         else:
-            self._site.counters.lost(frame.bearer)
+            self._site.antenna.lose(frame)
 
     def _by_air(self, subscriber: _Subscriber, frame: Frame) -> None:
         self._site.antenna.down(subscriber.phone.name, frame, partial(self._arrive, subscriber, frame))
@@ -129,7 +129,7 @@ class Cell:
         if subscriber.is_on(self._site.clock.now()):
             subscriber.phone.deliver(frame)
         else:
-            self._site.counters.lost(frame.bearer)
+            self._site.antenna.lose(frame)
 
     def _short_message(self, subscriber: _Subscriber, frame: Frame) -> None:
         if subscriber.is_on(self._site.clock.now()):
@@ -145,7 +145,7 @@ class Cell:
 
     def _arrive_packet(self, subscriber: _Subscriber, frame: Frame) -> None:
         if not subscriber.is_on(self._site.clock.now()):
-            self._site.counters.lost(frame.bearer)
+            self._site.antenna.lose(frame)
         elif not subscriber.phone.hear(frame):
             subscriber.phone.deliver(frame)
 

@@ -27,11 +27,21 @@ MAX_WAITING: Final = 256
 
 
 class _What(NamedTuple):
-    """What several handsets have to tell: an order that has ended well for each, and its service."""
+    """What several handsets have to tell: an order that has ended well for each, and its service.
 
-    trace: TraceContext
+    It is one transaction's, whichever page brought it to each of them.
+    """
+
+    trace_id: bytes
     do: str
     service: str
+
+
+class _Told(NamedTuple):
+    """Who has to tell it, and the span in which the first of them heard it."""
+
+    trace: TraceContext
+    handsets: dict[str, None]
 
 
 class Chorus:
@@ -51,16 +61,16 @@ class Chorus:
         self._group = group
         self._counters = counters
         self._log = log
-        self._waiting: dict[_What, dict[str, None]] = {}
+        self._waiting: dict[_What, _Told] = {}
         self._speaking = False
 
     def tell(self, do: str, ua: str, service: str, *, trace: TraceContext) -> None:
         """Have it told soon that *do* has ended well for handset *ua* and *service*."""
-        what = _What(trace, do, service)
+        what = _What(trace.trace_id, do, service)
         if what not in self._waiting and len(self._waiting) == MAX_WAITING:
             self._counters.dropped("chorus-full")
             return
-        self._waiting.setdefault(what, {})[ua] = None
+        self._waiting.setdefault(what, _Told(trace, {})).handsets[ua] = None
         if not self._speaking:
             with suppress(MailboxFull):  # the group is ending: nobody listens any more
                 self._group.spawn(self._speak(), name="chorus")
@@ -70,15 +80,16 @@ class Chorus:
         try:
             while self._waiting:
                 what = next(iter(self._waiting))
-                together = list(self._waiting.pop(what))
+                trace, handsets = self._waiting.pop(what)
+                together = list(handsets)
                 for at in range(0, len(together), MAX_TOGETHER):
-                    await self._say(what, together[at : at + MAX_TOGETHER])
+                    await self._say(what, together[at : at + MAX_TOGETHER], trace)
         finally:
             self._speaking = False
 
-    async def _say(self, what: _What, together: list[str]) -> None:
+    async def _say(self, what: _What, together: list[str], trace: TraceContext) -> None:
         event = Event.of_all(together, run=self._console.run, do=what.do, service=what.service)
         try:
-            await self._console.report(self._client, event, source=together[0], trace=what.trace)
+            await self._console.report(self._client, event, source=together[0], trace=trace)
         except BusError as error:
             self._log.warning("chorus.dropped", reason=type(error).__name__, handsets=len(together))

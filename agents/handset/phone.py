@@ -257,7 +257,7 @@ class Phone(Actor[Post]):
     async def _frame(self, frame: Frame) -> None:
         if self._is_off and frame.bearer is not Bearer.CONTACT:
             # It was on its way when the handset went off. A reader's contacts power the module themselves.
-            self._site.counters.lost(frame.bearer)
+            self._site.antenna.lose(frame)
             return
         await _HANDLERS[frame.bearer](self, frame)
 

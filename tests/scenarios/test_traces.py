@@ -1,4 +1,4 @@
-"""Every message of a run is told by both its ends, or as lost: the logs of whole fleets, on good air and bad."""
+"""Every message of a run is told by both its ends, or as lost: logs of whole fleets, on good air and bad."""
 
 from __future__ import annotations
 

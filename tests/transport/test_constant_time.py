@@ -39,6 +39,7 @@ UNNAMED: Final = frozenset({"transport/secured_packet/protection.py"})
 _TLV: Final = "the tag of a TLV, read in clear"
 _AGAIN: Final = "whether something came again that is not proven and holds no secret"
 _OWN: Final = "whether a state directory is of this config; both are the user's own files"
+_LOG: Final = "a digest of what was read of a log, by which it is known again; whoever reads it has both"
 _RESERVED: Final = "the hash of something public, held against what the operator's signed reservation said"
 _PUBLIC: Final = "public keys, or their hashes, of which everybody may know how far they are alike"
 _TYPE: Final = "the signature of a WebAssembly function: its type"
@@ -51,6 +52,7 @@ ALLOWED: Final = {
     ("transport/cell_broadcast/assembler.py", "self.digests[page.number - 1] == hash(page.content)"): _AGAIN,
     ("transport/concatenation/reassembler.py", "self.digests[part.sequence - 1] == hash(user_data)"): _AGAIN,
     ("agents/fleet/state.py", "row['value'] != digest.encode()"): _OWN,
+    ("agents/traces/index.py", "proof(path, log.offset) == log.proof"): _LOG,
     ("agents/fleet/state.py", "row['value'] != config.step_digest(index).encode()"): _OWN,
     (_MODULE + "applications.py", "hashlib.sha256(code).digest() == definition.code_digest"): _RESERVED,
     (_MODULE + "definitions.py", "hashlib.sha256(code).digest() != definition.code_digest"): _RESERVED,

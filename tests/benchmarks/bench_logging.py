@@ -51,9 +51,7 @@ def main() -> None:
         for level, taken in runs.items():
             taken.append(once(level))
     floor = min(taken for taken, _ in runs["critical"])
-    sys.stdout.write(
-        "\nThe log of the demo, 100 handsets: CPU beside a run that logs nothing\n"
-    )
+    sys.stdout.write("\nThe log of the demo, 100 handsets: CPU beside a run that logs nothing\n")
     sys.stdout.write(f"  {'level':<10}{'lines':>8}{'CPU s':>8}{'more':>8}{'us a line':>11}\n")
     for level, taken in runs.items():
         least, lines = min(taken)

@@ -21,15 +21,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from agents.errors import Refusal
-from agents.store.registry import Registry
+from agents.store.registry import Registry, Row
 from agents.store.tables import DOMAIN_KEYS, DOMAIN_MEMBERS
 from transport.security.domain_key import generation_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Container, Iterable, Mapping
 
     from agents.store.group_commit import GroupCommit
-    from agents.store.registry import Row
 
 
 class DomainMembers:
@@ -91,10 +90,13 @@ class DomainMembers:
             await self._members.put(row.but(connected=generation))
 
     async def admit(self, service: Row, ua: str) -> None:
-        """Remember that module *ua* is given the newest with its reservation."""
-        generation = generation_of(service)
-        row = {"service": service["service"], "ua": ua, "generation": generation}
-        await self._keep(row | {"connected": 0, "left_out": 0})
+        """Remember that module *ua* is given the newest with its reservation.
+
+        Where one was asked for before, that may be the one which the module takes: it has that at least.
+        """
+        row = self._members.get(service["service"], ua)
+        if row is None:
+            await self._keep(_member(service, ua))
 
     async def clear(self, service: str, ua: str) -> None:
         """Remember that nobody suspects module *ua* any more."""
@@ -109,22 +111,26 @@ class DomainMembers:
             self._count(service, row["generation"], -1)
             await asyncio.gather(self._members.remove(service, ua), *self._forgotten(service))
 
-    def succeeded(self, service: Row, left_out: Iterable[str]) -> list[Awaitable[None]]:
+    def succeeded(
+        self, service: Row, left_out: Iterable[str], holders: Container[str]
+    ) -> list[Awaitable[None]]:
         """Return the changes by which the key of *service*, as it is, becomes a former one.
 
-        *left_out* are the modules that shall not have the next one, beside who was left out before.
+        *left_out* are the modules that shall not have the next one, beside who was left out before: those of
+        them that are *holders* of a resource, or were given a key for one that they do not hold yet.
         """
-        generation = generation_of(service)
-        marks = (self._members.get(service["service"], ua) for ua in left_out)
+        name, generation = service["service"], generation_of(service)
+        known = {ua: self._members.get(name, ua) for ua in left_out}
+        for ua in (ua for ua, row in known.items() if row is None and ua in holders):
+            known[ua] = Row(DOMAIN_MEMBERS, _member(service, ua))
+            self._count(name, generation, 1)
         return [
-            self._keys.put(
-                {
-                    "service": service["service"],
-                    "generation": generation,
-                    "domain_key": service["domain_key"],
-                }
+            self._keys.put({"service": name, "generation": generation, "domain_key": service["domain_key"]}),
+            *(
+                self._members.put(row.but(left_out=generation + 1))
+                for row in known.values()
+                if row is not None
             ),
-            *(self._members.put(row.but(left_out=generation + 1)) for row in marks if row is not None),
         ]
 
     async def _keep(self, row: Mapping[str, Any]) -> None:
@@ -147,6 +153,11 @@ class DomainMembers:
             for row in self._keys.rows()
             if row["service"] == service and (oldest is None or row["generation"] < oldest)
         ]
+
+
+def _member(service: Row, ua: str) -> dict[str, Any]:
+    generation = generation_of(service)
+    return {"service": service["service"], "ua": ua, "generation": generation, "connected": 0, "left_out": 0}
 
 
 def generation_of(service: Row) -> int:

@@ -22,7 +22,9 @@ just did not hear, are given the key when they are next served, under the sessio
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from agents import domains
 from agents.domain_members import DomainMembers
@@ -38,6 +40,7 @@ from agents.usage import ACTIVE, BARS, RELEASED
 from transport.cell_broadcast import GeographicScope, Schedule
 from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
 from transport.diffusion import Domain, longest_wrapped, make_notice, make_renewal
+from transport.errors import SealRejected
 from transport.security.domain_key import DomainKey
 from transport.security.terms import DOMAIN_FORMS
 
@@ -58,11 +61,12 @@ if TYPE_CHECKING:
 _ONCE: Final = Schedule(period=1, count=1)
 
 
-class _Next(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Next:
     """A generation that was made: its key, the packets that bring it, and to how many modules."""
 
-    domain_key: bytes
-    packets: list[bytes]
+    domain_key: bytes = field(repr=False)
+    packets: list[bytes] = field(repr=False)
     modules: int
 
 
@@ -104,8 +108,8 @@ class DomainRolls:
         service = self._services.get(offer.service)
         if service is None or offer.custody != domains.BY_SUPPLIER:
             raise Refusal("not-my-domain-key")
-        known = self._resources.get(message.ua, service["tar"])
-        if known and known["state"] != RELEASED and self.members.is_left_out(service, message.ua):
+        # A release takes the mark away; one that has no resource yet is left out as well as one that has.
+        if self.members.is_left_out(service, message.ua):
             raise Refusal("left-out")
         wrapped = domains.wrap(
             DomainKey.load(service["domain_key"]),
@@ -158,24 +162,20 @@ class DomainRolls:
         self, offer: Offer, service: Row, keys: RoleKeys, roll: int, left_out: frozenset[str]
     ) -> None:
         """Make the next key and all that its broadcast takes, and keep that, all or nothing."""
-        rows = [row for row in self._resources.rows() if row["service"] == offer.service]
-        known_by = key_digest(keys.signing.public)
-        remaining = [
-            row
-            for row in rows
-            if row["state"] != RELEASED
-            and not row["barred"]
-            and row["ua"] not in left_out
-            and row["supplier_digest"] == known_by
-            and not self.members.is_left_out(service, row["ua"])
-        ]
         oldest = self._diffuser.newest(offer).version
-        # To wrap takes 0.1 ms and more a module, and primes take longer than a thousand of them.
-        rng = branch(self._desk.rng, f"{keys.name}/{offer.service}")
-        made = await asyncio.to_thread(_make, offer, service, keys, remaining, oldest, rng)
+        remaining, made = self._remaining(offer, service, keys, left_out), None
+        while made is None:
+            # To wrap takes 0.1 ms and more a module, and primes take longer than a thousand of them.
+            rng = branch(self._desk.rng, f"{keys.name}/{offer.service}")
+            next_one = await asyncio.to_thread(_make, offer, service, keys, remaining.values(), oldest, rng)
+            # Who was blocked meanwhile, or released, shall not find the next key on the air.
+            still = self._remaining(offer, service, keys, left_out)
+            if remaining.keys() <= still.keys():
+                made = next_one
+            remaining = {ua: row for ua, row in remaining.items() if ua in still}
         # Handed over in the same step of the loop, all of this shares a transaction.
         await asyncio.gather(
-            *self.members.succeeded(service, left_out),
+            *self.members.succeeded(service, left_out, self._holders(offer)),
             *self._renewed(offer.service, made.packets),
             *self._without_session(offer),
             self._services.put(service.but(domain_key=made.domain_key)),
@@ -189,6 +189,25 @@ class DomainRolls:
             left_out=len(left_out),
             packets=len(made.packets),
         )
+
+    def _holders(self, offer: Offer) -> dict[str, Row]:
+        """Return the resources of a service that are not released, by UA."""
+        rows = (row for row in self._resources.rows() if row["service"] == offer.service)
+        return {row["ua"]: row for row in rows if row["state"] != RELEASED}
+
+    def _remaining(
+        self, offer: Offer, service: Row, keys: RoleKeys, left_out: frozenset[str]
+    ) -> dict[str, Row]:
+        """Return the resources whose modules are to have the next key, and know us by *keys*."""
+        known_by = key_digest(keys.signing.public)
+        return {
+            ua: row
+            for ua, row in self._holders(offer).items()
+            if not row["barred"]
+            and ua not in left_out
+            and row["supplier_digest"] == known_by
+            and not self.members.is_left_out(service, ua)
+        }
 
     def _renewed(self, service: str, packets: list[bytes]) -> list[Awaitable[None]]:
         former = [row["number"] for row in self._renewals.rows() if row["service"] == service]
@@ -327,12 +346,16 @@ def _make(
     of_former, of_next = (_domain(offer, service, keys, each) for each in (former, key))
     longest = longest_wrapped(of_former)
     if longest < 0:
-        return _Next(key.dump(), [], 0)
-    wrapped = {row["ua"].encode(): _wrapped(key, row, offer, oldest) for row in remaining}
+        return _Next(domain_key=key.dump(), packets=[], modules=0)
+    wrapped = {}
+    for row in remaining:
+        with suppress(SealRejected):  # no key that one module has shall keep the others from theirs
+            wrapped[row["ua"].encode()] = _wrapped(key, row, offer, oldest)
     fitting = {ua: octets for ua, octets in wrapped.items() if len(octets) <= longest}
     packets = make_renewal(of_former, key.generation, fitting, keys.signing)
     notice = make_notice(of_next, former.generation, keys.signing)
-    return _Next(key.dump(), [each.octets for each in (*packets, notice)], len(fitting))
+    octets = [each.octets for each in (*packets, notice)]
+    return _Next(domain_key=key.dump(), packets=octets, modules=len(fitting))
 
 
 def _wrapped(key: DomainKey, resource: Row, offer: Offer, oldest: int) -> bytes:

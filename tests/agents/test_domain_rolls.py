@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import SecurityModule
 from agents.identity import certify_module
 from agents.messages.codec import decode, encode
-from agents.messages.inside import WrapDomainKey, WrappedDomainKey
+from agents.messages.inside import Activate, Done, WrapDomainKey, WrappedDomainKey
 from agents.messages.orders import BroadcastOrder, DomainRollOrder
 from agents.randomness import make_rng
 from bus.bearers.cell_broadcast import CellBroadcaster
@@ -30,6 +31,7 @@ from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -289,16 +291,91 @@ async def test_the_operator_cannot_let_in_who_is_left_out_by_asking(kit: Kit) ->
     """While the module holds the service, its key is not wrapped to it anew; by a reservation it is."""
     await _ready(kit, _offer())
     assert await _roll(kit, leave_out=["city"]) == ""
-    module = certify_module(
-        kit.ua(), "x25519", bytes(32), bytes(range(32)), issuer=kit.keys["root"], now=kit.clock.now()
-    )
-    question = WrapDomainKey(ua=kit.ua(), service="silent", certificate=module.encode())
-    link = kit.operator().desk.link
     with pytest.raises(Refusal, match="left-out"):
-        await link.ask("bank", question, WrappedDomainKey, trace=TRACE)
+        await _wrap(kit)
     for do in ("release", "subscribe", "reserve", "activate", "serve"):
         await kit.take(do, service="silent")
     assert _generation(kit) == 2
+
+
+@pytest.mark.parametrize("form", [AGREE_THEN_SIGN, DOMAIN_SYMMETRIC])
+async def test_a_key_that_is_wrapped_again_need_not_be_taken(kit: Kit, form: str) -> None:
+    """An operator asks twice, and delivers what it got first: the module is still given the newest key."""
+    await _ready(kit, _offer(form))
+    assert await _roll(kit, groups=("moon",)) == ""
+    await _wrap(kit)
+    assert (_former(kit), _generation(kit)) == ([1], 1)
+    assert await _serve(kit) == ("ok", "")
+    assert _generation(kit) == 2
+
+
+async def test_who_is_left_out_before_it_is_activated_stays_so(kit: Kit) -> None:
+    """That its supplier was not told yet of its resource lets no module in."""
+    await _ready(kit, _offer())
+    await kit.handset(kit.ua(2))
+    await kit.take("personalise", "subscribe", "reserve", service="silent", ua=kit.ua(2))
+    assert await _roll(kit, leave_out=["coast"]) == ""
+    with pytest.raises(Refusal, match="left-out"):
+        await _wrap(kit, 2)
+    await kit.take("activate", service="silent", ua=kit.ua(2))
+    assert await _serve(kit, 2) == ("refused", "left-out")
+
+
+async def test_who_is_blocked_while_the_key_is_wrapped_does_not_get_it(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To wrap it to thousands takes its time; what is broadcast is for whom it is for then."""
+    await _ready(kit, _offer(), modules=2)
+    in_thread, times = asyncio.to_thread, iter(range(9))
+
+    async def slowly(make: Callable[..., Any], *arguments: Any) -> Any:
+        made = await in_thread(make, *arguments)
+        if next(times) == 0:
+            await kit.take("block", service="silent", ua=kit.ua(2))
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agents.domain_rolls.asyncio.to_thread", slowly)
+        assert await _roll(kit) == ""
+    await kit.event("roll-domain-key")
+    assert next(times) == 2
+    await kit.take("unblock", service="silent", ua=kit.ua(2))
+    assert (_generation(kit), _generation(kit, 2)) == (2, 1)
+    assert await _serve(kit, 2) == ("ok", "")
+    assert _generation(kit, 2) == 2
+
+
+async def test_a_module_with_a_useless_key_keeps_the_others_from_nothing(kit: Kit) -> None:
+    """An operator and a module in league activate one to whose key nothing can be sealed."""
+    await _ready(kit, _offer())
+    (digest,), (tar,) = _rows(kit, "SELECT supplier_digest FROM resources UNION ALL SELECT tar FROM services")
+    useless = Activate(
+        ua=kit.ua(2),
+        service="silent",
+        tar=tar,
+        rsc_id=1,
+        certificate=_certificate(kit, 2, sealing=bytes(32)),
+        supplier_digest=digest,
+        turn=1,
+    )
+    assert isinstance(await kit.operator().desk.link.ask("bank", useless, Done, trace=TRACE), Done)
+    assert await _roll(kit) == ""
+    await kit.event("roll-domain-key")
+    assert _generation(kit) == 2
+
+
+def _certificate(kit: Kit, index: int, sealing: bytes) -> bytes:
+    module = certify_module(
+        kit.ua(index), "x25519", bytes(31) + b"1", sealing, issuer=kit.keys["root"], now=kit.clock.now()
+    )
+    return module.encode()
+
+
+async def _wrap(kit: Kit, index: int = 1) -> None:
+    """Have the operator ask for the domain key, wrapped to a module."""
+    certificate = _certificate(kit, index, sealing=bytes(range(32)))
+    question = WrapDomainKey(ua=kit.ua(index), service="silent", certificate=certificate)
+    await kit.operator().desk.link.ask("bank", question, WrappedDomainKey, trace=TRACE)
 
 
 async def test_what_one_packet_does_not_hold_is_not_broadcast(kit: Kit) -> None:

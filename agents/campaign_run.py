@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.airings import Airing, StageAired
 from agents.rollout import Await, Event, Publish, Reported, State
@@ -29,6 +29,8 @@ from bus.actor import Actor
 from transport.diffusion import FragmentKind
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from agents.diffuser import Diffuser
     from agents.module_reports import ModuleReports
     from agents.role import Desk
@@ -101,6 +103,7 @@ class Run(Actor[None]):
         self._first_trace = trace
         self._kept: Course | None = None
         self._kept_stages: dict[int, Stage] = {}
+        self._is_released = False
         self._turn = asyncio.Lock()
         self._log = books.desk.log.bind(service=aired.service, version=aired.campaign.manifest.version)
         if not rollout.is_under_way:
@@ -158,38 +161,40 @@ class Run(Actor[None]):
         self.news.set()
         return True
 
-    async def keep(self) -> None:
-        """Store how far the campaign has come; a version that has passed its trial is for everybody then."""
-        aired, course = self.aired, self.rollout.course
-        if course.state is State.ENDED and self.rollout.plan.is_trial:
-            await self._books.diffuser.release(aired.service)
-        for number, stage in enumerate(self.rollout.stages):
-            if self._kept_stages.get(number) == stage:
-                continue
-            await self._books.stages.put(
+    async def keep(self, *with_it: Awaitable[None]) -> None:
+        """Store how far the campaign has come, and changes *with_it*, all or nothing.
+
+        A version that has not to pass a trial, or has passed it, is for everybody then.
+        """
+        aired, course, books = self.aired, self.rollout.course, self._books
+        is_for_all = course.state is State.ENDED or not self.rollout.plan.is_trial
+        stages = {
+            number: stage
+            for number, stage in enumerate(self.rollout.stages)
+            if self._kept_stages.get(number) != stage
+        }
+        # Handed over in the same step of the loop, all of this shares a transaction.
+        await asyncio.gather(
+            *with_it,
+            *([books.diffuser.release(aired.service)] if is_for_all and not self._is_released else ()),
+            *(books.stages.put(_stage_row(aired.service, number, stage)) for number, stage in stages.items()),
+            books.rollouts.put(
                 {
                     "service": aired.service,
-                    "stage": number,
-                    "begun_at": stage.begun_at,
-                    "ended_at": stage.ended_at,
-                    "why": stage.why,
+                    "number": aired.campaign.manifest.campaign,
+                    "ordered": aired.ordered,
+                    "state": course.state.value,
+                    "reason": course.reason,
+                    "stage": course.stage,
+                    "packets": course.packets,
+                    "aired_at": course.aired_at,
+                    "begun_at": aired.begun_at,
+                    "command": self.command,
                 }
-            )
-            self._kept_stages[number] = stage
-        await self._books.rollouts.put(
-            {
-                "service": aired.service,
-                "number": aired.campaign.manifest.campaign,
-                "ordered": aired.ordered,
-                "state": course.state.value,
-                "reason": course.reason,
-                "stage": course.stage,
-                "packets": course.packets,
-                "aired_at": course.aired_at,
-                "begun_at": aired.begun_at,
-                "command": self.command,
-            }
+            ),
         )
+        self._is_released = is_for_all
+        self._kept_stages |= stages
         self._kept = course
 
     async def roll_call(self) -> None:
@@ -288,3 +293,13 @@ class Run(Actor[None]):
 
     def _now(self) -> float:
         return self._books.desk.clock.now()
+
+
+def _stage_row(service: str, number: int, stage: Stage) -> dict[str, Any]:
+    return {
+        "service": service,
+        "stage": number,
+        "begun_at": stage.begun_at,
+        "ended_at": stage.ended_at,
+        "why": stage.why,
+    }

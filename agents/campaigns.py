@@ -119,10 +119,11 @@ class Campaigns:
         ``campaign-paused`` where this one is; and why it did not come to its end.
         """
         said = decode(ordered.order.argument, BroadcastOrder)
-        terms = self._terms(ordered.order.service)
         # Whether somebody waits for it makes it no other campaign.
         octets = encode(replace(said, wait=True))
-        async with self._turns.of(terms.offer.service):
+        async with self._turns.of(ordered.order.service):
+            # As they are now: while we waited the domain key may have become another.
+            terms = self._terms(ordered.order.service)
             run = await self._known(terms.offer.service)
             if run is None or not run.rollout.is_under_way:
                 run = await self._begin(terms, said, octets, ordered.trace)
@@ -190,12 +191,8 @@ class Campaigns:
         )
         plan = self._plan(aired, said, stages)
         run = Run(self._books, aired, Rollout(plan), trace=trace, command=0, is_whole=True)
-        for row in self._books.stages.rows():
-            if row["service"] == service:
-                await self._books.stages.remove(service, row["stage"])
-        await run.keep()
-        if not plan.is_trial:
-            await self._diffuser.release(service)
+        former = [row["stage"] for row in self._books.stages.rows() if row["service"] == service]
+        await run.keep(*(self._books.stages.remove(service, stage) for stage in former))
         self._runs[service] = run
         self._desk.log.info(
             "campaign.begun",

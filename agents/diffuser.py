@@ -191,6 +191,8 @@ class Diffuser:
                 "data_part": offer.data_part,
                 "reset": reset,
                 "broadcasts": ordered,
+                "generation": campaign.manifest.generation,
+                "report_share": campaign.manifest.report_share,
             }
         )
         return campaign, _update(ordered)

@@ -7,6 +7,9 @@ what is known changes nothing, and its signature is not even looked at.
 
 A module that has not the newest domain key yet, or is not to have it, is not heard: its packet does not open.
 
+Only those are heard whom the campaign asked: its thresholds are held against as many, and who else speaks,
+be it in its own name, would weigh more than its share.
+
 Reports count for the campaign that was broadcast last. One on an earlier campaign comes too late to decide
 anything, and of none that is to come can there be a report.
 
@@ -27,7 +30,7 @@ from agents.messages.campaign_reports import Outcome
 from agents.store.registry import Registry
 from agents.store.tables import REPORTS
 from agents.usage import RELEASED
-from transport.diffusion import MAX_SHARE, check_report, report_keys
+from transport.diffusion import MAX_SHARE, check_report, is_in_sample, report_keys
 from transport.security.domain_key import DomainKey, Kind
 
 if TYPE_CHECKING:
@@ -129,12 +132,12 @@ class ModuleReports:
 
         Raises Refusal: ``unknown-resource``, ``released``, or why the resource may not be used;
         ``unknown-campaign``, ``past-campaign``, ``future-campaign``, ``wrong-version``, ``wrong-generation``;
-        ``repeated``. Raises Rejected for what is not protected, or not proven.
+        ``not-asked``, ``repeated``. Raises Rejected for what is not protected, or not proven.
         """
         check_report(came.packet)
         service, ua = self._service(came.packet.tar), came.ua
         resource = self._resource(ua, came.packet.tar)
-        self._check_campaign(service, report)
+        self._check_campaign(service, report, ua)
         known = self._reports.get(service["service"], ua)
         is_same = known is not None and known["campaign"] == report.campaign
         if known is not None and is_same and not _is_better(report.outcome, than=known["outcome"]):
@@ -202,16 +205,24 @@ class ModuleReports:
             raise Refusal(row["barred"] or RELEASED)
         return row
 
-    def _check_campaign(self, service: Row, report: CampaignReport) -> None:
+    def _check_campaign(self, service: Row, report: CampaignReport, ua: str) -> None:
         last = self._diffuser.last(service["service"])
         if last is None:
             raise Refusal("unknown-campaign")
+        is_asked = is_in_sample(
+            ua,
+            tar=service["tar"],
+            generation=last["generation"],
+            campaign=last["number"],
+            share=last["report_share"],
+        )
         faults = {
             "past-campaign": report.campaign < last["number"],
             "future-campaign": report.campaign > last["number"],
             "wrong-version": report.version != last["version"],
-            # It may have come under an earlier key than the one that the module has by now.
-            "wrong-generation": report.generation > _domain_key(service["domain_key"]).generation,
+            # The campaign's: the module may have a later one by now.
+            "wrong-generation": report.generation != last["generation"],
+            "not-asked": not is_asked,
         }
         for reason, found in faults.items():
             if found:

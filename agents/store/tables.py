@@ -315,6 +315,8 @@ CAMPAIGNS = Table(
     _column("data_part", Integer()),
     _column("reset", NUMBER),
     _column("broadcasts", NUMBER),
+    _column("generation", NUMBER),
+    _column("report_share", Integer()),
 )
 
 # What each module reported last of a campaign of a service: ``outcome`` is a number of ``Outcome``.

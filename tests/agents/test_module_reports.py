@@ -29,7 +29,7 @@ from bus.clock import SystemClock
 from bus.counters import Counters
 from tests.agents.module_kit import luhn
 from tests.agents.role_kit import TRACE
-from transport.diffusion import MAX_SHARE, report_keys, seal_report
+from transport.diffusion import MAX_SHARE, is_in_sample, report_keys, seal_report
 from transport.errors import DiffusionRejected, SignatureRejected
 from transport.secured_packet import SecurityParameters, decode_command, encode_command
 from transport.security.certificates import Role
@@ -125,14 +125,18 @@ async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
         for service, tar, at in ((SERVICE, TAR, 0x1101), ("miles", OTHER_TAR, 0x1102)):
             row = {"service": service, "tar": tar, "domain_key": KEY.dump(), "message_identifier": at}
             await Registry(store, SERVICES).put(row)
-        campaign: dict[str, Any] = {"service": SERVICE, "number": NUMBER, "version": VERSION, "broadcasts": 1}
-        campaign |= {"what": b"", "signature": b"", "code": b"", "data_part": 0, "reset": 0}
-        await Registry(store, CAMPAIGNS).put(campaign)
+        await Registry(store, CAMPAIGNS).put(_campaign())
         for ua in ADDRESSES:
             await resources.put(_resource(ua))
         bank = Bank(store=store, resources=resources)
         await bank.open()
         yield bank
+
+
+def _campaign(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"service": SERVICE, "number": NUMBER, "version": VERSION, "broadcasts": 1}
+    values |= {"what": b"", "signature": b"", "code": b"", "data_part": 0, "reset": 0}
+    return values | {"generation": 2, "report_share": MAX_SHARE} | changes
 
 
 def _resource(ua: str) -> dict[str, Any]:
@@ -200,6 +204,8 @@ async def test_what_was_refused_can_be_loaded_after_all(bank: Bank) -> None:
 
 async def test_a_report_under_an_earlier_domain_key_counts(bank: Bank) -> None:
     """The campaign came under it; the key may have been rolled over before the module's moment came."""
+    await Registry(bank.store, CAMPAIGNS).put(_campaign(generation=1))
+    await bank.open()
     await bank.take(_report(generation=1))
     assert bank.tally == Tally(loaded=1)
 
@@ -248,14 +254,31 @@ async def test_a_module_reports_for_itself_alone(bank: Bank) -> None:
         ({"version": VERSION + 1}, "wrong-version"),
         ({"version": VERSION - 1}, "wrong-version"),
         ({"generation": 3}, "wrong-generation"),
+        ({"generation": 1}, "wrong-generation"),
         ({"tar": OTHER_TAR}, "bad-signature"),
         ({"supplier": "shop"}, "bad-signature"),
     ],
-    ids=["past", "future", "newer", "older", "generation", "other-service", "other-supplier"],
+    ids=["past", "future", "newer", "older", "generation", "former", "other-service", "other-supplier"],
 )
 async def test_a_report_on_something_else(bank: Bank, changes: dict[str, Any], reason: str) -> None:
     """Only the campaign that was broadcast last, in its version, to us, of this service."""
     assert await bank.refusal(_report(**changes)) == reason
+
+
+@pytest.mark.parametrize("share", [0, 64, 128, MAX_SHARE])
+async def test_who_was_not_asked_is_not_heard(bank: Bank, share: int) -> None:
+    """Or few modules of a domain, none of which is in the sample, could stop a campaign, or carry it on."""
+    row = _campaign(report_share=share)
+    await Registry(bank.store, CAMPAIGNS).put(row)
+    await bank.open()
+    sample = {"tar": TAR, "generation": row["generation"], "campaign": NUMBER, "share": share}
+    asked = {ua for ua in ADDRESSES if is_in_sample(ua, **sample)}
+    for ua in ADDRESSES:
+        if ua in asked:
+            await bank.take(_report(ua), ua)
+        else:
+            assert await bank.refusal(_report(ua, Outcome.REFUSED), ua) == "not-asked"
+    assert bank.tally == Tally(loaded=len(asked))
 
 
 @pytest.mark.parametrize(

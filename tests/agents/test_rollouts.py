@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +17,7 @@ from agents.handset.security_module.rights import rights_mask
 from agents.messages.codec import encode
 from agents.messages.orders import BroadcastOrder, DomainRollOrder
 from agents.offers import Version
+from agents.store.group_commit import GroupCommit
 from agents.store.tables import ROLLOUTS
 from agents.supplier import Supplier
 from bus.bearers.cell_broadcast import CellBroadcaster
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sqlalchemy import Table
     from structlog.typing import FilteringBoundLogger
 
     from agents.messages.orders import Event
@@ -257,6 +261,45 @@ async def test_a_pause_that_could_not_be_stored_is_none(kit: Kit) -> None:
     pages = _all_pages(kit)
     await slow.until(lambda: True)
     assert _all_pages(kit) == pages
+
+
+@pytest.mark.parametrize("stages", [[], [30, 60, 100]], ids=["at-once", "in-stages"])
+async def test_whatever_a_kill_leaves_can_go_on(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, stages: list[int]
+) -> None:
+    """After each commit a campaign has no stage that it has not come to, and who may be served its version.
+
+    A campaign that goes on would not make good for either.
+    """
+    slow = await _market(kit)
+    change, seen = GroupCommit.change, set()
+
+    async def watched(store: GroupCommit, table: Table, **changes: Any) -> None:
+        await change(store, table, **changes)
+        seen.add(_stored(kit))
+
+    monkeypatch.setattr(GroupCommit, "change", watched)
+    for version in (1, 2):
+        assert (await _finished(kit, slow, "broadcast", _said(version=version, stages=stages))).result == "ok"
+    rows = [one for one in seen if one is not None]
+    for state, stage, begun, version, released in rows:
+        assert released == (version if state == "ended" or not stages else version - 1)
+        assert begun in {stage, stage + 1}
+    assert len(rows) > 2 * max(1, len(stages))
+
+
+def _stored(kit: Kit) -> tuple[str, int, int, int, int] | None:
+    """Return what the disk has: the campaign's state, stage, stages begun, version; the version for all.
+
+    None before there is one, and while the version of the next is there and no course of it.
+    """
+    with closing(sqlite3.connect(kit.directory / "bank.db")) as database:
+        row: tuple[str, int, int, int, int] | None = database.execute(
+            "SELECT state, stage, (SELECT count(*) FROM rollout_stages), version,"
+            " (SELECT coalesce(max(version), 0) FROM releases)"
+            " FROM rollouts JOIN campaigns USING (service, number)"
+        ).fetchone()
+    return row
 
 
 async def test_a_version_on_trial_is_served_to_nobody(kit: Kit) -> None:

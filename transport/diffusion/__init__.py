@@ -92,7 +92,14 @@ from transport.diffusion.renewal import (
     renewal_mark,
     take_renewal,
 )
-from transport.diffusion.reporting import check_report, draw_delay_s, is_asked, report_keys, seal_report
+from transport.diffusion.reporting import (
+    check_report,
+    draw_delay_s,
+    is_asked,
+    is_in_sample,
+    report_keys,
+    seal_report,
+)
 from transport.diffusion.work import SharedWork, Work
 
 __all__ = [
@@ -134,6 +141,7 @@ __all__ = [
     "draw_delay_s",
     "is_asked",
     "is_available",
+    "is_in_sample",
     "longest_wrapped",
     "make_notice",
     "make_pieces",

@@ -45,10 +45,20 @@ _NUMBER: Final = 4
 
 def is_asked(manifest: Manifest, ua: str) -> bool:
     """Whether module *ua* is one of those that report on the campaign of *manifest*."""
-    numbers = (manifest.generation, manifest.campaign)
-    fields = (manifest.tar, *(number.to_bytes(4, "big") for number in numbers), ua.encode("ascii"))
+    return is_in_sample(
+        ua,
+        tar=manifest.tar,
+        generation=manifest.generation,
+        campaign=manifest.campaign,
+        share=manifest.report_share,
+    )
+
+
+def is_in_sample(ua: str, *, tar: bytes, generation: int, campaign: int, share: int) -> bool:
+    """Whether module *ua* is one of *share* in 255 that report on a campaign, told by its numbers."""
+    fields = (tar, *(number.to_bytes(4, "big") for number in (generation, campaign)), ua.encode("ascii"))
     number = int.from_bytes(hashlib.sha256(framed(_SAMPLE, *fields)).digest()[:_NUMBER], "big")
-    return number * MAX_SHARE >> 8 * _NUMBER < manifest.report_share
+    return number * MAX_SHARE >> 8 * _NUMBER < share
 
 
 def draw_delay_s(within_s: int, rng: Rng) -> int:

@@ -1,28 +1,28 @@
 """The supplier: alone uses the resources it was given, over a channel that the operator cannot read.
 
-A handset's call begins it (SER): supplier and module prove themselves to each other, then the supplier loads
-what the module lacks: the programme, then personal data. What it has done is stored before it goes on, and a
-packet's counter before the packet leaves, so that after a stop no counter is used twice and nothing is loaded
-twice. Packets go over the bearers that the service names, in their order: when one fails, the next is tried.
+A handset's call begins it (SER, ``calls``): supplier and module prove themselves to each other, then the
+supplier loads what the module lacks: the programme, then personal data. What it has done is stored before it
+goes on, and a packet's counter before the packet leaves, so that after a stop no counter is used twice and
+nothing is loaded twice. Packets go over the bearers that the service names, in their order: when one fails,
+the next is tried.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents import campaigns, domains
-from agents.answering import answering
 from agents.backends import BACKENDS
+from agents.calls import Calls, Superseded
 from agents.campaigns import Campaigns, Terms
 from agents.diffuser import Diffuser
 from agents.domain_rolls import DomainRolls
-from agents.errors import Refusal, Unanswered
+from agents.errors import Refusal
 from agents.loading import Loading
-from agents.messages.air import Call, DomainCall, Invoke, Prove
-from agents.messages.bearers import CHANNEL_BEARERS
+from agents.messages.air import Call, DomainCall, Invoke
 from agents.messages.campaign_reports import CampaignReport
-from agents.messages.codec import decode, encode
+from agents.messages.codec import decode
 from agents.messages.inside import (
     Activate,
     Agreed,
@@ -40,8 +40,6 @@ from agents.store.registry import Registry
 from agents.store.tables import RESOURCES, SERVICES
 from agents.supplier_keys import KeyRing
 from agents.usage import ACTIVE, BARS, READY, RELEASED, Usage, Use
-from bus.errors import DeliveryFailed
-from transport.errors import Rejected
 from transport.security import certificates
 
 if TYPE_CHECKING:
@@ -56,13 +54,6 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
-
-CALL_AGAIN_S: Final = 600.0
-"""How long a module may take to call again when its channel was lost: it opens another, more than once."""
-
-
-class _Superseded(Exception):  # noqa: N818 -- a condition, not an error
-    """Raised when a handset has called again since."""
 
 
 class Supplier(Role):
@@ -87,12 +78,6 @@ class Supplier(Role):
         self._resources = Registry(store, RESOURCES)
         self._services = Registry(store, SERVICES)
         self._ring = KeyRing(desk, store)
-        self._calls: dict[tuple[str, bytes], Call | DomainCall] = {}
-        """The last call of each resource that is not done with."""
-        self._again: dict[tuple[str, bytes], asyncio.Event] = {}
-        """Set when a resource calls again whose channel was lost."""
-        self._answered: dict[tuple[str, bytes], bytes] = {}
-        """The opening of each resource's session: the air may bring a call twice."""
         self._turns = Turns()
         self._usage = Usage(desk, self._resources, self._turns)
         self._diffuser = Diffuser(desk, store, aerial)
@@ -119,6 +104,18 @@ class Supplier(Role):
             self._diffuser,
             services=self._services,
             resources=self._resources,
+        )
+        self._calls = Calls(
+            desk,
+            self._usage,
+            self._turns,
+            resources=self._resources,
+            services=self._services,
+            ring=self._ring,
+            rolls=self._rolls,
+            loading=self._loading,
+            use=lambda packet, tar: self._use(packet.ua, tar, packet.trace, came_over=packet.bearer),
+            offer=self._offer,
         )
 
     @classmethod
@@ -273,86 +270,10 @@ class Supplier(Role):
         service = next((row["service"] for row in self._services.rows() if row["tar"] == call.tar), None)
         if service is None:
             raise Refusal("unknown-resource")
-        key = (packet.ua, call.tar)
-        self._calls[key] = call
-        if key in self._again:
-            self._again[key].set()
         try:
-            await self.ended("serve", packet.ua, service, packet.trace, self._serve(packet, call))
-        except _Superseded:
+            await self.ended("serve", packet.ua, service, packet.trace, self._calls.serve(packet, call))
+        except Superseded:
             self.log.info("call.superseded", service=service)
-        finally:
-            if self._calls.get(key) is call:
-                del self._calls[key]
-
-    async def _serve(self, packet: FromModule, call: Call | DomainCall) -> bytes:
-        # The line first: what waits for its turn needs the link as well.
-        async with self._usage.line(packet.ua), self._turns.of((packet.ua, call.tar)):
-            use = self._use(packet.ua, call.tar, packet.trace, came_over=packet.bearer)
-            try:
-                await self._connect(use, call)
-                offer = self._offer(self._usage.row(use)["service"])
-                if await self._rolls.renew(use, offer, self._usage):
-                    raise _Superseded  # it calls again by the key that it was given
-                await self._loading.load(use, offer)
-                await self._loading.personalise(use)
-            except (Refusal, Rejected, DeliveryFailed, Unanswered):
-                self._raise_if_superseded(use, call)
-                raise
-        return b""
-
-    def _raise_if_superseded(self, use: Use, call: Call | DomainCall) -> None:
-        """Raise _Superseded once the handset called again: it has forgotten the call before."""
-        if self._calls.get((use.ua, use.tar)) is not call:
-            raise _Superseded
-
-    async def _connect(self, use: Use, call: Call | DomainCall) -> None:
-        self._raise_if_superseded(use, call)
-        row = self._usage.row(use)
-        if self._answered.get((use.ua, use.tar)) == call.opening:
-            if row["state"] == READY:
-                self.desk.counters.dropped("replayed")
-                raise _Superseded
-            return
-        service = self._services.get(row["service"])
-        assert service is not None, "it was found by its TAR"
-        keys = self._ring.known_as(row["service"], row["supplier_digest"])
-        offer = self._offer(row["service"])
-        generation = call.generation if isinstance(call, DomainCall) else 0
-        domain_key = self._rolls.proving(offer, service, use.ua, generation)
-        side = answering(offer, keys, row, domain_key, self.desk.rng)
-        said = side.receive(call.opening)
-        # Once or twice, as the form has it: what we say is answered with the module's next message.
-        while said is not None:
-            said = side.receive(await self._say(use, said))
-        await asyncio.gather(
-            self._resources.put(self._usage.row(use).but(session=side.keys.dump(), counter=0)),
-            self._rolls.connected(use, offer, generation),
-        )
-        self._answered[use.ua, use.tar] = call.opening
-        self.log.info("session.opened", ua=use.ua, service=row["service"])
-
-    async def _say(self, use: Use, proof: bytes) -> bytes:
-        """Bring the module a message of the secure connection; return its next one."""
-        message = encode(Prove(tar=use.tar, proof=proof))
-        try:
-            return await self._usage.exchange.manage(use.ua, message, trace=use.trace, bearer=use.bearers[0])
-        except DeliveryFailed:
-            # The call is the module's, and so is the next one, over this bearer or another.
-            if use.bearers[0] in CHANNEL_BEARERS:
-                await self._wait_for_call((use.ua, use.tar))
-            raise
-
-    async def _wait_for_call(self, key: tuple[str, bytes]) -> None:
-        """Wait until a module whose channel was lost calls again, or for as long as it would try."""
-        again = self._again[key] = asyncio.Event()
-        try:
-            async with self.desk.clock.timeout(CALL_AGAIN_S):
-                await again.wait()
-        except TimeoutError:
-            self.log.info("call.lost", ua=key[0])
-        finally:
-            del self._again[key]
 
     # use ---------------------------------------------------------------------------------------------------
 

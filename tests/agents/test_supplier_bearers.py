@@ -12,6 +12,7 @@ from agents.handset.security_module.life_cycle import ResourceState
 from bus.bearers.bip import BipSettings
 from bus.bearers.sms import SmsSettings
 from bus.frame import Bearer
+from bus.topics import Orders
 from tests.agents.bearer_kit import (
     HOST,
     PATIENT,
@@ -270,10 +271,9 @@ async def test_a_supplier_that_cannot_reach_the_module_says_so(kit: Kit) -> None
 async def test_a_call_takes_the_place_of_the_one_before(kit: Kit, bearer: str) -> None:
     """The subscriber calls twice in a row: the second call is served, the first is nobody's failure."""
     await reserved(kit, bearer, SMS)
-    phone = kit.cell.phones[kit.ua()]
-    before = len(kit.events)
+    orders, before = Orders(fleet=kit.fleet, agent=kit.ua()), len(kit.events)
     for _ in range(2):
-        phone.deliver(kit.sealed_order("serve", agent=kit.ua()))
+        kit.clients["cell"].inject(orders, kit.sealed_order("serve", agent=kit.ua()))
     assert (await kit.event("serve", after=before)).result == "ok"
     await kit.roles["bank"].idle()
     assert await invoke(kit) == ("ok", "")
@@ -284,13 +284,13 @@ async def test_a_call_takes_the_place_of_the_one_before(kit: Kit, bearer: str) -
 async def test_two_services_of_one_supplier_share_a_channel(kit: Kit, bearer: str) -> None:
     """Called for at once, served side by side: each comes to its end, once, and both work."""
     await open_market(kit, bearer)
-    phone = await kit.handset()
+    await kit.handset()
     await kit.take("personalise")
     for service in ("account", "silent"):
         await kit.take("subscribe", "reserve", "activate", service=service)
-    before = len(kit.events)
+    orders, before = Orders(fleet=kit.fleet, agent=kit.ua()), len(kit.events)
     for service in ("account", "silent"):
-        phone.deliver(kit.sealed_order("serve", service, agent=kit.ua()))
+        kit.clients["cell"].inject(orders, kit.sealed_order("serve", service, agent=kit.ua()))
     await kit.event("serve", after=before)
     await kit.roles["bank"].idle()
     while len(kit.events) < before + 2:

@@ -11,7 +11,7 @@ import math
 import operator
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -45,6 +45,8 @@ class Outcome:
     latency_s: float = 0.0
     output: bytes = field(default=b"", repr=False)
     """What the application answered, for an invoke: the user's business, so in no log and no report."""
+    traces: tuple[bytes, ...] = field(default=(), compare=False)
+    """The trace ids of the orders that this launch gave about it, one for each attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_NO_MORE: Final[Mapping[str, str]] = {"=": "<=", "<=": "<=", "<": "<"}
+"""What remains of a comparison for who asks only whether it is too many."""
 _QUANTITY: Final = re.compile(r"(?P<sign>>=|<=|=|>|<)?\s*(?P<number>\d{1,9}(?:\.\d{1,6})?)\s*(?P<percent>%)?")
 _MOST: Final = 10**9
 _WORDS: Final = {"all": ("=", 100.0), "none": ("=", 0.0)}
@@ -119,6 +123,11 @@ class Quantity:
             return _COMPARISONS[self.sign](count, self.number)
         # Compared as products: a division would make 99 % of 300 a matter of rounding.
         return total == 0 or _COMPARISONS[self.sign](count * 100, self.number * total)
+
+    def allows(self, count: int, total: int) -> bool:
+        """Say whether *count* of *total* is not too many."""
+        sign = _NO_MORE.get(self.sign)
+        return sign is None or replace(self, sign=sign).holds(count, total)
 
     def can_hold(self, total: int) -> bool:
         """Say whether any count of *total* is what is meant."""

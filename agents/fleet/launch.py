@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agents.errors import FleetError
 from agents.fleet.captures import claim, gather, open_capture
 from agents.fleet.crew import Crew, open_crew, workers_for
+from agents.fleet.explanations import Explainer
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.market import Market
 from agents.fleet.measure import make_report
@@ -24,6 +26,7 @@ from agents.fleet.state import open_log, open_state
 from agents.fleet.steps import Runner
 from agents.fleet.surroundings import Surroundings
 from agents.fleet.weather import clock_of
+from agents.traces.gleaning import lengths
 from bus import tracing
 from bus.actor import ActorGroup
 from bus.address import BrokerAddress, TlsSettings
@@ -62,7 +65,9 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     state = await stack.enter_async_context(open_state(config, fresh=options.fresh))
     resumed = state.resumed
     clock = clock_of(config.air, state.launch.origin)
-    stack.enter_context(open_log(state.launch, _PROCESS, options.log_level, clock))
+    logs = state.launch.log_file(_PROCESS).parent
+    earlier = lengths(logs)
+    written = stack.enter_context(open_log(state.launch, _PROCESS, options.log_level, clock))
     log = tracing.get_logger()
     counters = Counters()
     workers = workers_for(config, options.workers)
@@ -113,6 +118,9 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
         base_mib=base_mib,
         resumed=resumed,
     )
+    if report.missed:
+        explainer = Explainer(state.launch.directory, logs, earlier, written.flush)
+        report = replace(report, explained=await explainer.explain(config.steps, ended))
     log.info("fleet.ended", fleet=config.fleet.name, ok=report.ok)
     options.on_report(report)
     if options.stay:

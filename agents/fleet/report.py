@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agents.fleet.campaign_report import CampaignReport
+    from agents.fleet.explanations import Explanation
 
 _SECOND_MS: Final = 1000
 
@@ -181,6 +182,8 @@ class Report:
     """What became of each broadcast of an application."""
     faults: tuple[str, ...] = field(default=())
     """Sentences for what went wrong beside the steps' expectations."""
+    explained: tuple[Explanation, ...] = ()
+    """Why steps were not as expected, by their most telling transactions."""
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -216,6 +219,7 @@ class Report:
             "resumed": self.resumed,
             "campaigns": [campaign.to_json() for campaign in self.campaigns],
             "faults": list(self.faults),
+            "explained": [explanation.to_json() for explanation in self.explained],
         }
 
     def render(self, console: Console) -> None:
@@ -229,6 +233,8 @@ class Report:
         for sentence in (*self.missed, *self.faults):
             console.print(Text.assemble(("✗ ", "bold red"), sentence), highlight=False)
         console.print(_headline(self), highlight=False)
+        for explanation in self.explained:
+            explanation.render(console)
 
 
 def _headline(report: Report) -> Text:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.console import CONSOLE
 from agents.fleet.audience import Audience
@@ -56,6 +56,13 @@ class _Target:
     ua: str
     service: str
     argument: bytes
+
+
+class _Asked(NamedTuple):
+    """The event that ended an order, if any did, and the traces of each time that it was given."""
+
+    event: Event | None
+    traces: tuple[bytes, ...]
 
 
 async def _nothing() -> int:
@@ -166,8 +173,8 @@ class Runner:
         audience = Audience(addresses=frozenset(addresses), started=started, stays=True)
         outcome = self._outcome(index, "", service)
         if outcome is None:
-            event = await self._ask(self._target_for_all(index, step, "", service), audience)
-            outcome = self._ended("", service, event, started)
+            asked = await self._ask(self._target_for_all(index, step, "", service), audience)
+            outcome = self._ended("", service, asked, started)
             await self._ledger.keep(index + 1, outcome, started=started)
             self._campaigns[service] = audience
         outcomes.append(outcome)
@@ -207,8 +214,9 @@ class Runner:
             )
             audience.stays, started = False, audience.started
             target = self._target_for_all(index, step, min(listening), service)
-            event = await self._ask(target, audience)
+            event, _ = await self._ask(target, audience)
             traces += audience.traces
+            ordered = tuple(audience.traces)
             unheard = (Result.FAILED, "not-heard")
             if event is not None and event.result == Result.REFUSED:
                 unheard = (Result.REFUSED, event.reason)
@@ -219,7 +227,14 @@ class Runner:
                 result, reason = unheard if at is None else (Result.OK, "")
                 latency_s = (ended if at is None else at) - started
                 told.append(
-                    Outcome(ua=ua, service=service, result=result, reason=reason, latency_s=latency_s)
+                    Outcome(
+                        ua=ua,
+                        service=service,
+                        result=result,
+                        reason=reason,
+                        latency_s=latency_s,
+                        traces=ordered,
+                    )
                 )
             await self._ledger.keep_all(index + 1, told, started=started)
             outcomes += told
@@ -264,23 +279,20 @@ class Runner:
         )
         return self._ended(ua, service, await self._ask(target), started)
 
-    def _ended(self, ua: str, service: str, event: Event | None, started: float) -> Outcome:
+    def _ended(self, ua: str, service: str, asked: _Asked, started: float) -> Outcome:
         """Return how a target ended, by the event that says so, if any does."""
-        latency_s = self._around.clock.now() - started
-        if event is None:
-            return Outcome(
-                ua=ua, service=service, result=Result.FAILED, reason="no-answer", latency_s=latency_s
-            )
+        event = asked.event
         return Outcome(
             ua=ua,
             service=service,
-            result=Result(event.result),
-            reason=event.reason,
-            latency_s=latency_s,
-            output=event.output,
+            result=Result(event.result) if event else Result.FAILED,
+            reason=event.reason if event else "no-answer",
+            latency_s=self._around.clock.now() - started,
+            output=event.output if event else b"",
+            traces=asked.traces,
         )
 
-    async def _ask(self, target: _Target, audience: Audience | None = None) -> Event | None:
+    async def _ask(self, target: _Target, audience: Audience | None = None) -> _Asked:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Event] = loop.create_future()
         traces: list[bytes] = []
@@ -313,14 +325,14 @@ class Runner:
                     if audience is not None and not audience.stays and event.result == Result.OK:
                         took_s = _on_air_s(event, loop.time() - began)
                         await audience.hear_out(took_s, self._received_pages)
-                    return event
+                    return _Asked(event, tuple(traces))
         finally:
             for trace_id in traces:
                 del self._waiting[trace_id]
                 self._under_way.discard(trace_id)
                 if audience is None or not audience.stays:
                     self._audiences.pop(trace_id, None)
-        return None
+        return _Asked(None, tuple(traces))
 
     def _patience_s(self) -> float:
         speed = self._around.config.air.speed

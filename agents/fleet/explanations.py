@@ -82,7 +82,7 @@ class Explanation:
         """Draw it: the reason in words, the chart, the command."""
         name = " ".join(filter(None, (self.do, self.service)))
         code = f" ({self.reason})" if self.reason and self.reason != self.words else ""
-        sentence = f"step {self.step} {name}: {self.targets:,} {self.result}, for {self.words}{code}"
+        sentence = f"step {self.step} {name}: {self.targets:,} {self.result}: {self.words}{code}"
         console.print()
         console.print(Text(harmless(sentence), "bold red"), highlight=False)
         if self.excerpt is not None:

@@ -1,8 +1,7 @@
 """What a reason means, in words: the codes that a step's outcomes have, for whoever sees one fail.
 
 A code is for machines: it is counted, compared with what a config expects, and travels. The words are a
-clause that goes on after "for": "2 refused, for the operator has blocked the resource". What has none here is
-told by its code.
+clause, as in "2 refused: the operator has blocked the resource". What has none here is told by its code.
 """
 
 from __future__ import annotations

@@ -29,12 +29,9 @@ class Excerpt:
     @property
     def left_out(self) -> str:
         """What is said of the rows that are not there; empty where all are."""
-        parts = [f"{_rows(count)} {where}" for count, where in self._gaps if count]
-        return f"{' and '.join(parts)} left out" if parts else ""
-
-    @property
-    def _gaps(self) -> tuple[tuple[int, str], ...]:
-        return (self.before, "before these"), (self.after, "after them")
+        gaps = ((self.before, "before these"), (self.after, "after these"))
+        parts = [f"{_rows(count)} {where}" for count, where in gaps if count]
+        return f"left out: {', '.join(parts)}" if parts else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the chart as JSON has it, and how many rows were left out."""

@@ -21,7 +21,7 @@ from rich.text import Text
 from agents.fleet.reasons import in_words
 from agents.fleet.surprises import surprises
 from agents.traces.chart import chart_of
-from agents.traces.chart_cut import cut
+from agents.traces.chart_cut import cut, shows_refusal
 from agents.traces.chart_rows import Arrow, Fate, Kind
 from agents.traces.chart_text import draw_text
 from agents.traces.gleaning import Gleaner
@@ -82,7 +82,7 @@ class Explanation:
         """Draw it: the reason in words, the chart, the command."""
         name = " ".join(filter(None, (self.do, self.service)))
         code = f" ({self.reason})" if self.reason and self.reason != self.words else ""
-        sentence = f"step {self.step} {name}: {self.targets:,} {self.result}: {self.words}{code}"
+        sentence = f"step {self.step} {name}: {self.targets:,} {self.result}: {self.words}{code}{self._one}"
         console.print()
         console.print(Text(harmless(sentence), "bold red"), highlight=False)
         if self.excerpt is not None:
@@ -93,6 +93,12 @@ class Explanation:
             console.print(Text(_UNTOLD[bool(self.trace_id)], "dim"), highlight=False)
         # In one line, however long, so that it can be copied.
         console.print(Text(f"more: {self.command}"), soft_wrap=True, highlight=False)
+
+    @property
+    def _one(self) -> str:
+        """Who the example is, where its chart does not say so."""
+        is_told = self.excerpt is not None and self.excerpt.chart.ua == self.ua
+        return f"; {self.ua} is one" if self.ua and not is_told else ""
 
 
 _UNTOLD: Final = {
@@ -207,9 +213,8 @@ def _example(surprise: Surprise, lines: Mapping[str, Sequence[Fields]]) -> _Exam
 
 
 def _clarity(chart: Chart) -> tuple[int, ...]:
-    """Return how clearly a chart shows who said no: by how many remarks, in how few rows."""
-    noes = sum(not isinstance(row, Arrow) and row.kind is Kind.REFUSED for row in chart.rows)
-    return noes, -len(chart.rows)
+    """Return how clearly a chart shows who said no: whether at all, and in how few rows."""
+    return shows_refusal(chart), -len(chart.rows)
 
 
 def _troubles(chart: Chart) -> tuple[int, ...]:

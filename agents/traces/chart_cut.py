@@ -41,14 +41,25 @@ class Excerpt:
 
 
 def cut(chart: Chart, *, most: int = MOST_ROWS) -> Excerpt:
-    """Return *chart* with *most* of its rows: those around its first refusal, else the last ones."""
+    """Return *chart* with *most* of its rows: those around the refusal that decided, else the last ones."""
     rows = chart.rows
     if len(rows) <= most:
         return Excerpt(chart=chart)
-    refused = next((at for at, row in enumerate(rows) if _is_refusal(row)), len(rows))
-    end = min(len(rows), max(most, refused + min(AFTERWARDS, most - 1) + 1))
+    end = min(len(rows), max(most, _decisive(chart) + min(AFTERWARDS, most - 1) + 1))
     begin = end - most
     return Excerpt(chart=replace(chart, rows=rows[begin:end]), before=begin, after=len(rows) - end)
+
+
+def shows_refusal(chart: Chart) -> bool:
+    """Whether somebody says no in *chart*, and not only that it came to nothing."""
+    return any(_is_refusal(row) for row in chart.rows)
+
+
+def _decisive(chart: Chart) -> int:
+    """Return where the last is refused for the reason that the order ended for; for any, if none for that."""
+    places = [at for at, row in enumerate(chart.rows) if _is_refusal(row)]
+    same = [at for at in places if chart.rows[at].reason == chart.reason]
+    return max(same or places, default=len(chart.rows))
 
 
 def _is_refusal(row: Row) -> bool:

@@ -113,6 +113,7 @@ def test_json_has_every_promised_key() -> None:
         "ok", "fleet", "seed", "handsets", "modules_served", "wall_s", "steps", "bearers", "resources",
         "latency_ms", "memory", "messages_per_handset", "dropped", "crashes", "dead_letters", "broker",
         "resumed", "faults", "simulated_s", "audited", "campaigns",
+            "explained",
     }  # fmt: skip
     assert values["ok"] is True
     assert values["wall_s"] == 6.543

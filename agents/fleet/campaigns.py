@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from agents.airings import Airing
     from agents.fleet.config import FleetConfig
-    from agents.fleet.expectations import Outcomes
+    from agents.fleet.expectations import Outcome, Outcomes
     from bus.counters import Snapshot
 
 MAX_POINTS: Final = 100
@@ -70,6 +70,8 @@ class _Campaign:
     """The index of the step that ordered the broadcast; another one may have seen it to its end."""
     version: int
     had_before: set[str]
+    told: Mapping[str, float]
+    """Who told that it has the version, and when the order was given to which it did so."""
     served: set[str] = field(default_factory=set)
 
 
@@ -83,7 +85,10 @@ def campaigns_of(
         if begun is not None:
             version = version_of(config, begun)
             before = holders.of(outcomes.service, version) & {outcome.ua for outcome in outcomes.outcomes}
-            campaigns.append(_Campaign(outcomes=outcomes, begun=begun, version=version, had_before=before))
+            told = {outcome.ua: outcome.started for outcome in outcomes.of(Result.OK)}
+            campaigns.append(
+                _Campaign(outcomes=outcomes, begun=begun, version=version, had_before=before, told=told)
+            )
         elif outcomes.do in SERVED:
             _serve(campaigns, holders, outcomes)
         holders.after(outcomes)
@@ -99,8 +104,18 @@ def _serve(campaigns: Sequence[_Campaign], holders: Holders, outcomes: Outcomes)
     }
     for outcome in outcomes.of(Result.OK):
         campaign = last.get(outcome.service)
-        if campaign and outcome.ua not in holders.of(outcome.service, campaign.version):
+        if campaign is not None and _is_brought(campaign, holders, outcome):
             campaign.served.add(outcome.ua)
+
+
+def _is_brought(campaign: _Campaign, holders: Holders, outcome: Outcome) -> bool:
+    """Say whether who was served so had not the version yet.
+
+    A later launch says the order again for whoever had not told: who was served since tells then.
+    """
+    if outcome.ua in campaign.told:
+        return outcome.ua not in campaign.had_before and outcome.started < campaign.told[outcome.ua]
+    return outcome.ua not in holders.of(outcome.service, campaign.version)
 
 
 def _report(config: FleetConfig, campaign: _Campaign, books: Books, counts: Snapshot) -> CampaignReport:
@@ -132,7 +147,7 @@ def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterato
         who, at_s, bearer = (ua, service, version), None, ""
         if ua in campaign.had_before:
             way = Way.BEFORE
-        elif ua in told:
+        elif ua in told and ua not in campaign.served:
             way, at_s = Way.BROADCAST, round(told[ua], 6)
         elif ua not in campaign.served:
             way = Way.NONE

@@ -47,6 +47,8 @@ class Outcome:
     """What the application answered, for an invoke: the user's business, so in no log and no report."""
     traces: tuple[bytes, ...] = field(default=(), compare=False)
     """The trace ids of the orders that this launch gave about it, one for each attempt."""
+    started: float = field(default=math.inf, compare=False)
+    """When an earlier launch gave the order, by the fleet's clock; this launch's come after all of those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,7 @@ class Ledger:
             reason=row["reason"],
             latency_s=row["latency_s"],
             output=row["output"],
+            started=row["started"],
         )
 
     async def keep(self, step: int, outcome: Outcome, *, started: float) -> None:

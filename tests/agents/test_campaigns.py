@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -129,6 +131,20 @@ def test_each_module_is_counted_where_it_got_it() -> None:
         "served",
     ]
     assert [arrival.at_s for arrival in made.arrivals if arrival.way is Way.BROADCAST] == [1.0, None]
+
+
+def test_who_was_served_and_tells_when_the_order_is_said_again_was_served() -> None:
+    """A later launch broadcasts again for whoever had not told; in each launch after that it counts alike."""
+    for again, pulled in ((math.inf, 20.0), (30.0, 20.0)):
+        told = step(FIRST, "broadcast", "a", "b", "c")
+        first = [replace(each, started=10.0) for each in told.outcomes[:2]]
+        told = replace(told, outcomes=[*first, replace(told.outcomes[2], started=again)])
+        served = step(FIRST + 1, "pull", "b", "c")
+        served = replace(served, outcomes=[replace(each, started=pulled) for each in served.outcomes])
+        (made,) = campaigns(told, served)
+        ways = {arrival.ua: arrival.way for arrival in made.arrivals}
+        assert [ways[ADDRESSES[ua]] for ua in "abc"] == [Way.BROADCAST, Way.BROADCAST, Way.SERVED]
+        assert (made.by_broadcast, made.one_by_one) == (2, 1)
 
 
 def test_progress_is_told_by_cell() -> None:

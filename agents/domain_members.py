@@ -80,13 +80,19 @@ class DomainMembers:
     async def has(self, service: Row, ua: str, generation: int) -> None:
         """Remember that module *ua* has *generation*."""
         row = self._members.get(service["service"], ua)
-        if row is not None and generation > row["generation"]:
-            await self._keep(row.but(generation=generation))
+        if row is None or generation > row["generation"]:
+            await self._keep({**(row or _member(service, ua)), "generation": generation})
 
     async def connects(self, service: Row, ua: str, generation: int) -> None:
-        """Remember by which *generation* the last connection of module *ua* was made."""
+        """Remember by which *generation* the last connection of module *ua* was made.
+
+        An operator need not have asked for the key that the module has, which may be wrapped for an earlier
+        reservation: it is a member all the same, or it would be given the newest in each of its calls.
+        """
         row = self._members.get(service["service"], ua)
-        if row is not None and generation != row["connected"]:
+        if row is None:
+            await self._keep(_member(service, ua) | {"generation": generation, "connected": generation})
+        elif generation != row["connected"]:
             await self._members.put(row.but(connected=generation))
 
     async def admit(self, service: Row, ua: str) -> None:

@@ -16,7 +16,7 @@ from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import SecurityModule
 from agents.identity import certify_module
 from agents.messages.codec import decode, encode
-from agents.messages.inside import Activate, Done, WrapDomainKey, WrappedDomainKey
+from agents.messages.inside import Activate, Done, ResourceChanged, WrapDomainKey, WrappedDomainKey
 from agents.messages.orders import BroadcastOrder, DomainRollOrder
 from agents.randomness import make_rng
 from bus.bearers.cell_broadcast import CellBroadcaster
@@ -362,6 +362,33 @@ async def test_a_module_with_a_useless_key_keeps_the_others_from_nothing(kit: Ki
     assert await _roll(kit) == ""
     await kit.event("roll-domain-key")
     assert _generation(kit) == 2
+
+
+@pytest.mark.parametrize("form", ALL_FORMS)
+async def test_a_key_that_was_never_asked_for_anew_is_renewed_once(kit: Kit, form: str) -> None:
+    """An operator releases and reserves with what was wrapped before: the supplier knows nothing of that.
+
+    It is told of both, and whatever the module has by then, one call gets it the newest and one session.
+    """
+    await _ready(kit, _offer(form))
+    ((digest,),) = _rows(kit, "SELECT supplier_digest FROM resources")
+    ((tar,),) = _rows(kit, "SELECT tar FROM services")
+    database = sqlite3.connect(kit.directory / "mno.db")
+    ((certificate,),) = database.execute("SELECT certificate FROM modules").fetchall()
+    database.close()
+    link = kit.operator().desk.link
+    told = {"ua": kit.ua(), "service": "silent", "supplier_digest": digest}
+    released = ResourceChanged(**told, state="released", turn=100)
+    reserved = Activate(**told, tar=tar, rsc_id=1, certificate=certificate, turn=101)
+    for said in (released, reserved):
+        await link.ask("bank", said, Done, trace=TRACE)
+    assert _rows(kit, "SELECT * FROM domain_members") == []
+    for roll, generation in ((0, 1), (8, 2)):
+        if roll:
+            assert await _roll(kit, roll, ("moon",)) == ""
+        assert await _serve(kit) == ("ok", "")
+        assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"
+        assert _generation(kit) == generation
 
 
 def _certificate(kit: Kit, index: int, sealing: bytes) -> bytes:

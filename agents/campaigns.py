@@ -122,10 +122,10 @@ class Campaigns:
         # Whether somebody waits for it makes it no other campaign.
         octets = encode(replace(said, wait=True))
         async with self._turns.of(ordered.order.service):
-            # As they are now: while we waited the domain key may have become another.
-            terms = self._terms(ordered.order.service)
-            run = await self._known(terms.offer.service)
+            run = await self._known(ordered.order.service)
             if run is None or not run.rollout.is_under_way:
+                # As they are now: while we waited the domain key may have become another.
+                terms = self._terms(ordered.order.service)
                 run = await self._begin(terms, said, octets, ordered.trace)
             elif run.aired.ordered != octets:
                 raise Refusal("campaign-running")

@@ -135,7 +135,7 @@ class DomainRolls:
         """Roll *offer*'s domain key over and broadcast the next one; *keys* are the newest of the service.
 
         Raises Refusal: ``no-broadcast``, ``unknown-service``, ``not-global``, ``not-my-domain-key`` where the
-        operator made it, ``unknown-group``.
+        operator made it, ``unknown-group``, ``campaign-running``.
         """
         cells = self._diffuser.cells(said.groups)
         left_out = _modules(self._diffuser.aerial, said.leave_out)
@@ -161,7 +161,11 @@ class DomainRolls:
     async def _succeed(
         self, offer: Offer, service: Row, keys: RoleKeys, roll: int, left_out: frozenset[str]
     ) -> None:
-        """Make the next key and all that its broadcast takes, and keep that, all or nothing."""
+        """Make the next key and all that its broadcast takes, and keep that, all or nothing.
+
+        Raises Refusal (``campaign-running``) where a campaign under this key was begun meanwhile.
+        """
+        last = self._diffuser.last(offer.service)
         oldest = self._diffuser.newest(offer).version
         remaining, made = self._remaining(offer, service, keys, left_out), None
         while made is None:
@@ -173,6 +177,8 @@ class DomainRolls:
             if remaining.keys() <= still.keys():
                 made = next_one
             remaining = {ua: row for ua, row in remaining.items() if ua in still}
+        if self._diffuser.last(offer.service) is not last:
+            raise Refusal("campaign-running")
         # Handed over in the same step of the loop, all of this shares a transaction.
         await asyncio.gather(
             *self.members.succeeded(service, left_out, self._holders(offer)),

@@ -345,6 +345,28 @@ async def test_who_is_blocked_while_the_key_is_wrapped_does_not_get_it(
     assert _generation(kit, 2) == 2
 
 
+async def test_a_campaign_that_begins_while_the_key_is_wrapped_keeps_its_key(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had the next one could not take it; so the roll-over is refused, and done when it is over."""
+    await _ready(kit, _offer())
+    in_thread = asyncio.to_thread
+
+    async def slowly(make: Callable[..., Any], *arguments: Any) -> Any:
+        made = await in_thread(make, *arguments)
+        assert await _broadcast(kit) == ""
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agents.domain_rolls.asyncio.to_thread", slowly)
+        assert await _roll(kit) == "campaign-running"
+    await kit.event("broadcast")
+    assert (_newest(kit).generation, _definition(kit).version) == (1, 1)
+    assert await _roll(kit) == ""
+    await kit.event("roll-domain-key")
+    assert _generation(kit) == 2
+
+
 async def test_a_module_with_a_useless_key_keeps_the_others_from_nothing(kit: Kit) -> None:
     """An operator and a module in league activate one to whose key nothing can be sealed."""
     await _ready(kit, _offer())

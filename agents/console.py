@@ -22,6 +22,7 @@ from agents.errors import MessageRejected
 from agents.freshness import References, Taken
 from agents.messages.codec import decode, encode
 from agents.messages.orders import Event, Order
+from bus import spans
 from bus.frame import Bearer, Frame
 from bus.topics import Events, Orders
 
@@ -112,6 +113,8 @@ class Console:
 
     async def report(self, client: BusClient, event: Event, *, source: str, trace: TraceContext) -> None:
         """Tell the console what became of an order; returns when the broker has it."""
+        if event.reason:
+            spans.fail(event.reason)
         await client.publish(Events(fleet=self.fleet), self._frame(event, source, CONSOLE, trace))
 
     def _frame(self, message: Order | Event, source: str, destination: str, trace: TraceContext) -> Frame:

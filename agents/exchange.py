@@ -82,6 +82,11 @@ class FromModule:
     trace: TraceContext
     bearer: str = SMS
 
+    @property
+    def label(self) -> str:
+        """What work on it is called."""
+        return f"packet over {self.bearer}"
+
 
 class _Sent(NamedTuple):
     """A command packet on its way: to which module and resource, and what its response must look like."""

@@ -71,6 +71,11 @@ class Question:
     answered: bytes | None = field(default=None, repr=False)
     """What its way kept of the reply that it was given before, when it comes again."""
 
+    @property
+    def label(self) -> str:
+        """What work on it is called: what it asks."""
+        return type(self.message).__name__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:

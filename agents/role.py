@@ -19,7 +19,7 @@ from agents.exchange import FromModule
 from agents.link import Question
 from agents.messages.inside import Refused, Reply
 from agents.messages.orders import UNDER_WAY, Event, Order
-from bus import tracing
+from bus import spans, tracing
 from bus.actor import Actor
 from bus.errors import DeliveryFailed
 from bus.topics import Orders
@@ -71,6 +71,11 @@ class Ordered:
 
     order: Order
     trace: TraceContext
+
+    @property
+    def label(self) -> str:
+        """What work on it is called: what it orders."""
+        return self.order.do
 
 
 Post = Question | FromModule | Ordered
@@ -159,6 +164,7 @@ class Role(Actor[Post]):
             reply: Reply = await rule(self, question, question.message)
         except (Refusal, Unanswered, Rejected) as refusal:
             self.log.info("question.refused", source=question.sender, reason=refusal.reason)
+            spans.fail(refusal.reason)
             reply = Refused(reason=refusal.reason)
         await self.desk.link.reply(question, reply)
 
@@ -190,6 +196,7 @@ class Role(Actor[Post]):
         except (Refusal, Unheard, Unanswered, DeliveryFailed, Rejected) as refusal:
             self.desk.counters.dropped(refusal.reason)
             self.log.warning("packet.refused", reason=refusal.reason)
+            spans.fail(refusal.reason)
 
     async def under_way(self, ordered: Ordered, how_far: str) -> None:
         """Tell the console that an order takes its time, and how far it is."""

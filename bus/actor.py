@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from bus import tracing
+from bus import spans, tracing
 from bus.errors import MailboxFull
 
 if TYPE_CHECKING:
@@ -211,6 +211,7 @@ class Actor(ABC, Generic[M]):
                 await self.handle(message)
             except asyncio.CancelledError as error:
                 if _is_being_cancelled():
+                    spans.fail("cancelled")
                     self._mailbox.appendleft(message)
                     raise
                 # Something the handler awaited was cancelled, not the handler: a crash like any other.
@@ -221,11 +222,14 @@ class Actor(ABC, Generic[M]):
                 await self._crashed(message, attempt, error)
             else:
                 return
+            finally:
+                tracing.leave(message)
 
     async def _crashed(
         self, message: M, attempt: int, cause: Exception, origin: BaseException | None = None
     ) -> None:
         self._group.counters.crashed(self.name)
+        spans.fail("crashed")
         last = attempt == ATTEMPTS
         event = "actor.dead_letter" if last else "actor.crashed"
         self._group.log.error(

@@ -126,8 +126,9 @@ class BusClient:
         span = tracing.child(frame.trace)
         octets = frame.encode(span.span_id)
         ends.tell(self._log, ends.SENT, frame, direction_of(path), span=span)
-        async with self._permits:
-            await self._insist(lambda client: client.publish(path, octets, qos=1, timeout=math.inf))
+        with ends.on_its_way(frame, path, span):
+            async with self._permits:
+                await self._insist(lambda client: client.publish(path, octets, qos=1, timeout=math.inf))
         self._counters.sent(frame.bearer, len(frame.pdu))
 
     async def _insist(self, call: Callable[[aiomqtt.Client], Awaitable[None]]) -> None:

@@ -11,12 +11,18 @@ came to is told by whoever broadcasts it, and by each module that took it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from bus import tracing
+from bus import spans, tracing
 from bus.frame import Bearer
+from bus.spans import Kind
+from bus.topics import direction_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from structlog.typing import FilteringBoundLogger
 
     from bus.frame import Frame, TraceContext
@@ -37,6 +43,8 @@ def tell(
     reason: str = "",
 ) -> None:
     """Log one end of *frame*'s way, or its loss for *reason*; *span* is the message's where it begins."""
+    if spans.is_exported():
+        _export(event, frame, direction, span, reason)
     say = log.debug if frame.bearer in _QUIET else log.info
     say(
         event,
@@ -49,4 +57,45 @@ def tell(
         attempt=frame.attempt,
         octets=len(frame.pdu),
         **({"reason": reason} if reason else {}),
+    )
+
+
+# ---- the spans, for whoever exports them -----------------------------------------------------------------
+
+_AT_HAND: Final = nullcontext()
+
+
+def on_its_way(frame: Frame, path: str, span: TraceContext) -> AbstractContextManager[None]:
+    """Return what is around the sending of *frame* to the topic *path*: *span*, if anybody exports it."""
+    return _timed(frame, path, span) if spans.is_exported() else _AT_HAND
+
+
+@contextmanager
+def _timed(frame: Frame, path: str, span: TraceContext) -> Iterator[None]:
+    work, error = spans.Work(span), "not-sent"
+    try:
+        yield
+        error = ""
+    finally:
+        _tell_sent(work, frame, direction_of(path), error, path)
+
+
+def _tell_sent(work: spans.Work, frame: Frame, direction: str, error: str, path: str = "") -> None:
+    said = spans.of_message(frame, "publish", direction)
+    if path:
+        said["messaging.destination.name"] = path
+    spans.tell(work, f"send {frame.label}", Kind.PRODUCER, frame.source, said, error)
+
+
+def _export(event: str, frame: Frame, direction: str, span: TraceContext | None, reason: str) -> None:
+    """Tell of the arrival or of the loss of *frame*; a page's are not told, as each would be for many."""
+    if event == SENT or frame.bearer in _QUIET:
+        return
+    if span is not None:  # lost before it reached the network: then this is all that its span came to
+        _tell_sent(spans.Work(span), frame, direction, reason)
+        return
+    name, kind = ("receive", Kind.CONSUMER) if event == TAKEN else ("lose", Kind.INTERNAL)
+    said = spans.of_message(frame, name, direction)
+    spans.tell(
+        spans.Work(tracing.child(frame.trace)), f"{name} {frame.label}", kind, frame.destination, said, reason
     )

@@ -130,6 +130,11 @@ class Frame:
         if not 1 <= self.attempt <= _LAST_ATTEMPT:
             raise ValueError("attempt")
 
+    @property
+    def label(self) -> str:
+        """What work on it is called: its bearer."""
+        return str(self.bearer)
+
     def encode(self, span_id: bytes = b"") -> bytes:
         """Return the octets of the payload, at most MAX_FRAME_OCTETS; as of the span *span_id*, if given."""
         trace = self.trace

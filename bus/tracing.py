@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
+from bus import spans
 from bus.frame import TraceContext
 from bus.log_file import LogFile, warn_on_stderr
 from bus.log_lines import MAX_TEXT, QUOTED_OCTETS, Line, refuse_secrets, tell_exception
@@ -56,7 +57,13 @@ def enter(trace: TraceContext, **names: str) -> TraceContext:
     """Begin a span in *trace*, bind it and *names* to this task, and return it."""
     entered = child(trace)
     bind(entered, **names)
+    spans.begin(entered)
     return entered
+
+
+def leave(message: object) -> None:
+    """End the span that this task entered for *message*, if it entered one; its lines may still follow."""
+    spans.end(message, _BOUND.get(_NOTHING)[1])
 
 
 # ---- what is bound to the running task -------------------------------------------------------------------
@@ -76,6 +83,7 @@ def bind(trace: TraceContext | None = None, **names: str) -> None:
 def bind_only(names: dict[str, str]) -> None:
     """Forget what is bound, trace and all, and bind *names*, which the caller does not change afterwards."""
     _BOUND.set((None, names))
+    spans.forget()
 
 
 @contextlib.contextmanager

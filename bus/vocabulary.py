@@ -147,6 +147,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "actor.dead_letter": "a message that nobody could handle",
     "actor.restart_failed": "an actor could not be put right",
     "capture.stopped": "the capture cannot be written any more",
+    "spans.not_exported": "spans are not exported, though the environment asks for it: reason",
+    "spans.refused": "a collector does not take spans, or is away: reason",
+    "spans.lost": "spans that were not exported: how many",
     "log.lost": "lines that the disk was too slow for: how many",
     "library": "what a library logged: logger, text",
 }

@@ -43,6 +43,18 @@ def _check_broker(url: str | None) -> str | None:
     return url
 
 
+def _check_collector(url: str | None) -> str | None:
+    """Refuse a collector that is none before anything starts."""
+    from agents.fleet.exports import endpoint_of
+
+    if url is not None:
+        try:
+            endpoint_of(url)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return url
+
+
 def up(  # noqa: PLR0913 -- each is an option of the command line
     config: ConfigArgument,
     *,
@@ -60,6 +72,12 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
     broker: Annotated[
         str | None,
         typer.Option(metavar="URL", callback=_check_broker, help="Use this broker, not the config's."),
+    ] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", callback=_check_collector, help="Export spans to this OpenTelemetry collector."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -93,6 +111,7 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
         workers=workers,
         log_level="debug" if verbose else "info",
         capture=str(capture) if capture else None,
+        otlp=otlp,
         on_report=publisher.publish,
     )
     with told_in_sentences():

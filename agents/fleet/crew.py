@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agents.fleet.config import FleetConfig
+    from agents.fleet.options import UpOptions
     from agents.fleet.surroundings import Surroundings
 
 ALONE: Final = 400
@@ -112,12 +113,10 @@ class Crew:
 
 
 @asynccontextmanager
-async def open_crew(
-    around: Surroundings, processes: int, *, log_level: str, capture: str | None = None
-) -> AsyncIterator[Crew]:
+async def open_crew(around: Surroundings, processes: int, options: UpOptions) -> AsyncIterator[Crew]:
     """Start *processes* workers and yield them once all their handsets are on; end them afterwards.
 
-    Each writes its part of *capture*.
+    Each logs, writes its part of the capture and exports its spans as *options* say.
 
     Raises FleetError when one cannot begin.
     """
@@ -127,8 +126,7 @@ async def open_crew(
         pass
     try:
         for share in range(processes):
-            part = str(part_of(Path(capture), share + 1)) if capture else None
-            worker = await _start(around, share, processes, log_level=log_level, capture=part)
+            worker = await _start(around, share, processes, options)
             workers.append(worker)  # one by one: what was started is ended, whatever comes after
         for worker in workers:
             await worker.hear()
@@ -143,9 +141,7 @@ async def open_crew(
         await asyncio.gather(*(worker.end() for worker in workers))
 
 
-async def _start(
-    around: Surroundings, share: int, processes: int, *, log_level: str, capture: str | None
-) -> _Worker:
+async def _start(around: Surroundings, share: int, processes: int, options: UpOptions) -> _Worker:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -162,8 +158,9 @@ async def _start(
         launch=around.launch,
         share=share,
         processes=processes,
-        log_level=log_level,
-        capture=capture,
+        log_level=options.log_level,
+        capture=str(part_of(Path(options.capture), share + 1)) if options.capture else None,
+        otlp=options.otlp,
     )
     await worker.tell(assignment.encode())
     return worker

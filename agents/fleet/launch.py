@@ -17,6 +17,7 @@ from agents.errors import FleetError
 from agents.fleet.captures import claim, gather, open_capture
 from agents.fleet.crew import Crew, open_crew, workers_for
 from agents.fleet.explanations import Explainer
+from agents.fleet.exports import open_spans
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.market import Market
 from agents.fleet.measure import make_report
@@ -34,6 +35,7 @@ from bus.broker import open_broker
 from bus.client import Companions
 from bus.clock import SystemClock
 from bus.counters import Counters
+from bus.log_file import warn_on_stderr
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -69,6 +71,10 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     earlier = lengths(logs)
     written = stack.enter_context(open_log(state.launch, _PROCESS, options.log_level, clock))
     log = tracing.get_logger()
+    exported = open_spans(
+        config, state.launch, _PROCESS, url=options.otlp, clock=clock, log=log, say=warn_on_stderr
+    )
+    await stack.enter_async_context(exported)
     counters = Counters()
     workers = workers_for(config, options.workers)
     # Handsets write what is captured; with processes of their own, a part each.
@@ -137,7 +143,7 @@ async def _switch_on(
         if options.capture is not None:
             claim(Path(options.capture))
             stack.callback(gather, Path(options.capture), processes)
-        crew = open_crew(around, processes, log_level=options.log_level, capture=options.capture)
+        crew = open_crew(around, processes, options)
         return await stack.enter_async_context(crew)
     radio = Radio(around, stack)
     await radio.open()

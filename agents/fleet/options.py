@@ -37,5 +37,8 @@ class UpOptions:
     capture: str | None = None
     """Write what goes over the air, and what the modules are told, to this pcapng file."""
 
+    otlp: str | None = field(default=None, repr=False)  # may carry a password
+    """Export spans to the OpenTelemetry collector at this URL; None: as the environment says."""
+
     on_report: Callable[[Report], None] = field(default=_nobody, repr=False)
     """Called once, as soon as the last step has ended: with ``stay`` long before the run returns."""

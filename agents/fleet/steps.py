@@ -9,7 +9,7 @@ which every agent bears (see ``agents``); then the target has failed.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.console import CONSOLE
@@ -17,6 +17,7 @@ from agents.fleet.audience import Audience
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.holders import Holders
+from agents.fleet.order_spans import Target, order_span
 from agents.fleet.report import StepReport
 from agents.fleet.step_orders import ORDERS, Agents, argument_for_all, argument_of
 from agents.messages.orders import UNDER_WAY, Event
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from agents.fleet.state import Ledger
     from agents.fleet.surroundings import Surroundings
     from bus.client import BusClient
-    from bus.frame import Frame
+    from bus.frame import Frame, TraceContext
 
 WINDOW: Final = 128
 """Targets under way at once."""
@@ -47,15 +48,6 @@ BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST, Verb.FINISH_CAMPAI
 """The steps that are one order for many targets, and that each target tells the end of."""
 FORGOTTEN: Final = (frozenset({Verb.SET_CLOCK}), frozenset({Verb.SWITCH_OFF, Verb.SWITCH_ON}))
 """What a launch begins without: handsets go right by the time, and are on; by what says something of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    agent: str
-    do: str
-    ua: str
-    service: str
-    argument: bytes
 
 
 class _Asked(NamedTuple):
@@ -90,7 +82,7 @@ class Runner:
         self._progress = progress
         self._window = window
         self._console: Console = around.console("console")
-        self._waiting: dict[bytes, tuple[asyncio.Future[Event], _Target]] = {}
+        self._waiting: dict[bytes, tuple[asyncio.Future[Event], Target]] = {}
         self._audiences: dict[bytes, Audience] = {}
         self._campaigns: dict[str, Audience] = {}
         """By service, those whose end a later step is to see."""
@@ -181,9 +173,9 @@ class Runner:
         self._progress.advance(index)
         return audience.traces
 
-    def _target_for_all(self, index: int, step: Step, ua: str, service: str) -> _Target:
+    def _target_for_all(self, index: int, step: Step, ua: str, service: str) -> Target:
         """Return whom to give the one order of a step that is about many handsets; one of them is *ua*."""
-        return _Target(
+        return Target(
             agent=self._agents.of(step, ua, service),
             do=step.do.value,
             ua="",
@@ -270,7 +262,7 @@ class Runner:
         return all(self._ledger.outcome(number, ua, "") is None for number in later)
 
     async def _one(self, index: int, step: Step, ua: str, service: str, started: float) -> Outcome:
-        target = _Target(
+        target = Target(
             agent=self._agents.of(step, ua, service),
             do=ORDERS.get(step.do, step.do).value,
             ua=ua,
@@ -292,13 +284,13 @@ class Runner:
             traces=asked.traces,
         )
 
-    async def _ask(self, target: _Target, audience: Audience | None = None) -> _Asked:
+    async def _ask(self, target: Target, audience: Audience | None = None) -> _Asked:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Event] = loop.create_future()
         traces: list[bytes] = []
         began = loop.time()
         try:
-            for _ in range(ATTEMPTS):
+            for attempt in range(1, ATTEMPTS + 1):
                 # An order's trace goes through everything that it leads to, and comes back with the event:
                 # what is told late of another order, or of another attempt's target, is no answer to this.
                 trace = new_trace(self._console.rng)
@@ -307,20 +299,9 @@ class Runner:
                 if audience is not None:
                     self._audiences[trace.trace_id] = audience
                     audience.traces.append(trace.trace_id)
-                await self._console.order(
-                    self._client,
-                    target.agent,
-                    do=target.do,
-                    ua=target.ua,
-                    service=target.service,
-                    argument=target.argument,
-                    trace=trace,
-                )
-                done, _ = await asyncio.wait([future], timeout=self._patience_s())
-                while not done and trace.trace_id in self._under_way:
-                    self._under_way.discard(trace.trace_id)
-                    done, _ = await asyncio.wait([future], timeout=self._patience_s())
-                if done:
+                with order_span(trace, target, future, attempt):
+                    await self._give(target, trace, future)
+                if future.done():
                     event = future.result()
                     if audience is not None and not audience.stays and event.result == Result.OK:
                         took_s = _on_air_s(event, loop.time() - began)
@@ -333,6 +314,22 @@ class Runner:
                 if audience is None or not audience.stays:
                     self._audiences.pop(trace_id, None)
         return _Asked(None, tuple(traces))
+
+    async def _give(self, target: Target, trace: TraceContext, answer: asyncio.Future[Event]) -> None:
+        """Give an order; returns when it is answered, or when nobody has said for long that it will be."""
+        await self._console.order(
+            self._client,
+            target.agent,
+            do=target.do,
+            ua=target.ua,
+            service=target.service,
+            argument=target.argument,
+            trace=trace,
+        )
+        done, _ = await asyncio.wait([answer], timeout=self._patience_s())
+        while not done and trace.trace_id in self._under_way:
+            self._under_way.discard(trace.trace_id)
+            done, _ = await asyncio.wait([answer], timeout=self._patience_s())
 
     def _patience_s(self) -> float:
         speed = self._around.config.air.speed

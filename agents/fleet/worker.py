@@ -20,6 +20,7 @@ from typing import Any, Final
 from agents.errors import AgentError, FleetError
 from agents.fleet.captures import open_capture
 from agents.fleet.config import load_config
+from agents.fleet.exports import open_spans
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.loop import loop_factory
 from agents.fleet.radio import Radio
@@ -54,6 +55,8 @@ class Assignment:
     log_level: str
     capture: str | None = None
     """The file to capture into: a part of the run's."""
+    otlp: str | None = dataclasses.field(default=None, repr=False)
+    """The collector that spans are exported to, if the command line names one."""
 
     def encode(self) -> str:
         """Return this as one line of JSON."""
@@ -93,6 +96,10 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
         clock = clock_of(config.air, assignment.launch.origin)
         stack.enter_context(open_log(assignment.launch, process, assignment.log_level, clock))
         log = tracing.get_logger()
+        exported = open_spans(
+            config, assignment.launch, process, url=assignment.otlp, clock=clock, log=log, say=_launcher_says
+        )
+        await stack.enter_async_context(exported)
         group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
         around = Surroundings(
             config=config,
@@ -116,6 +123,10 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
                 _say({RECEIVED: await radio.received()})
             else:
                 _say(dataclasses.asdict(radio.summary(counts=counters.snapshot())))
+
+
+def _launcher_says(_sentence: str) -> None:
+    """Leave it to the launcher to tell the person that a collector is away: it meets the same one."""
 
 
 def _say(values: dict[str, Any]) -> None:

@@ -41,6 +41,11 @@ class OrderGiven:
     order: Order
     trace: TraceContext
 
+    @property
+    def label(self) -> str:
+        """What work on it is called: what it orders."""
+        return self.order.do
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoweredOff:

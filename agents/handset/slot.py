@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.core import MAX_NOTES
+from bus import spans
 from bus.capture import Layer
 from transport.apdu import INS_ENVELOPE, INS_STORE_DATA, PROPRIETARY, CommandApdu, ResponseApdu
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transport.toolkit import Envelope
 
 
+REFUSED: Final = ".refused"
+"""How the names of notes end that tell of a refusal."""
 _GOOD: Final = ResponseApdu().encode()
 
 
@@ -71,6 +74,8 @@ class Slot:
         for note in self.module.take_notes():
             self.notes.append(note)
             site.log.info(note.name, reason=note.reason, tar=note.tar.hex())
+            if note.name.endswith(REFUSED):
+                spans.fail(note.reason)
         changes = self.module.take_changes()
         if changes:
             await site.pages.save(self._ua, changes)

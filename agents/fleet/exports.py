@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.fleet.config import FleetConfig
+    from agents.fleet.config_tables import Allocator, Operator, Supplier
     from agents.fleet.state import Launch
     from bus.clock import Clock
     from bus.otlp import OtlpExport
@@ -92,11 +93,11 @@ def named_by(environment: Mapping[str, str]) -> str:
 def services_of(config: FleetConfig) -> Callable[[str], str]:
     """Return what says of each agent which service it is: roles are one each, all handsets are one."""
     authorities = [authority.name for authority in authorities_of(config)]
-    numbered = (*config.operators, *config.suppliers)
-    inside = (CONSOLE, *authorities, *map(personalizer_of, authorities))
-    names = {name: name for name in (*inside, *(each.name for each in (*numbered, *config.allocators)))}
-    # On the air a role goes by its number.
-    names |= {each.number: each.name for each in numbered}
+    names = {name: name for name in (CONSOLE, *authorities, *map(personalizer_of, authorities))}
+    roles: tuple[Operator | Supplier | Allocator, ...]
+    roles = (*config.operators, *config.suppliers, *config.allocators)
+    for role in roles:
+        names[role.name] = names[role.number] = role.name  # on the air it goes by its number
 
     def service_of(agent: str) -> str:
         return names.get(agent) or (HANDSETS if is_ua(agent) else OTHERS)

@@ -53,12 +53,22 @@ class PoweredOff:
 
     given: OrderGiven
 
+    @property
+    def label(self) -> str:
+        """What work on it is called: what was ordered."""
+        return self.given.label
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoweredOn:
     """The person switched the handset on."""
 
     given: OrderGiven
+
+    @property
+    def label(self) -> str:
+        """What work on it is called: what was ordered."""
+        return self.given.label
 
 
 Post: TypeAlias = Frame | TimerEnded | OutOfReach | InReach | OrderGiven | PoweredOff | PoweredOn

@@ -15,6 +15,7 @@ import pytest
 
 from agents.fleet.progress import LineProgress
 from bus.frame import Frame
+from tests.collector import Collector
 from tests.peers import openssl
 from tests.scenarios.kit import CONFIGS, cli
 from tests.scenarios.secrets_kit import in_images, in_tables, watched_keys
@@ -206,6 +207,8 @@ class Run:
     files: tuple[Path, ...]
     """Beside the state directory: report and capture."""
     tape: list[tuple[str, bytes]] = field(repr=False)
+    spans: tuple[bytes, ...] = field(repr=False)
+    """What a collector was sent."""
     secrets: Mapping[str, set[bytes]] = field(repr=False)
     """By where they come from."""
 
@@ -290,9 +293,9 @@ def played(directory: Path, port: int) -> Run:
         made = watched_keys(patch)
         tap.open(port)
         report, capture = files
-        code, out, complaint = cli(
-            "up", config, "--verbose", "--workers", "0", "--report", report, "--capture", capture
-        )
+        with Collector() as collector:
+            listened = ("--report", report, "--capture", capture, "--otlp", collector.url)
+            code, out, complaint = cli("up", config, "--verbose", "--workers", "0", *listened)
         tap.leave()
     assert code == 1, complaint
     root = import_private(
@@ -305,5 +308,6 @@ def played(directory: Path, port: int) -> Run:
         said=(out, complaint),
         files=files,
         tape=tap.tape,
+        spans=collector.bodies,
         secrets={**at_rest, "objects": made, "given": given},
     )

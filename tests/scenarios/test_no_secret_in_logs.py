@@ -151,6 +151,12 @@ def test_no_secret_is_said(run: Run, search: Search) -> None:
     assert search.in_octets(b"\n".join(whole_messages(run.tape))) == set()
 
 
+def test_no_secret_is_exported(run: Run, search: Search) -> None:
+    """No span that a collector was sent has one."""
+    assert sum(map(len, run.spans)) > 100_000
+    assert search.in_octets(b"\n".join(run.spans)) == set()
+
+
 def test_no_secret_is_printed(run: Run, search: Search) -> None:
     """Nothing on the screen has one."""
     assert search.in_lines("\n".join(run.said).encode()) == set()

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from agents.errors import MessageRejected
 from agents.freshness import References, Taken
 from agents.messages.codec import decode, encode
-from agents.messages.orders import Event, Order
+from agents.messages.orders import REFUSED, Event, Order
 from bus import spans
 from bus.frame import Bearer, Frame
 from bus.topics import Events, Orders
@@ -29,6 +29,7 @@ from bus.topics import Events, Orders
 if TYPE_CHECKING:
     from bus.client import BusClient
     from bus.clock import Clock
+    from bus.counters import Counters
     from bus.frame import TraceContext
     from transport.security.suites import Rng
 
@@ -48,6 +49,8 @@ class Console:
     key: bytes = field(repr=False)
     clock: Clock
     rng: Rng
+    counters: Counters | None = field(default=None, repr=False, compare=False)
+    """Where refused orders are counted, if anywhere."""
     _references: References = field(init=False, repr=False, compare=False)
     _taken: Taken[None] = field(init=False, repr=False, compare=False)
 
@@ -115,6 +118,8 @@ class Console:
         """Tell the console what became of an order; returns when the broker has it."""
         if event.reason:
             spans.fail(event.reason)
+        if self.counters is not None and event.result == REFUSED:
+            self.counters.refused("order", event.reason)
         await client.publish(Events(fleet=self.fleet), self._frame(event, source, CONSOLE, trace))
 
     def _frame(self, message: Order | Event, source: str, destination: str, trace: TraceContext) -> Frame:

@@ -163,6 +163,7 @@ class Role(Actor[Post]):
             self.desk.directory.party(question.sender)
             reply: Reply = await rule(self, question, question.message)
         except (Refusal, Unanswered, Rejected) as refusal:
+            self.desk.counters.refused("question", refusal.reason)
             self.log.info("question.refused", source=question.sender, reason=refusal.reason)
             spans.fail(refusal.reason)
             reply = Refused(reason=refusal.reason)

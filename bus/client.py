@@ -125,11 +125,12 @@ class BusClient:
         path = topic if isinstance(topic, str) else topic.path
         span = tracing.child(frame.trace)
         octets = frame.encode(span.span_id)
-        ends.tell(self._log, ends.SENT, frame, direction_of(path), span=span)
+        direction = direction_of(path)
+        ends.tell(self._log, ends.SENT, frame, direction, span=span)
         with ends.on_its_way(frame, path, span):
             async with self._permits:
                 await self._insist(lambda client: client.publish(path, octets, qos=1, timeout=math.inf))
-        self._counters.sent(frame.bearer, len(frame.pdu))
+        self._counters.sent(frame.bearer, len(frame.pdu), direction)
 
     async def _insist(self, call: Callable[[aiomqtt.Client], Awaitable[None]]) -> None:
         """Make *call* on the connection, and again on the next one, until it returns."""
@@ -162,8 +163,9 @@ class BusClient:
             return
         try:
             frame = Frame.parse(message.payload)
-            self._counters.received(frame.bearer, len(frame.pdu))
-            ends.tell(self._log, ends.TAKEN, frame, direction_of(topic))
+            direction = direction_of(topic)
+            self._counters.received(frame.bearer, len(frame.pdu), direction)
+            ends.tell(self._log, ends.TAKEN, frame, direction)
             handler(frame, topic)
         except FrameRejected as error:
             self._drop(message, error.reason, error.detail)

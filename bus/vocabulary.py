@@ -146,6 +146,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "actor.crashed": "a fault of our own; the message is handled again",
     "actor.dead_letter": "a message that nobody could handle",
     "actor.restart_failed": "an actor could not be put right",
+    "metrics.serving": "the run's metrics can be asked for: url",
+    "metrics.failed": "a fault of our own when they were",
     "capture.stopped": "the capture cannot be written any more",
     "spans.not_exported": "spans are not exported, though the environment asks for it: reason",
     "spans.refused": "a collector does not take spans, or is away: reason",

@@ -55,6 +55,18 @@ def _check_collector(url: str | None) -> str | None:
     return url
 
 
+def _check_metrics(endpoint: str | None) -> str | None:
+    """Refuse a port that is none before anything starts."""
+    from agents.fleet.metrics_server import Endpoint
+
+    if endpoint is not None:
+        try:
+            Endpoint.parse(endpoint)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return endpoint
+
+
 def up(  # noqa: PLR0913 -- each is an option of the command line
     config: ConfigArgument,
     *,
@@ -85,10 +97,17 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
             metavar="N", min=0, max=64, help="Processes that host the handsets; by default what suits."
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT", callback=_check_metrics, help="Let Prometheus ask there how the run goes."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what is wrong.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log in detail.")] = False,
 ) -> None:
     """Launch the fleet, run its steps, print the report; exit 0 only if every expectation held."""
+    from agents.fleet.metrics_server import Endpoint
     from agents.fleet.options import UpOptions
     from agents.fleet.progress import make_progress
 
@@ -112,6 +131,7 @@ def up(  # noqa: PLR0913 -- each is an option of the command line
         log_level="debug" if verbose else "info",
         capture=str(capture) if capture else None,
         otlp=otlp,
+        metrics=Endpoint.parse(metrics) if metrics is not None else None,
         on_report=publisher.publish,
     )
     with told_in_sentences():

@@ -8,17 +8,18 @@ sentence: its handsets are in the state directory, and the next launch goes on f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import FleetError
 from agents.fleet.captures import part_of
+from agents.fleet.figures import CrewFigures, HandsetFigures
 from agents.fleet.radio import DATABASE, HandsetSummary
 from agents.fleet.resources import cores
-from agents.fleet.worker import RECEIVED, SUMMARY, Assignment
+from agents.fleet.worker import FIGURES, RECEIVED, SUMMARY, Assignment
 from agents.store.database import open_store
 from agents.store.tables import MODULES
 
@@ -33,6 +34,8 @@ ALONE: Final = 400
 """Up to so many handsets a process of their own costs more time than it saves."""
 MAX_LINE: Final = 1024 * 1024
 STOP_TIMEOUT_S: Final = 30.0
+PATIENCE_S: Final = 2.0
+"""How long a worker has to say what its handsets come to; Prometheus waits for ten seconds by default."""
 
 
 def workers_for(config: FleetConfig, wanted: int | None) -> int:
@@ -52,6 +55,11 @@ class _Worker:
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
         self.process = process
+        self.figures = HandsetFigures()
+        """What it said last of its handsets."""
+        self._turn = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
+        self._last_word = "it died"
 
     async def tell(self, line: str) -> None:
         """Send one line."""
@@ -63,18 +71,37 @@ class _Worker:
         """Return the next thing it says. Raises FleetError with its own sentence, or that it died."""
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
-        values: dict[str, Any] = json.loads(line) if line else {"error": "it died"}
+        values: dict[str, Any] = json.loads(line) if line else {"error": self._last_word}
         if "error" in values:
+            self._last_word = values["error"]
             raise FleetError(f"{self.name}: {values['error']}")
         return values
 
     async def ask(self, question: str) -> dict[str, Any]:
-        """Return what it answers. Raises FleetError as ``hear``."""
-        await self.tell(question)
-        return await self.hear()
+        """Return what it answers, to one who asks at a time. Raises FleetError as ``hear``."""
+        async with self._turn:
+            await self.tell(question)
+            return await self.hear()
+
+    def look(self) -> asyncio.Task[None]:
+        """Have it say what its handsets come to; the task ends when it has. It is asked once at a time.
+
+        Who does not wait for that long leaves the task alone: an answer that nobody took would be the next
+        one's.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name=f"look[{self.name}]")
+        return self._looking
+
+    async def _look(self) -> None:
+        # That it died is for who watches the crew to say.
+        with contextlib.suppress(FleetError, OSError):
+            self.figures = HandsetFigures(**await self.ask(FIGURES))
 
     async def end(self) -> None:
         """Close its input and wait until it has gone; one that will not go is killed."""
+        if self._looking is not None:
+            self._looking.cancel()
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
@@ -95,6 +122,16 @@ class Crew:
         """Return what became of each worker's handsets. Raises FleetError if one has died."""
         return [HandsetSummary(**await worker.ask(SUMMARY)) for worker in self._workers]
 
+    async def figures(self) -> CrewFigures:
+        """Return what all handsets come to; of a worker that takes too long to say, what it said last."""
+        looks = {worker.look() for worker in self._workers}
+        done, _ = await asyncio.wait(looks, timeout=PATIENCE_S)
+        return CrewFigures(
+            handsets=[worker.figures for worker in self._workers],
+            processes=len(self._workers),
+            answering=len(done),
+        )
+
     async def received(self) -> int:
         """Return how many pages the cells have received. Raises FleetError if a worker has died."""
         answers = [await worker.ask(RECEIVED) for worker in self._workers]
@@ -112,7 +149,7 @@ class Crew:
                 wait.cancel()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def open_crew(around: Surroundings, processes: int, options: UpOptions) -> AsyncIterator[Crew]:
     """Start *processes* workers and yield them once all their handsets are on; end them afterwards.
 

@@ -21,6 +21,7 @@ from agents.fleet.exports import open_spans
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.market import Market
 from agents.fleet.measure import make_report
+from agents.fleet.metrics_server import MetricsServer, listen
 from agents.fleet.radio import Radio
 from agents.fleet.resources import peak_mib, quiet_collector
 from agents.fleet.state import open_log, open_state
@@ -39,10 +40,12 @@ from bus.log_file import warn_on_stderr
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from socket import socket
 
     from structlog.typing import FilteringBoundLogger
 
     from agents.fleet.config import BrokerTable, FleetConfig
+    from agents.fleet.metrics_page import MetricsPage
     from agents.fleet.options import UpOptions
     from agents.fleet.progress import Progress
     from agents.fleet.report import Report
@@ -64,6 +67,8 @@ async def run(config: FleetConfig, options: UpOptions, progress: Progress) -> Re
 async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stack: AsyncExitStack) -> Report:
     ground = SystemClock()
     begun = ground.now()
+    # Before anything is touched: a port that somebody else has is the person's mistake.
+    listener = _listener(stack, options)
     state = await stack.enter_async_context(open_state(config, fresh=options.fresh))
     resumed = state.resumed
     clock = clock_of(config.air, state.launch.origin)
@@ -80,6 +85,7 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     # Handsets write what is captured; with processes of their own, a part each.
     capture = open_capture(stack, None if workers else options.capture, log)
     simulated_from = clock.now()
+    server = await _metrics_server(stack, listener, progress, log)
     broker = await stack.enter_async_context(_broker(config.broker, options, state, log))
     progress.note(f"broker: {broker.kind} at {broker.host}:{broker.port}")
     group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
@@ -105,6 +111,8 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     await runner.start()
     await market.go_on()
     state.forget_previous()
+    if server is not None:
+        stack.enter_context(server.showing(_metrics_page(around, market, handsets, runner, simulated_from)))
     stack.enter_context(quiet_collector())
     # First of all at the end: whoever still works waits for what is about to be closed.
     stack.push_async_callback(group.stop, drain=False)
@@ -133,6 +141,34 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
         progress.note("the fleet stays up; Ctrl-C stops it")
         await asyncio.Event().wait()
     return report
+
+
+def _listener(stack: AsyncExitStack, options: UpOptions) -> socket | None:
+    """Return what listens where metrics are asked for, if they are; closed with *stack*."""
+    if options.metrics is None:
+        return None
+    listener = listen(options.metrics)
+    stack.callback(listener.close)
+    return listener
+
+
+async def _metrics_server(
+    stack: AsyncExitStack, listener: socket | None, progress: Progress, log: FilteringBoundLogger
+) -> MetricsServer | None:
+    if listener is None:
+        return None
+    server = await stack.enter_async_context(MetricsServer(listener, log=log))
+    progress.note(f"metrics: {server.url}")
+    return server
+
+
+def _metrics_page(
+    around: Surroundings, market: Market, handsets: Crew | Radio, runner: Runner, begun_s: float
+) -> MetricsPage:
+    """Return what is served; who does not ask for metrics does not wait for the library that writes them."""
+    from agents.fleet.metrics_page import MetricsPage
+
+    return MetricsPage(around, market, handsets, runner, begun_s=begun_s)
 
 
 async def _switch_on(

@@ -16,10 +16,11 @@ from agents.fleet.resources import peak_mib
 from agents.module_reports import Tally
 from agents.subscriptions import RELEASED
 from agents.supplier import Supplier
+from bus.counters import Counters
 from bus.frame import Bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from agents.fleet.campaign_report import CampaignReport
     from agents.fleet.config import FleetConfig
@@ -53,10 +54,7 @@ def make_report(
     """
     own_peak = peak_mib()
     elsewhere = [summary for summary in handsets if summary.counts]
-    for summary in handsets:
-        if summary.counts:
-            around.counters.absorb(summary.counts)
-    counts = around.counters.snapshot()
+    counts = counted([around.counters.snapshot(), *(summary.counts for summary in elsewhere)])
     count = around.config.handset_count
     peak = own_peak + sum(summary.peak_mib for summary in elsewhere)
     base = base_mib + sum(summary.base_mib for summary in elsewhere)
@@ -82,6 +80,14 @@ def make_report(
         resumed=resumed,
         campaigns=_campaigns(around, market, [outcomes for _, outcomes in ended], counts),
     )
+
+
+def counted(counts: Iterable[Snapshot | None]) -> Snapshot:
+    """Return what several processes counted together; each goes on counting by itself."""
+    together = Counters()
+    for each in filter(None, counts):
+        together.absorb(each)
+    return together.snapshot()
 
 
 def _campaigns(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agents.fleet.metrics_server import Endpoint
     from agents.fleet.report import Report
 
 
@@ -39,6 +40,9 @@ class UpOptions:
 
     otlp: str | None = field(default=None, repr=False)  # may carry a password
     """Export spans to the OpenTelemetry collector at this URL; None: as the environment says."""
+
+    metrics: Endpoint | None = None
+    """Where Prometheus may ask how the run goes; None: nowhere."""
 
     on_report: Callable[[Report], None] = field(default=_nobody, repr=False)
     """Called once, as soon as the last step has ended: with ``stay`` long before the run returns."""

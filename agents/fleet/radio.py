@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config_profile import profile_table
+from agents.fleet.figures import CrewFigures, Walk
 from agents.fleet.resources import peak_mib
 from agents.fleet.weather import gate_of, presence_of
 from agents.handset.antenna import Antenna
@@ -62,6 +63,7 @@ class Radio:
         self._rngs: dict[str, Rng] = {}
         self._base_mib = peak_mib()
         self.cells: list[Cell] = []
+        self.walk = Walk(self.cells)
         self._pages: PageStore
 
     async def open(self) -> None:
@@ -87,6 +89,10 @@ class Radio:
     async def summaries(self) -> list[HandsetSummary]:
         """Return the one summary that there is when our own process hosts the handsets."""
         return [self.summary()]
+
+    async def figures(self) -> CrewFigures:
+        """Return what our handsets come to at this moment; they count with everybody else."""
+        return CrewFigures(handsets=[await self.walk.figures()])
 
     async def received(self) -> int:
         """Return how many pages our cells have received."""

@@ -16,6 +16,7 @@ from agents.console import CONSOLE
 from agents.fleet.audience import Audience
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
+from agents.fleet.figures import StepsPlayed
 from agents.fleet.holders import Holders
 from agents.fleet.order_spans import Target, order_span
 from agents.fleet.report import StepReport
@@ -75,6 +76,7 @@ class Runner:
         window: int = WINDOW,
         received: Callable[[], Awaitable[int]] = _nothing,
     ) -> None:
+        self.steps = StepsPlayed()
         self._received_pages = received
         self._around = around
         self._ledger = ledger
@@ -108,6 +110,7 @@ class Runner:
         begun = self._around.clock.now()
         outcomes: list[Outcome] = []
         traces: list[bytes] = []
+        self.steps.begin(index + 1, step, len(targets), outcomes)
         if step.do is Verb.WAIT:
             await self._wait(index, step, outcomes)
         elif not step.wait:
@@ -132,6 +135,7 @@ class Runner:
             missed=evaluate(step.expect, ended),
             expected=step.expect is not None,
         )
+        self.steps.end(report)
         self._progress.step_finished(index, report)
         return report, ended
 

@@ -63,4 +63,5 @@ class Surroundings:
             key=self.launch.console_key,
             clock=self.ground,
             rng=self.rng(f"console/{name}"),
+            counters=self.counters,
         )

@@ -1,9 +1,9 @@
 """A process that hosts handsets for a fleet launched by another: ``python -m agents.fleet.worker``.
 
 Started by ``crew`` and spoken to in lines of JSON: its first line of input is its :class:`Assignment`; it
-says ``{"ready": true}`` when its handsets are on, answers each further line, with a :class:`HandsetSummary`
-or with how many pages it has received, and ends when its input does, so that it never outlives who started
-it. What goes wrong is its last line: ``{"error": "a sentence"}``.
+says ``{"ready": true}`` when its handsets are on, answers each further line, with a :class:`HandsetSummary`,
+with :class:`HandsetFigures` or with how many pages it has received, and ends when its input does, so that it
+never outlives who started it. What goes wrong is its last line: ``{"error": "a sentence"}``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import json
 import signal
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import AgentError, FleetError
 from agents.fleet.captures import open_capture
@@ -35,8 +36,13 @@ from bus.client import Companions
 from bus.clock import Origin, SystemClock
 from bus.counters import Counters
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
 RECEIVED: Final = "received"
 """How many pages has it received? Also the name of the answer."""
+FIGURES: Final = "figures"
+"""What do its handsets come to at this moment?"""
 SUMMARY: Final = "summary"
 """What has become of its handsets?"""
 
@@ -119,10 +125,27 @@ async def work(assignment: Assignment, lines: asyncio.StreamReader) -> None:
         stack.push_async_callback(group.stop, drain=False)
         _say({"ready": True})
         while line := await lines.readline():
-            if line.decode().strip() == RECEIVED:
-                _say({RECEIVED: await radio.received()})
-            else:
-                _say(dataclasses.asdict(radio.summary(counts=counters.snapshot())))
+            _say(await _ANSWERS[line.decode().strip()](radio, counters))
+
+
+async def _received(radio: Radio, _counters: Counters) -> dict[str, Any]:
+    return {RECEIVED: await radio.received()}
+
+
+async def _figures(radio: Radio, counters: Counters) -> dict[str, Any]:
+    return dataclasses.asdict(replace(await radio.walk.figures(), counts=counters.snapshot()))
+
+
+async def _summary(radio: Radio, counters: Counters) -> dict[str, Any]:
+    return dataclasses.asdict(radio.summary(counts=counters.snapshot()))
+
+
+_ANSWERS: Final[Mapping[str, Callable[[Radio, Counters], Awaitable[dict[str, Any]]]]] = {
+    RECEIVED: _received,
+    FIGURES: _figures,
+    SUMMARY: _summary,
+}
+"""What a worker says, by what it is asked."""
 
 
 def _launcher_says(_sentence: str) -> None:

@@ -92,7 +92,8 @@ class Antenna:
         for _ in range(arrived):
             await self._client.publish(topic, frame)
         if not through:
-            self._counters.sent(frame.bearer, len(frame.pdu))  # what is lost was sent all the same
+            # What is lost was sent all the same.
+            self._counters.sent(frame.bearer, len(frame.pdu), topic.direction)
             span = tracing.child(frame.trace)
             ends.tell(self._log, ends.SENT, frame, topic.direction, span=span)
             ends.tell(self._log, ends.LOST, frame, topic.direction, span=span, reason=ON_AIR)

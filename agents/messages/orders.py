@@ -21,6 +21,8 @@ MAX_UA: Final = 21
 """Characters that each of them takes, with the space."""
 
 MAX_STAGES: Final = 32
+REFUSED: Final = "refused"
+"""An event's result: a party said no."""
 UNDER_WAY: Final = "under-way"
 """An event's result that is none: the order is being carried out, and will be for some time."""
 

@@ -210,6 +210,9 @@ def test_counts_of_another_process_are_added() -> None:
     assert counts["bearers"]["sms"] == {
         "sent": {"messages": 2, "octets": 200},
         "received": {"messages": 0, "octets": 0},
+        "ways": {
+            "inside": {"sent": {"messages": 2, "octets": 200}, "received": {"messages": 0, "octets": 0}}
+        },
         "retries": 2,
         "lost": 0,
         "air_s": 0.0,

@@ -440,7 +440,7 @@ async def test_a_call_after_a_while(*, wait: bool) -> None:
     air.gate.after(0.0, listener.take(4))
     await air.advance(60.0)
     assert (listener.heard, air.gate.pending) == ([1, 2], 0)
-    assert air.counters.snapshot() == {"bearers": {}, "dropped": {}, "crashes": {}}
+    assert air.counters.snapshot() == {"bearers": {}, "dropped": {}, "refused": {}, "crashes": {}}
 
 
 async def test_a_call_that_cannot_be_made_is_counted() -> None:

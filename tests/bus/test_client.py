@@ -83,8 +83,9 @@ async def test_publish_and_dispatch(office: Office) -> None:
     assert phone.topics == [topic.path]
     assert other.frames == []
     traffic = {"messages": 1, "octets": 2}
+    way = {"sent": traffic, "received": traffic}
     assert office.counters.snapshot()["bearers"] == {
-        "sms": {"sent": traffic, "received": traffic, "retries": 0, "lost": 0, "air_s": 0.0}
+        "sms": way | {"ways": {"down": way}, "retries": 0, "lost": 0, "air_s": 0.0}
     }
 
 

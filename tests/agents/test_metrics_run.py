@@ -1,0 +1,231 @@
+"""Metrics of real runs: scraped over HTTP while the fleet works, and when it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from agents.errors import FleetError
+from agents.fleet.launch import run
+from agents.fleet.metrics_server import Endpoint
+from agents.fleet.options import UpOptions
+from agents.fleet.progress import Progress
+from tests.agents.fleet_kit import fleet_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agents.fleet.report import Report
+    from bus.address import BrokerAddress
+
+STORY = """
+[air.sms]
+loss = 0.1
+report_timeout_s = 0.2
+""" + "".join(
+    f'\n[[step]]\ndo = "{do}"\n{keys}'
+    for do, keys in (
+        ("personalise", ""),
+        ("agree", ""),
+        ("subscribe", ""),
+        ("reserve", ""),
+        ("activate", ""),
+        ("serve", ""),
+        ("invoke", ""),
+        ("block", 'service = "account"\n'),
+        ("invoke", 'service = "account"\n'),
+        ("release", 'service = "loyalty"\n'),
+        ("wait", "for_s = 1.0\n"),
+    )
+)
+"""A story with losses and retries, refusals, resources of several states, and a quiet end."""
+CONSOLE = {"order", "event"}
+"""What steers a run is no traffic of the market's: it is scraped, and not reported."""
+
+
+@pytest.fixture(autouse=True)
+def _loud_again() -> Iterator[None]:
+    """Leave structlog as it was found: a launch configures it for its process."""
+    yield
+    structlog.reset_defaults()
+
+
+class Scrape(NamedTuple):
+    """What one scrape found: values by name and labels."""
+
+    values: dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+    def of(self, name: str, *labels: str, **where: str) -> dict[tuple[str, ...], float]:
+        """Return the sums of the metric *name* by the values of *labels*, of samples that are *where*."""
+        sums: Counter[tuple[str, ...]] = Counter()
+        for (each, pairs), value in self.values.items():
+            named = dict(pairs)
+            if each == f"otafleet_{name}" and where.items() <= named.items():
+                sums[tuple(named[label] for label in labels)] += value  # type: ignore[assignment]
+        return dict(sums)
+
+
+async def scrape(url: str) -> Scrape | None:
+    """Return what is at *url*, None as long as the fleet is not up."""
+    host, _, port = url.removeprefix("http://").removesuffix("/metrics").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: fleet\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    if status == 503:
+        return None
+    assert status == 200
+    return Scrape(
+        {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+    )
+
+
+class Scraper(Progress):
+    """A Prometheus in a hurry: scrapes from when it knows where to until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._found = asyncio.Event()
+        self.scrapes: list[Scrape] = []
+
+    def note(self, sentence: str) -> None:
+        """Learn where the metrics are."""
+        if sentence.startswith("metrics: "):
+            self.url.set_result(sentence.removeprefix("metrics: "))
+
+    async def newer(self) -> Scrape:
+        """Return the next scrape."""
+        self._found.clear()
+        await self._found.wait()
+        return self.scrapes[-1]
+
+    async def go_on(self) -> None:
+        """Scrape, one after the other."""
+        url = await self.url
+        while True:
+            found = await scrape(url)
+            if found is not None:
+                self.scrapes.append(found)
+                self._found.set()
+
+
+def as_scraped(found: Scrape) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return what a scrape says, as far as a report says it too; nothing where that is nothing."""
+    traffic = {
+        name: {
+            bearer: count for bearer, count in found.of(name, "bearer").items() if bearer[0] not in CONSOLE
+        }
+        for name in ("messages_total", "octets_total", "retries_total", "losses_total")
+    }
+    others = {
+        "dropped_total": found.of("dropped_total", "reason"),
+        "refusals_total": found.of("refusals_total", "reason", what="order"),
+        "resources": found.of("resources", "state"),
+        "step_targets": found.of("step_targets", "number", "result"),
+        "step_number": found.of("step_number"),
+    }
+    return {
+        name: {labels: value for labels, value in values.items() if value}
+        for name, values in (traffic | others).items()
+    }
+
+
+def as_reported(report: Report) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return what the report says of the same things."""
+    refused: Counter[str] = Counter()
+    targets: dict[tuple[str, ...], float] = {}
+    for step in report.steps:
+        refused.update(step.reasons)
+        for result in ("ok", "refused", "failed"):
+            targets[str(step.number), result] = getattr(step, result)
+    numbers = {
+        "messages_total": {(name,): each.messages for name, each in report.bearers.items()},
+        "octets_total": {(name,): each.octets for name, each in report.bearers.items()},
+        "retries_total": {(name,): each.retries for name, each in report.bearers.items()},
+        "losses_total": {(name,): each.lost for name, each in report.bearers.items()},
+        "dropped_total": {(reason,): count for reason, count in report.dropped.items()},
+        "refusals_total": {(reason,): count for reason, count in refused.items()},
+        "resources": {(state,): count for state, count in report.resources.items()},
+        "step_targets": targets,
+        "step_number": {(): len(report.steps)},
+    }
+    return {
+        name: {labels: value for labels, value in values.items() if value} for name, values in numbers.items()
+    }
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_scrapes_follow_a_run_and_end_where_its_report_does(
+    broker: BrokerAddress, fleet: str, tmp_path: Path, workers: int
+) -> None:
+    """Counters only grow, steps are seen under way, and all processes' counts are in what is served."""
+    url = f"mqtt://{broker.host}:{broker.port}"
+    config = fleet_config(tmp_path, STORY, name=fleet)
+    reports: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+    options = UpOptions(
+        broker_url=url,
+        workers=workers,
+        stay=True,
+        metrics=Endpoint(port=0),
+        on_report=reports.set_result,
+    )
+    scraper = Scraper()
+    async with asyncio.timeout(60):
+        launched = asyncio.create_task(run(config, options, scraper))
+        scraping = asyncio.create_task(scraper.go_on())
+        await asyncio.wait({launched, reports}, return_when=asyncio.FIRST_COMPLETED)
+        report = reports.result()
+        last = as_reported(report)
+        # What is served may be some moments old.
+        while as_scraped(found := await scraper.newer()) != last:
+            assert not scraping.done()
+        launched.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launched
+        with suppress(OSError, asyncio.IncompleteReadError, IndexError):
+            await scraping
+    assert report.ok
+    assert last["losses_total"]
+    assert last["refusals_total"]
+    assert {state for (state,) in last["resources"]} == {"blocked", "released"}
+    assert found.of("processes", "state") == {("answering",): 1 + workers, ("late",): 0}
+    assert any(each.of("step_targets", "result").get(("open",)) for each in scraper.scrapes)
+    _only_grow(scraper.scrapes)
+
+
+def _only_grow(scrapes: list[Scrape]) -> None:
+    """Check that what is a counter never goes back, nor away."""
+    assert len(scrapes) > 1
+    for one, next_one in zip(scrapes, scrapes[1:], strict=False):
+        for key, value in one.values.items():
+            if key[0].endswith("_total"):
+                assert next_one.values[key] >= value
+
+
+async def test_a_taken_port_is_refused_before_anything_is_touched(
+    broker: BrokerAddress, fleet: str, tmp_path: Path
+) -> None:
+    """The run does not begin: not even its state directory is made."""
+    config = fleet_config(tmp_path, STORY, name=fleet)
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        options = UpOptions(
+            broker_url=f"mqtt://{broker.host}:{broker.port}", fresh=True, metrics=Endpoint(port=port)
+        )
+        with pytest.raises(FleetError, match=f"cannot serve metrics at 127.0.0.1:{port}: the port is in use"):
+            await run(config, options, Progress())
+    assert not config.state_directory.exists()

@@ -21,6 +21,7 @@ UNTRACED: Final = (
     "tests/scenarios/",
     "tests/agents/test_allocator_killed.py",
     "tests/agents/test_crew.py",
+    "tests/agents/test_metrics_run.py",
     # every case of a large product
     "tests/agents/test_module_forms.py",
     "tests/agents/test_subscriptions.py",

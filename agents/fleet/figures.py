@@ -1,8 +1,8 @@
 """What a run comes to while it goes on: steps and their targets, resources by state, messages that wait.
 
-Looking at the memory of ten thousand modules takes half a second, and the loop has other things to do. So a
-:class:`Walk` gives way after every few of them, and rests nineteen times as long as it worked before it sets
-out again: whoever asks more often gets what was found last.
+Looking at the memory of ten thousand modules takes a quarter of a second, and the loop has other things to
+do. So a :class:`Walk` gives way after every few of them, and rests nineteen times as long as it worked before
+it sets out again: whoever asks more often gets what was found last.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bus.counters import Snapshot
 
 STRIDE: Final = 32
-"""Handsets that are looked at before others have their turn: one or two milliseconds."""
+"""Handsets that are looked at before others have their turn: a millisecond."""
 REST: Final = 19
 """For how many times as long as it took it is not done again: a twentieth of the time at most."""
 UNREADABLE: Final = "unreadable"

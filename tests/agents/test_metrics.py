@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,7 @@ from bus.topics import DOWN, INSIDE, UP
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+README = Path(__file__).parents[2] / "README.md"
 UA = "8988847800010000030"
 BASE_UNITS = ("seconds",)
 OTHER_UNITS = re.compile(r"_(ms|millis|milliseconds|minutes|hours|kib|mib|kilobytes|percent)(_|$)")
@@ -180,6 +182,14 @@ def test_whatever_a_label_holds_the_page_is_read_back(reason: str) -> None:
     counters.dropped(reason)
     page = page_of(replace(figures(), counts=counters.snapshot()))
     assert samples(page, "dropped_total") == {(reason,): 1}
+
+
+def test_the_readme_has_every_metric_with_its_labels() -> None:
+    """Its table is this one, row by row."""
+    rows = re.findall(r"^\| `otafleet_(\w+)` \| (.*?) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name: tuple(re.findall(r"\w+", labels)) for name, labels in rows} == {
+        family.name: family.labels for family in FAMILIES
+    }
 
 
 # How far a run is

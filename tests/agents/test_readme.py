@@ -195,7 +195,7 @@ def test_commands_can_be_typed(words: list[str]) -> None:
         case ["otafleet", *rest]:
             parsed(rest)
         case _:
-            assert words[0] in {".", "grep", "tshark", "sudo", "opensc-tool", "openssl"}
+            assert words[0] in {".", "curl", "grep", "tshark", "sudo", "opensc-tool", "openssl"}
 
 
 @pytest.mark.parametrize(

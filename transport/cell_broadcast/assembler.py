@@ -14,8 +14,9 @@ switched off".
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transport.cell_broadcast.schedule import MAX_PERIOD, PERIOD_UNIT_S
@@ -28,6 +29,8 @@ TIMEOUT_S: Final = 2 * MAX_PERIOD * PERIOD_UNIT_S
 """Two of the longest repetition periods: who missed a page twice in a row may still get it."""
 
 _MAX_UNREPORTED: Final = 256
+_WHOLE: Final = 64  # all handsets of a cell complete a message before the next one comes
+_MISSING: Final = b""  # in the place of a page, which is never empty
 
 _Name: TypeAlias = "tuple[int, GeographicScope, int, int]"
 # What tells messages apart: message identifier, scope, code, and the update number where versions are apart.
@@ -53,13 +56,14 @@ class Dropped:
 
 @dataclass(slots=True, kw_only=True)
 class _Message:
-    """The pages held of one version; ``seen_at`` is when the last new one came."""
+    """The pages held of one version, each in its place; ``seen_at`` is when the last new one came."""
 
     serial: SerialNumber
     total: int
     dcs: int
+    missing: int
+    contents: list[bytes]
     seen_at: float = 0.0
-    contents: dict[int, bytes] = field(default_factory=dict)
 
     def agrees(self, page: Page) -> bool:
         """Whether *page* can be one of this version's."""
@@ -67,10 +71,8 @@ class _Message:
             return False
         if self.serial is not page.serial and self.serial != page.serial:
             return False
-        return self.contents.get(page.number, page.content) == page.content
-
-    def in_order(self) -> list[bytes]:
-        return [self.contents[number] for number in range(1, self.total + 1)]
+        held = self.contents[page.number - 1]
+        return held == page.content or not held
 
 
 class _Memory(NamedTuple):
@@ -84,6 +86,19 @@ class _Memory(NamedTuple):
         if (len(self.digests), self.dcs) != (page.total, page.dcs):
             return False
         return self.digests[page.number - 1] == hash(page.content)
+
+
+class _Whole(NamedTuple):
+    """What the pages of a message make, and by what each of them is known again."""
+
+    content: bytes
+    digests: tuple[int, ...]
+
+
+@lru_cache(maxsize=_WHOLE)
+def _whole(contents: tuple[bytes, ...]) -> _Whole:
+    """Put a message together: once for all assemblers of a process that have got the same pages."""
+    return _Whole(b"".join(contents), tuple(map(hash, contents)))
 
 
 class PageAssembler:
@@ -124,7 +139,7 @@ class PageAssembler:
     @property
     def octets(self) -> int:
         """The content held of incomplete messages, in octets."""
-        return sum(len(content) for message in self._held.values() for content in message.contents.values())
+        return sum(len(content) for message in self._held.values() for content in message.contents)
 
     def receive(self, page: Page, now: float) -> bytes | None:
         """Return the content of the message that *page* completes at *now* (seconds): 82 octets a page.
@@ -140,17 +155,18 @@ class PageAssembler:
             if self._is_nothing_new(name, page, message):
                 return None
             message = self._begin(name, page, message)
-        elif page.number in message.contents:
+        elif message.contents[page.number - 1]:
             return None
-        message.contents[page.number] = page.content
+        message.contents[page.number - 1] = page.content
         message.seen_at = now
-        if len(message.contents) < message.total:
+        message.missing -= 1
+        if message.missing:
             self._hold(name, message)
             return None
         self._held.pop(name, None)
-        contents = message.in_order()
-        self._remember(name, message, contents)
-        return b"".join(contents)
+        whole = _whole(tuple(message.contents))
+        self._remember(name, _Memory(message.serial, message.dcs, whole.digests))
+        return whole.content
 
     def expire(self, now: float) -> list[Dropped]:
         """Give up what has timed out; return all that was dropped since the last call, oldest first.
@@ -180,7 +196,10 @@ class PageAssembler:
         if held:
             updated = held.serial != page.serial
             self._drop(name, DropReason.UPDATED if updated else DropReason.CONTRADICTED)
-        return _Message(serial=page.serial, total=page.total, dcs=page.dcs)
+        total = page.total
+        return _Message(
+            serial=page.serial, total=total, dcs=page.dcs, missing=total, contents=[_MISSING] * total
+        )
 
     def _hold(self, name: _Name, message: _Message) -> None:
         if name in self._held:
@@ -190,8 +209,8 @@ class PageAssembler:
             self._drop(next(iter(self._held)), DropReason.CROWDED_OUT)
         self._held[name] = message
 
-    def _remember(self, name: _Name, message: _Message, contents: list[bytes]) -> None:
-        self._complete[name] = _Memory(message.serial, message.dcs, tuple(map(hash, contents)))
+    def _remember(self, name: _Name, memory: _Memory) -> None:
+        self._complete[name] = memory
         if len(self._complete) > self._max_remembered:
             self._complete.popitem(last=False)
 

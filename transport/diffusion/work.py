@@ -11,6 +11,7 @@ cannot ask for. Refusals are not remembered, so whoever has no key pushes nothin
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from transport.diffusion.erasure import recover
@@ -86,13 +87,13 @@ class SharedWork(Work):
 
     def __init__(self, domain: Domain, *, packets: int = MAX_PACKETS) -> None:
         super().__init__(domain)
-        self._fragments: _Memory[Fragment] = _Memory(packets)
+        self._open = lru_cache(maxsize=packets)(super().open)  # it remembers no refusal either
         self._proven: _Memory[None] = _Memory(MAX_SIGNATURES)
         self._recovered: _Memory[bytes | None] = _Memory(MAX_PROGRAMMES)
 
     def open(self, packet: bytes) -> Fragment:
         """See ``Work.open``."""
-        return self._fragments.get(packet, lambda: super(SharedWork, self).open(packet))
+        return self._open(packet)
 
     def verify(self, manifest: Manifest, signature: bytes) -> None:
         """See ``Work.verify``."""

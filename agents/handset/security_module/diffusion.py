@@ -66,10 +66,14 @@ _ENVELOPE: Final = 8192
 
 
 class Listening(NamedTuple):
-    """A collector, and the record of DEF that it goes by: when that is another, so is the collector."""
+    """A collector, and the record of DEF that it goes by: when that is another, so is the collector.
+
+    *refused* is why a resource that this is the record of takes no programme, or nothing.
+    """
 
     stored: Stored
     collector: Collector
+    refused: str
 
 
 def receive(core: Core, incoming: Incoming, identifier: int) -> None:
@@ -77,21 +81,26 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
 
     Never raises for what a packet holds: a refusal is a note.
     """
-    listening = _listening(core, incoming.header.tar)
+    header = incoming.header
+    listening = core.listening.get(header.tar)
+    if listening is None or not core.definitions.is_still(listening.stored):
+        listening = _listening(core, header.tar)
     if listening is None or listening.stored.definition.message_identifier != identifier:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, NOT_FOR_ALL)
         return
     definition = listening.stored.definition
-    if incoming.header.keyset == RENEWAL_KEYSET:
+    if header.keyset == RENEWAL_KEYSET:
         domain_renewal.hear(core, definition, _work_of(definition).domain, incoming)
         return
+    if listening.refused:
+        refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, listening.refused)
+        return
     try:
-        definition.state_after(applications.loading(definition))
         events = listening.collector.receive(incoming.octets, incoming.now)
     except PacketRejected as rejection:
         refuse(core, incoming, rejection.status, rejection.reason)
         return
-    except (ModuleError, DiffusionRejected) as rejection:
+    except DiffusionRejected as rejection:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
         return
     for event in events:
@@ -110,15 +119,12 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
 
 
 def _listening(core: Core, tar: bytes) -> Listening | None:
-    """Return who collects for a TAR, None where it is no global service's.
+    """Return who collects for a TAR from now on, None where it is no global service's.
 
-    A record that says otherwise than the one it went by is read anew. The collector stays if nothing changed
-    that it goes by.
+    The record is read anew, for it says otherwise than the one that it went by. The collector stays if
+    nothing changed that it goes by.
     """
-    known = core.listening.get(tar)
-    if known is not None and core.definitions.is_still(known.stored):
-        return known
-    core.listening.pop(tar, None)
+    known = core.listening.pop(tar, None)
     stored = core.definitions.record_of(tar)
     if stored is None or not stored.definition.domain_key or not stored.definition.supplier_public:
         return None
@@ -126,8 +132,16 @@ def _listening(core: Core, tar: bytes) -> Listening | None:
         collector = known.collector
     else:
         collector = _collector(core, stored.definition)
-    core.listening[tar] = Listening(stored, collector)
-    return core.listening[tar]
+    listening = core.listening[tar] = Listening(stored, collector, _refused(stored.definition))
+    return listening
+
+
+def _refused(definition: Definition) -> str:
+    try:
+        definition.state_after(applications.loading(definition))
+    except ModuleError as refusal:
+        return refusal.reason
+    return ""
 
 
 def _goes_on(known: Listening, definition: Definition) -> bool:

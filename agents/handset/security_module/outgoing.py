@@ -8,8 +8,8 @@ response has the room it needs; a cell broadcast has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from transport.concatenation import split
 from transport.secured_packet import (
@@ -39,8 +39,8 @@ _COMMAND: Final = InformationElement(iei=IEI_COMMAND_PACKET, data=b"")
 _RESPONSE: Final = InformationElement(iei=IEI_RESPONSE_PACKET, data=b"")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+# A tuple because of its rate: one is made of each packet of a broadcast.
+class Incoming(NamedTuple):
     """A command packet that came whole: its clear header, its octets, how it came and when.
 
     *reply_to* is the number to answer, for a short message.

@@ -108,7 +108,8 @@ def topic_of(number: int) -> str:
 @asynccontextmanager
 async def open_cells(directory: Path, image: bytes, *, cells: int, handsets: int) -> AsyncIterator[Cells]:
     """Yield *cells* with *handsets* each, whose modules have the same *image* to begin with."""
-    clock, counters, log = SystemClock(), Counters(), structlog.get_logger()
+    clock, counters = SystemClock(), Counters()
+    log = structlog.get_logger().bind()  # as a process has it: bound once
     async with AsyncExitStack() as stack:
         group = await stack.enter_async_context(ActorGroup(log=log, counters=counters))
         store = await stack.enter_async_context(open_store(directory / "modules.db", MODULES))

@@ -15,7 +15,6 @@ both ways taken together.
 
 from __future__ import annotations
 
-import hashlib
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
@@ -141,7 +140,7 @@ class Collection:
         if recovered is None:
             self._next_attempt = sources + 2 * (len(usable) - sources) + 1
             return None
-        if compare_digest(hashlib.sha256(recovered).digest(), self.manifest.programme_sha256):
+        if compare_digest(self._work.digest(recovered), self.manifest.programme_sha256):
             return recovered
         self.is_broken = all(index in self._digests for index in usable)
         self.is_suspect = True

@@ -35,7 +35,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from transport.diffusion.collection import Collection
 from transport.diffusion.erasure import MAX_PROGRAMME, is_available
 from transport.diffusion.fragment import FragmentKind
-from transport.diffusion.manifest import Head, Manifest
 from transport.diffusion.unproven import MAX_WAITING, Unproven, Waiting
 from transport.errors import DiffusionRejected
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from transport.diffusion.fragment import Fragment
+    from transport.diffusion.manifest import Head, Manifest
     from transport.diffusion.work import Work
 
 MAX_OCTETS: Final = 2 * MAX_PROGRAMME
@@ -191,7 +191,7 @@ class Collector:
         return events
 
     def _take_head(self, fragment: Fragment, now: float) -> None:
-        head = Head.parse(fragment.data)
+        head = self._work.head(fragment.data)
         if head.manifest == self.manifest:
             self._seen_at = now
             return

@@ -10,13 +10,14 @@ cannot ask for. Refusals are not remembered, so whoever has no key pushes nothin
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from transport.diffusion.erasure import recover
 from transport.diffusion.fragment import Fragment, open_fragment
-from transport.diffusion.manifest import signed_octets
+from transport.diffusion.manifest import Head, signed_octets
 from transport.errors import DiffusionRejected, SignatureRejected
 from transport.security.suites import suite
 
@@ -53,6 +54,14 @@ class Work:
         except SignatureRejected as rejection:
             raise DiffusionRejected("bad-signature", rejection.reason) from None
 
+    def head(self, octets: bytes) -> Head:
+        """Return the head in the data of a fragment; DiffusionRejected as ``Head.parse``."""
+        return Head.parse(octets)
+
+    def digest(self, programme: bytes) -> bytes:
+        """Return the SHA-256 of a programme."""
+        return hashlib.sha256(programme).digest()
+
     def recover(self, manifest: Manifest, pieces: Mapping[int, bytes]) -> bytes | None:
         """Return what *pieces* give, which may not be the programme; None when they do not suffice."""
         return recover(pieces, manifest.programme_length, manifest.piece_length, manifest.scheme)
@@ -81,13 +90,16 @@ class _Memory(Generic[_Result]):
 class SharedWork(Work):
     """Does the work for many modules of one *domain*, each piece of it once.
 
-    It remembers at most *packets* packets with their fragments, 16 signatures and 64 programmes with the
-    pieces that gave them: some 5 MiB of packets and, at the worst, 64 times a programme and its pieces.
+    It remembers at most *packets* packets with their fragments, 16 heads and signatures and 64 programmes
+    with their pieces: some 5 MiB of packets and, at the worst, 64 times a programme and its pieces.
     """
 
     def __init__(self, domain: Domain, *, packets: int = MAX_PACKETS) -> None:
         super().__init__(domain)
-        self._open = lru_cache(maxsize=packets)(super().open)  # it remembers no refusal either
+        # these remember no refusals either, and are found at once
+        self._open = lru_cache(maxsize=packets)(super().open)
+        self._head = lru_cache(maxsize=MAX_SIGNATURES)(super().head)
+        self._digest = lru_cache(maxsize=MAX_PROGRAMMES)(super().digest)
         self._proven: _Memory[None] = _Memory(MAX_SIGNATURES)
         self._recovered: _Memory[bytes | None] = _Memory(MAX_PROGRAMMES)
 
@@ -98,6 +110,14 @@ class SharedWork(Work):
     def verify(self, manifest: Manifest, signature: bytes) -> None:
         """See ``Work.verify``."""
         self._proven.get((manifest, signature), lambda: super(SharedWork, self).verify(manifest, signature))
+
+    def head(self, octets: bytes) -> Head:
+        """See ``Work.head``."""
+        return self._head(octets)
+
+    def digest(self, programme: bytes) -> bytes:
+        """See ``Work.digest``."""
+        return self._digest(programme)
 
     def recover(self, manifest: Manifest, pieces: Mapping[int, bytes]) -> bytes | None:
         """See ``Work.recover``."""

@@ -9,13 +9,13 @@ run.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.handset.security_module import domain_renewal, limits, links, run_unit
 from agents.handset.security_module.core import Upload
+from agents.handset.security_module.digests import digest_of
 from agents.handset.security_module.errors import ApplicationRefused, MemoryFull, ModuleError
 from agents.handset.security_module.life_cycle import ResourceEvent
 from agents.handset.security_module.outgoing import show
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Changes = tuple[tuple[int, bytes], ...]
 """Where in a data part a run has left other octets, and which."""
 
+_LOADED: Final = 16
 _TIME: Final = "time"
 """The right to ask for the time."""
 DONE: Final = Result(reason="", status=0, output=b"")
@@ -214,7 +215,7 @@ def install(
     Its data part begins anew, as the programme has it; with *keep_data* it stays, if there was a programme.
     Raises ApplicationRefused, or what else keeps it from running here; nothing has changed then.
     """
-    same = hashlib.sha256(code).digest() == definition.code_digest
+    same = digest_of(code) == definition.code_digest
     if same and version == definition.version:
         return  # said twice, done once: the data stays what it has become
     event = loading(definition)
@@ -222,11 +223,17 @@ def install(
         raise ApplicationRefused("version-not-newer", f"{version} after {definition.version}")
     data = run_unit.load(code, rights=definition.rights, data_size=definition.data_size)
     with core.memory.transaction() as transaction:
-        changed = core.definitions.write_code(transaction, definition, code).after(event, version=version)
+        changed = _loaded(core.definitions.write_code(transaction, definition, code), event, version)
         if not (keep_data and definition.code_length):
             core.definitions.write_data(transaction, changed, data)
         core.definitions.put(transaction, changed)
     core.note("application.loaded", tar=definition.tar)
+
+
+@lru_cache(maxsize=_LOADED)
+def _loaded(definition: Definition, event: ResourceEvent, version: int) -> Definition:
+    """Return what a definition becomes: the same for all modules of the process that have the same one."""
+    return definition.after(event, version=version)
 
 
 _COMMANDS: Final[Mapping[type[Any], Callable[[Core, Definition, Any, float], Result]]] = {

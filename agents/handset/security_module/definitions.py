@@ -1,17 +1,19 @@
 """DEF: the table of what each resource is, as records in the memory image.
 
-A record fills one slot of DEF (``memory`` frames it with length and CRC-32). Nothing is kept decoded: the
-image is the only truth, and a module at rest costs nothing here.
+A record fills one slot of DEF (``memory`` frames it with length and CRC-32). A module keeps nothing decoded:
+the image is the only truth, and one at rest costs nothing here. Only the process remembers what the records
+said that were read last, for the same octets say the same again, whosever they are.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.handset.security_module.allocation import Area, AreaKind, best_fit, fragmentation, gaps
 from agents.handset.security_module.definition import Definition, SessionRecord
+from agents.handset.security_module.digests import digest_of
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, TransitionRefused
 from agents.handset.security_module.geometry import EMPTY_SLOT
 from agents.handset.security_module.life_cycle import TRANSITIONS, ResourceEvent, ResourceState, transition
@@ -30,6 +32,11 @@ __all__ = [
     "SessionRecord",
     "transition",
 ]
+
+
+_PARSED: Final = 64
+"""Records remembered decoded: a command reads the same one several times, and all modules of a domain have
+records that are alike."""
 
 
 class Stored(NamedTuple):
@@ -95,18 +102,22 @@ class DefinitionTable:
         Raise MemoryFull when DEF or the slot has no room, ValueError when its TAR or a part of its area is
         another's or lies outside the zone.
         """
-        slot = None
-        others = []
+        slot, before, others = None, None, []
         for offset, each in self._used():
             if each.rsc_id == definition.rsc_id:
-                slot = offset
+                slot, before = offset, each
             else:
                 others.append(each)
+        if before is None or _place(before) != _place(definition):
+            self._check_place(definition, others)
+        slot = self._free_slot() if slot is None else slot
+        self._memory.write_slot(transaction, slot, self._memory.slot_size, definition.encode())
+
+    def _check_place(self, definition: Definition, others: list[Definition]) -> None:
+        """Raise ValueError when the TAR or a part of the area is another's, or lies outside the zone."""
         if any(each.tar == definition.tar for each in others):
             raise ValueError(f"TAR {definition.tar.hex()} is another resource's")
         self._gaps([*others, definition])
-        slot = self._free_slot() if slot is None else slot
-        self._memory.write_slot(transaction, slot, self._memory.slot_size, definition.encode())
 
     def check_room(self, definition: Definition) -> None:
         """Raise MemoryFull (``record-too-large``) if a new definition could ever outgrow its slot.
@@ -167,7 +178,7 @@ class DefinitionTable:
     def read_code(self, definition: Definition) -> bytes:
         """Return the programme, empty when there is none; raise ImageRejected when it was altered."""
         code = self._memory.read(definition.start, definition.code_length)
-        if code and hashlib.sha256(code).digest() != definition.code_digest:
+        if code and digest_of(code) != definition.code_digest:
             raise ImageRejected("corrupt-code", f"resource {definition.rsc_id}")
         return code
 
@@ -179,8 +190,7 @@ class DefinitionTable:
         if len(code) > definition.code_size:
             raise MemoryFull("code-too-large", f"{len(code)} octets for {definition.code_size}")
         transaction.write(definition.start, code.ljust(definition.code_size, b"\0"))
-        digest = hashlib.sha256(code).digest() if code else b""
-        return replace(definition, code_length=len(code), code_digest=digest)
+        return _with_code(definition, len(code), digest_of(code) if code else b"")
 
     def read_data(self, definition: Definition) -> bytes:
         """Return the whole data part, ``data_size`` octets."""
@@ -245,7 +255,7 @@ class DefinitionTable:
                 continue
             octets = self._memory.read_slot(offset, self._memory.slot_size)
             if octets is not None:
-                yield offset, Definition.parse(octets)
+                yield offset, _parsed(octets)
 
     def _free_slot(self) -> int:
         for offset in self._memory.definition_slots():
@@ -256,3 +266,18 @@ class DefinitionTable:
     def _gaps(self, definitions: list[Definition]) -> list[tuple[int, int]]:
         taken = [(each.start, each.end) for each in definitions]
         return gaps(self._memory.zone_start, self._memory.size, taken)
+
+
+def _place(definition: Definition) -> tuple[bytes, int, int]:
+    """Return what no two definitions may share."""
+    return definition.tar, definition.start, definition.end
+
+
+@lru_cache(maxsize=_PARSED)
+def _with_code(definition: Definition, length: int, digest: bytes) -> Definition:
+    return replace(definition, code_length=length, code_digest=digest)
+
+
+@lru_cache(maxsize=_PARSED)
+def _parsed(octets: bytes) -> Definition:
+    return Definition.parse(octets)

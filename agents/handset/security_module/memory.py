@@ -83,7 +83,10 @@ class Transaction:
         while done < len(octets):
             number, start = divmod(offset + done, PAGE)
             chunk = octets[done : done + PAGE - start]
-            self._page(number)[start : start + len(chunk)] = chunk
+            if len(chunk) == PAGE:
+                self._pages[number] = bytearray(chunk)  # nothing of what was there stays
+            else:
+                self._page(number)[start : start + len(chunk)] = chunk
             done += len(chunk)
 
     def read(self, offset: int, length: int) -> bytes:

@@ -8,7 +8,6 @@ are no threads and no vector units. A linker holds the granted host functions an
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from wasmtime import (
     WasmtimeError,
 )
 
+from agents.handset.security_module.digests import digest_of
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.host_functions import HOST_FUNCTIONS, IMPORT_MODULE
 from agents.handset.security_module.rights import rights_names
@@ -91,7 +91,7 @@ _compiled: Final[OrderedDict[tuple[bytes, int], Compiled]] = OrderedDict()
 
 def compiled_programme(code: bytes, mask: int) -> Compiled:
     """Return a programme compiled and linked with the rights of a bitmap; raise ApplicationRefused."""
-    key = (hashlib.sha256(code).digest(), mask)
+    key = (digest_of(code), mask)
     compiled = _compiled.get(key)
     if compiled is None:
         compiled = _compiled[key] = _link(code, mask)

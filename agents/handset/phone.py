@@ -26,7 +26,7 @@ from agents.handset.serving import Serving
 from agents.handset.slot import Slot, envelope_command
 from agents.handset.terminal import Subscriber
 from agents.messages.orders import Event, Order
-from bus import tracing
+from bus import spans, tracing
 from bus.actor import Actor
 from bus.capture import Layer
 from bus.frame import Bearer, Frame
@@ -121,10 +121,21 @@ class Phone(Actor[Post]):
                 answer = self._slot.hear(_page_command(frame.pdu))
             except Exception as error:  # noqa: BLE001 -- raised again in its turn, where it is supervised
                 answer = error
-            if answer is None:
+            if answer is None or (isinstance(answer, bytes) and self._is_only_said(frame, answer)):
                 return
             self._answered = (frame, answer)
         self.deliver(frame)
+
+    def _is_only_said(self, frame: Frame, answer: bytes) -> bool:
+        """Log what the module said of a page, if nothing else came of it and nobody is to be told.
+
+        Where spans are exported, that is a piece of work like any other, with its times, and has its turn.
+        """
+        if spans.is_exported() or not self._slot.only_noted(answer, but=_HEARD):
+            return False
+        with tracing.bound(tracing.child(frame.trace), agent=self.name, role="handset", ua=self.name):
+            self._slot.say(_page_command(frame.pdu), answer)
+        return True
 
     async def handle(self, message: Post) -> None:
         """Take one thing, under its trace."""

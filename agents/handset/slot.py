@@ -11,6 +11,8 @@ from bus.capture import Layer
 from transport.apdu import INS_ENVELOPE, INS_STORE_DATA, PROPRIETARY, CommandApdu, ResponseApdu
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from agents.handset.security_module.core import Note
     from agents.handset.security_module.module import SecurityModule
     from agents.handset.site import Site
@@ -65,17 +67,30 @@ class Slot:
             self.record(Layer.APDU, command + response, uplink=False)
         return None
 
+    def only_noted(self, response: bytes, *, but: Container[str]) -> bool:
+        """Say whether nothing came of a command but notes, none of them one of *but*: ``say`` them then."""
+        noted = self.module.noted
+        return response == _GOOD and bool(noted) and not any(name in but for name in noted)
+
+    def say(self, command: bytes, response: bytes) -> None:
+        """Log what the module says at *command*, of which nothing else came."""
+        self._log_notes()
+        self.record(Layer.APDU, command + response, uplink=False)
+
+    def _log_notes(self) -> None:
+        for note in self.module.take_notes():
+            self.notes.append(note)
+            self._site.log.info(note.name, reason=note.reason, tar=note.tar.hex())
+            if note.name.endswith(REFUSED):
+                spans.fail(note.reason)
+
     def _give(self, command: bytes) -> bytes:
         return self.module.process(command, self._site.clock.now() + self.clock_off_s)
 
     async def settle(self, command: bytes, response: bytes) -> ResponseApdu:
         """Make durable what the module changed at *command*, and log what it says; return its *response*."""
         site = self._site
-        for note in self.module.take_notes():
-            self.notes.append(note)
-            site.log.info(note.name, reason=note.reason, tar=note.tar.hex())
-            if note.name.endswith(REFUSED):
-                spans.fail(note.reason)
+        self._log_notes()
         changes = self.module.take_changes()
         if changes:
             await site.pages.save(self._ua, changes)

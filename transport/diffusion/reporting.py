@@ -56,6 +56,8 @@ def is_asked(manifest: Manifest, ua: str) -> bool:
 
 def is_in_sample(ua: str, *, tar: bytes, generation: int, campaign: int, share: int) -> bool:
     """Whether module *ua* is one of *share* in 255 that report on a campaign, told by its numbers."""
+    if not share:
+        return False
     fields = (tar, *(number.to_bytes(4, "big") for number in (generation, campaign)), ua.encode("ascii"))
     number = int.from_bytes(hashlib.sha256(framed(_SAMPLE, *fields)).digest()[:_NUMBER], "big")
     return number * MAX_SHARE >> 8 * _NUMBER < share

@@ -111,7 +111,7 @@ class DefinitionTable:
         if before is None or _place(before) != _place(definition):
             self._check_place(definition, others)
         slot = self._free_slot() if slot is None else slot
-        self._memory.write_slot(transaction, slot, self._memory.slot_size, definition.encode())
+        self._memory.write_slot(transaction, slot, self._memory.slot_size, _encoded(definition))
 
     def _check_place(self, definition: Definition, others: list[Definition]) -> None:
         """Raise ValueError when the TAR or a part of the area is another's, or lies outside the zone."""
@@ -281,3 +281,8 @@ def _with_code(definition: Definition, length: int, digest: bytes) -> Definition
 @lru_cache(maxsize=_PARSED)
 def _parsed(octets: bytes) -> Definition:
     return Definition.parse(octets)
+
+
+@lru_cache(maxsize=_PARSED)
+def _encoded(definition: Definition) -> bytes:
+    return definition.encode()

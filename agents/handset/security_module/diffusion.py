@@ -81,15 +81,14 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
 
     Never raises for what a packet holds: a refusal is a note.
     """
-    header = incoming.header
-    listening = core.listening.get(header.tar)
+    listening = core.listening.get(incoming.header.tar)
     if listening is None or not core.definitions.is_still(listening.stored):
-        listening = _listening(core, header.tar)
+        listening = _listening(core, incoming.header.tar)
     if listening is None or listening.stored.definition.message_identifier != identifier:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, NOT_FOR_ALL)
         return
     definition = listening.stored.definition
-    if header.keyset == RENEWAL_KEYSET:
+    if incoming.header.keyset == RENEWAL_KEYSET:
         domain_renewal.hear(core, definition, _work_of(definition).domain, incoming)
         return
     if listening.refused:
@@ -104,18 +103,23 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, rejection.reason)
         return
     for event in events:
-        outcome: Outcome | None
-        if isinstance(event, Collected):
-            outcome, reason = _install(core, definition, event)
-        else:
-            outcome, reason = _outcome(event)
-            core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
-        if outcome is not None:
-            reporting.ended(core, definition, event.manifest, outcome, incoming.now, reason)
-        if isinstance(event, Suspected | GivenUp):
-            # What was refused meanwhile may be honest, or be of the campaign that is collected now: it shall
-            # be offered again, and not taken for known.
-            core.forget_pages()
+        _take(core, definition, event, incoming.now)
+
+
+def _take(core: Core, definition: Definition, event: Event, now: float) -> None:
+    """Do what is to be done when a campaign has come to something."""
+    outcome: Outcome | None
+    if isinstance(event, Collected):
+        outcome, reason = _install(core, definition, event)
+    else:
+        outcome, reason = _outcome(event)
+        core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
+    if outcome is not None:
+        reporting.ended(core, definition, event.manifest, outcome, now, reason)
+    if isinstance(event, Suspected | GivenUp):
+        # What was refused meanwhile may be honest, or be of the campaign that is collected now: it shall
+        # be offered again, and not taken for known.
+        core.forget_pages()
 
 
 def _listening(core: Core, tar: bytes) -> Listening | None:

@@ -99,6 +99,14 @@ class Transaction:
                 out[start - offset : end - offset] = page[start - number * PAGE : end - number * PAGE]
         return bytes(out)
 
+    def touches(self, offset: int, length: int) -> bool:
+        """Say whether anything of this memory is on a staged page: what is not is as it was."""
+        pages = self._pages
+        first, last = offset // PAGE, (offset + length - 1) // PAGE
+        if first == last:
+            return first in pages  # as it is of a slot's head
+        return any(number in pages for number in range(first, last + 1))
+
     def close(self) -> None:
         """Take no further writes."""
         self._open = False
@@ -215,7 +223,7 @@ class Memory:
         """Return octets, as the open transaction has them if there is one; raise ValueError outside."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"{offset}+{length} is outside a memory of {self.size} octets")
-        if self._transaction is not None:
+        if self._transaction is not None and self._transaction.touches(offset, length):
             return self._transaction.read(offset, length)
         return bytes(memoryview(self._image)[offset : offset + length])
 
@@ -247,9 +255,10 @@ class Memory:
 
     def holds(self, offset: int, octets: bytes) -> bool:
         """Say whether just these octets lie at an offset, as an open transaction has them."""
-        if self._transaction is None:
+        transaction = self._transaction
+        if transaction is None or not transaction.touches(offset, len(octets)):
             return self._image.startswith(octets, offset)  # nothing is copied
-        return self._transaction.read(offset, len(octets)) == octets
+        return transaction.read(offset, len(octets)) == octets
 
     def take_changes(self) -> list[tuple[int, bytes]]:
         """Return ``(page number, PAGE octets)`` of each page changed since the last call, in order.

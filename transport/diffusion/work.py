@@ -11,9 +11,8 @@ cannot ask for. Refusals are not remembered, so whoever has no key pushes nothin
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from transport.diffusion.erasure import recover
 from transport.diffusion.fragment import Fragment, open_fragment
@@ -22,12 +21,10 @@ from transport.errors import DiffusionRejected, SignatureRejected
 from transport.security.suites import suite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Mapping
 
     from transport.diffusion.fragment import Domain
     from transport.diffusion.manifest import Manifest
-
-_Result = TypeVar("_Result")
 
 MAX_PACKETS: Final = 2048
 MAX_SIGNATURES: Final = 16
@@ -67,26 +64,6 @@ class Work:
         return recover(pieces, manifest.programme_length, manifest.piece_length, manifest.scheme)
 
 
-class _Memory(Generic[_Result]):
-    """At most *size* results by what they are results of; the one not asked for longest goes first."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._results: OrderedDict[Hashable, _Result] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], _Result]) -> _Result:
-        """Return the result for *key*, made by *make* when it is not known."""
-        try:
-            found = self._results[key]
-        except KeyError:
-            found = self._results[key] = make()
-            if len(self._results) > self._size:
-                self._results.popitem(last=False)
-            return found
-        self._results.move_to_end(key)
-        return found
-
-
 class SharedWork(Work):
     """Does the work for many modules of one *domain*, each piece of it once.
 
@@ -96,12 +73,11 @@ class SharedWork(Work):
 
     def __init__(self, domain: Domain, *, packets: int = MAX_PACKETS) -> None:
         super().__init__(domain)
-        # these remember no refusals either, and are found at once
         self._open = lru_cache(maxsize=packets)(super().open)
         self._head = lru_cache(maxsize=MAX_SIGNATURES)(super().head)
         self._digest = lru_cache(maxsize=MAX_PROGRAMMES)(super().digest)
-        self._proven: _Memory[None] = _Memory(MAX_SIGNATURES)
-        self._recovered: _Memory[bytes | None] = _Memory(MAX_PROGRAMMES)
+        self._verify = lru_cache(maxsize=MAX_SIGNATURES)(super().verify)
+        self._recover = lru_cache(maxsize=MAX_PROGRAMMES)(self._recover_of)
 
     def open(self, packet: bytes) -> Fragment:
         """See ``Work.open``."""
@@ -109,7 +85,7 @@ class SharedWork(Work):
 
     def verify(self, manifest: Manifest, signature: bytes) -> None:
         """See ``Work.verify``."""
-        self._proven.get((manifest, signature), lambda: super(SharedWork, self).verify(manifest, signature))
+        self._verify(manifest, signature)
 
     def head(self, octets: bytes) -> Head:
         """See ``Work.head``."""
@@ -121,5 +97,7 @@ class SharedWork(Work):
 
     def recover(self, manifest: Manifest, pieces: Mapping[int, bytes]) -> bytes | None:
         """See ``Work.recover``."""
-        key = (manifest, tuple(sorted(pieces.items())))
-        return self._recovered.get(key, lambda: super(SharedWork, self).recover(manifest, pieces))
+        return self._recover(manifest, tuple(sorted(pieces.items())))
+
+    def _recover_of(self, manifest: Manifest, pieces: tuple[tuple[int, bytes], ...]) -> bytes | None:
+        return super().recover(manifest, dict(pieces))

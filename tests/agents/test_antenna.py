@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,11 +98,12 @@ async def test_what_is_lost_never_leaves(kit: Kit) -> None:
 
 
 async def test_what_is_repeated_leaves_twice(kit: Kit) -> None:
-    """Both copies have the sender's reference."""
+    """Both copies have the sender's reference, and each its own span."""
     await kit.put_up_cell("echo", {Bearer.SMS: Conditions(duplication=1.0)})
     assert await kit.antenna.up(kit.ua(), inbox(kit), message())
     first, second = await kit.wire.until(inbox(kit), 2)
-    assert first == second
+    assert first.trace.span_id != second.trace.span_id
+    assert replace(first, trace=second.trace) == second
 
 
 async def test_what_is_delayed_leaves_in_order(slow: Kit, clock: ManualClock) -> None:

@@ -116,7 +116,7 @@ def test_forged_order(agent: str, do: str, config: Path, state: Path, recording:
     asyncio.run(counterfeiter().order(client, agent or ua, do=do, ua=ua, service="account", trace=TRACE))
     report = attacked(config, AFTER_SERVING_AGAIN, lambda: box.messages)
     assert report.dropped == {"not-from-the-console": 1}
-    assert refusals(state, "order.dropped" if agent else "phone.dropped", "not-from-the-console") == 1
+    assert refusals(state, "order.dropped" if agent else "bus.payload_dropped", "not-from-the-console") == 1
     recording.check_same_end(report, state)
 
 

@@ -377,6 +377,7 @@ class Phone(Actor[Post]):
         )
 
     def _drop(self, reason: str, frame: Frame) -> None:
+        spans.fail(reason)
         self._site.counters.dropped(reason)
         self._site.log.warning("phone.dropped", source=frame.source, bearer=str(frame.bearer), reason=reason)
 

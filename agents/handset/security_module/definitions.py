@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-_PARSED: Final = 64
+_PARSED: Final = 32
 """Records remembered decoded: a command reads the same one several times, and all modules of a domain have
 records that are alike."""
 

@@ -23,6 +23,7 @@ from agents.cli import app, write_report
 from agents.errors import FleetError
 from agents.fleet.config import FleetConfig, load_config
 from agents.fleet.inspection import MODULES_FILE
+from agents.fleet.metrics_server import Endpoint
 from agents.fleet.options import UpOptions
 from agents.fleet.progress import Progress
 from agents.fleet.report import BrokerReport, Latency, MemoryReport, Report, StepReport
@@ -240,6 +241,38 @@ def test_up_options(launch: Callable[[Launch], None]) -> None:
     runner.invoke(app, ["up", str(DEMO), "--fresh", "--stay", "--broker", "mqtt://here:1", "-v"])
     assert seen == [("demo", False, False, None, "info"), ("demo", True, True, "mqtt://here:1", "debug")]
     assert "here" not in repr(UpOptions(broker_url="mqtt://me:hunter2@here"))
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ((), None),
+        (("--metrics", "9464"), Endpoint(port=9464)),
+        (("--metrics", "[::]:0"), Endpoint(host="::", port=0)),
+    ],
+    ids=["none", "port", "everywhere"],
+)
+def test_up_serves_metrics_where_it_is_told(
+    launch: Callable[[Launch], None], given: tuple[str, ...], endpoint: Endpoint | None
+) -> None:
+    """Nowhere unless asked to, and on this machine alone unless a host is named."""
+    seen = []
+
+    async def run(_config: FleetConfig, options: UpOptions, _progress: Progress) -> Report:
+        seen.append(options.metrics)
+        return GOOD
+
+    launch(run)
+    assert runner.invoke(app, ["up", str(DEMO), *given]).exit_code == 0
+    assert seen == [endpoint]
+
+
+def test_up_refuses_a_port_that_is_none(launch: Callable[[Launch], None]) -> None:
+    """The command line is at fault, and says so before anything is launched."""
+    launch(raising(AssertionError()))
+    result = runner.invoke(app, ["up", str(DEMO), "--metrics", "99999"])
+    assert result.exit_code == 2
+    assert "--metrics" in result.stderr
 
 
 UNAVAILABLE = BrokerUnavailable("here:1883", "connection refused")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +23,6 @@ from tests.agents.fleet_kit import fleet_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from agents.fleet.config import Step
     from agents.fleet.report import Report
@@ -206,6 +208,8 @@ async def test_scrapes_follow_a_run_and_end_where_its_report_does(
         # What is served may be some moments old.
         while as_scraped(found := await scraper.newer()) != as_reported(report):
             pass
+        if workers:
+            await _look_past_a_stuck_process(scraper)
         launched.cancel()
         scraping.cancel()
     assert report.ok
@@ -218,6 +222,27 @@ async def test_scrapes_follow_a_run_and_end_where_its_report_does(
         assert as_scraped(found)["retries_total"]
         assert {labels[0] for labels in found.of("resources", "state")} == {"blocked", "released"}
         assert found.of("refusals_total", "what", reason="blocked")
+
+
+async def _look_past_a_stuck_process(scraper: Scraper) -> None:
+    """Check that a process that does not answer is late, keeps what it said, and is asked again later."""
+    stuck = _workers()[0]
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        before = Scrape(scraper.pages[-1])
+        while not (found := await scraper.newer()).of("processes", "state")["late",]:
+            before = found
+        assert as_scraped(found) == as_scraped(before)
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+    while (await scraper.newer()).of("processes", "state")["late",]:
+        pass
+
+
+def _workers() -> list[int]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    command = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, line in command.items() if b"agents.fleet.worker" in line]
 
 
 def _only_grow(scrapes: list[Scrape]) -> None:

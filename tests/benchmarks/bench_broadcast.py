@@ -76,10 +76,13 @@ def say(line: str) -> None:
 
 
 def padded(code: bytes) -> bytes:
-    """Return a programme of 4,096 octets: this one, and a section without meaning."""
+    """Return a programme of 4,096 octets: this one, and a section without meaning, but no zeros.
+
+    Of zeros memory would already be full, and none would have to be stored.
+    """
     room = PROGRAMME_OCTETS - len(code) - 4
     # A custom section: 0, its length in LEB128, an empty name.
-    return code + bytes([0, (room + 1) & 0x7F | 0x80, (room + 1) >> 7, 0]) + bytes(room)
+    return code + bytes([0, (room + 1) & 0x7F | 0x80, (room + 1) >> 7, 0]) + random.Random(1).randbytes(room)
 
 
 def reserved() -> Market:

@@ -54,8 +54,8 @@ ALLOWED: Final = {
     ("agents/fleet/state.py", "row['value'] != digest.encode()"): _OWN,
     ("agents/traces/index.py", "proof(path, log.offset) == log.proof"): _LOG,
     ("agents/fleet/state.py", "row['value'] != config.step_digest(index).encode()"): _OWN,
-    (_MODULE + "applications.py", "hashlib.sha256(code).digest() == definition.code_digest"): _RESERVED,
-    (_MODULE + "definitions.py", "hashlib.sha256(code).digest() != definition.code_digest"): _RESERVED,
+    (_MODULE + "applications.py", "digest_of(code) == definition.code_digest"): _RESERVED,
+    (_MODULE + "definitions.py", "digest_of(code) != definition.code_digest"): _RESERVED,
     (_MODULE + "supplier_key.py", "key_digest(public) != definition.supplier_digest"): _RESERVED,
     (_MODULE + "soundness.py", "digest == definition.supplier_digest"): _RESERVED,
     (

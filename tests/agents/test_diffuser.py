@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from agents.diffuser import Aerial
 from agents.handset.security_module.rights import rights_mask
@@ -108,6 +109,25 @@ async def test_a_broadcast_loads_a_module(kit: Kit, form: str, *, fec: bool) -> 
     # The supplier's proof in two parts, and the question what is there: the programme would be one more.
     assert sum(frame.source == number for frame in to_module) == 3
     assert (await kit.order("invoke", "silent", agent="bank")).result == "ok"
+
+
+async def test_a_page_that_only_leaves_a_note_waits_for_no_turn(kit: Kit) -> None:
+    """That a campaign is announced is logged as the page comes; the handset stays at rest."""
+    await _ready(kit, _offer())
+    phone = kit.cell.phones[kit.ua()]
+    assert await _broadcast(kit, "coast") == ""
+    noted: list[tuple[str, bool]] = []
+    with structlog.testing.capture_logs() as events:
+        for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell="elsewhere")):
+            await phone.idle()
+            before = len(events)
+            kit.clients["cell"].inject(Broadcast(fleet=kit.fleet, cell=CELL), frame)
+            noted += [(one["event"], phone.is_at_rest) for one in events[before:]]
+        await phone.idle()
+    assert ("diffusion.announced", True) in noted
+    assert _version(kit) == 1
+    assert [one["event"] for one in events].count("diffusion.announced") == 1
+    assert (await kit.event("broadcast")).result == "ok"
 
 
 async def test_a_campaign_is_the_same_octets_each_time(

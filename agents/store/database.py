@@ -7,13 +7,17 @@ rows.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, event, inspect, make_url
+from sqlalchemy import URL, create_engine, event, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agents.errors import FleetError
 from agents.store.group_commit import GroupCommit, why
@@ -21,8 +25,9 @@ from agents.store.group_commit import GroupCommit, why
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.schema import ExecutableDDLElement
 
 SQLITE_PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000")
 """WAL: one fsync a commit, and reading never waits. FULL: that fsync is over before the commit returns."""
@@ -55,13 +60,24 @@ async def _prepare(engine: AsyncEngine, where: Path | str, metadata: MetaData) -
     try:
         if isinstance(where, Path):
             _make_private(where)
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-            differing = await connection.run_sync(_differing_tables, metadata)
+            differing = await asyncio.to_thread(_prepare_file, where, metadata)
+        else:
+            async with engine.begin() as connection:
+                differing = await connection.run_sync(_make_tables, metadata)
     except (SQLAlchemyError, OSError) as cause:
         raise FleetError(f"{_name(where)}: cannot open: {why(cause)}") from cause
     if differing:
         raise FleetError(f"{_name(where)}: made by another version (differs in table {', '.join(differing)})")
+
+
+def _prepare_file(path: Path, metadata: MetaData) -> list[str]:
+    """Do it all or nothing, and at one go: asyncio's connection takes four turns of a thread a statement."""
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    event.listen(engine, "connect", _set_pragmas)
+    with engine.begin() as connection:
+        # Without it the driver commits each table by itself.
+        connection.exec_driver_sql("BEGIN")
+        return _make_tables(connection, metadata)
 
 
 def _name(where: Path | str) -> str:
@@ -87,10 +103,25 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _differing_tables(connection: Connection, metadata: MetaData) -> list[str]:
+def _make_tables(connection: Connection, metadata: MetaData) -> list[str]:
+    """Make the tables that are missing; return the names of those that are there with other columns."""
     found = inspect(connection)
+    there = set(found.get_table_names())
+    for table in metadata.sorted_tables:
+        if table.name not in there:
+            for statement in _statements(table, connection.dialect.name):
+                connection.exec_driver_sql(statement)
     return [
         table.name
         for table in metadata.sorted_tables
-        if {column["name"] for column in found.get_columns(table.name)} != set(table.columns.keys())
+        if table.name in there
+        and {column["name"] for column in found.get_columns(table.name)} != set(table.columns.keys())
     ]
+
+
+@cache
+def _statements(table: Table, dialect: str) -> tuple[str, ...]:
+    """Return what makes *table*: to word it anew each time takes longer than to do it."""
+    spoken = make_url(f"{dialect}://").get_dialect()()
+    made: list[ExecutableDDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
+    return tuple(str(one.compile(dialect=spoken)) for one in made)

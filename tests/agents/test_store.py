@@ -346,6 +346,15 @@ async def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
             pytest.fail("opened")
 
 
+async def test_a_store_has_the_indexes_of_its_tables(tmp_path: Path) -> None:
+    """What a table is to be found by is made with it."""
+    lists = MetaData()
+    Table("list", lists, Column("ua", String(20), primary_key=True), Column("city", String(40), index=True))
+    async with open_store(tmp_path / "lists.sqlite", lists) as store, store.engine.connect() as connection:
+        names = await connection.scalars(text("SELECT name FROM sqlite_master WHERE tbl_name = 'list'"))
+        assert "ix_list_city" in names.all()
+
+
 # What the roles keep
 
 

@@ -2,7 +2,8 @@
 
 ``load_config`` is the only way in. It reports everything wrong at once, a sentence each, and reads the
 applications as well: what it returns needs no other file of the person's. TOML writes arrays of tables in the
-singular (``[[supplier]]``); the values here are named in the plural. The tables are in ``config_tables``.
+singular (``[[supplier]]``); the values here are named in the plural. The tables are in ``config_tables``
+and ``config_steps``.
 """
 
 from __future__ import annotations
@@ -24,21 +25,17 @@ from agents.fleet.config_checks import check_config, read_programmes, services_o
 from agents.fleet.config_errors import sentences_of
 from agents.fleet.config_profile import ProfileTable, profile_table
 from agents.fleet.config_rollout import broadcast_before
+from agents.fleet.config_steps import ABOUT_CAMPAIGNS, ABOUT_MODULES, By, Step, Verb
 from agents.fleet.config_tables import (
-    ABOUT_CAMPAIGNS,
-    ABOUT_MODULES,
     Allocator,
     Authority,
     Backend,
     BrokerTable,
-    By,
     FleetTable,
     Handsets,
     Operator,
     Service,
-    Step,
     Supplier,
-    Verb,
 )
 from agents.fleet.config_updates import steps_with_applications, version_of
 from agents.fleet.key_files import FIELDS, public_halves, read_key_files

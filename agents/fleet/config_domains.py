@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from agents import domains
 from agents.backends import BACKENDS
-from agents.fleet.config_tables import Custody, Fec, Scope, Verb
+from agents.fleet.config_steps import Verb
+from agents.fleet.config_tables import Custody, Fec, Scope
 from agents.messages.orders import MAX_NAMED_GROUPS
 from transport.diffusion import Scheme, is_available
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config_profile import expected_services, profile_table
-from agents.fleet.config_tables import Verb
+from agents.fleet.config_steps import Verb
 from agents.fleet.expectations import Result
 from agents.fleet.houses import allocator_of, authorities_of, authority_of
 from transport.cell_broadcast import MAX_CONTENT

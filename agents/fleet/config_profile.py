@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from agents.fleet.config_tables import Handsets, Named, Verb
+from agents.fleet.config_steps import Verb
+from agents.fleet.config_tables import Handsets, Named
 from agents.fleet.config_types import ProtectionName, Rights, SuiteName
 from agents.fleet.expectations import Result
 from agents.fleet.houses import authorities_of, authority_of

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agents.fleet.config_tables import ABOUT_CAMPAIGNS, Verb
+from agents.fleet.config_steps import ABOUT_CAMPAIGNS, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import Step
+    from agents.fleet.config_steps import Step
 
 
 def broadcast_before(steps: Sequence[Step], index: int) -> int | None:

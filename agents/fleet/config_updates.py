@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from agents.applications.wording import refused, too_long
 from agents.fleet.config_profile import profile_table
-from agents.fleet.config_tables import Data, Scope, Verb
+from agents.fleet.config_steps import Data, Verb
+from agents.fleet.config_tables import Scope
 from agents.fleet.expectations import Result
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.run_unit import check_application
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from agents.applications.programmes import Programme
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import Service, Step
+    from agents.fleet.config_steps import Step
+    from agents.fleet.config_tables import Service
 
 FIRST: Final = 1
 """The version of a service's own application."""

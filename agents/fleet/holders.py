@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config_rollout import broadcast_ended
-from agents.fleet.config_tables import Verb
+from agents.fleet.config_steps import Verb
 from agents.fleet.config_updates import FIRST, version_of
 from agents.fleet.expectations import Result
 from agents.rollout import CUT_SHORT

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.fleet.config_tables import OperatorKey, Verb
+from agents.fleet.config_steps import Verb
+from agents.fleet.config_tables import OperatorKey
 from agents.fleet.houses import allocator_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from agents.fleet.config_tables import ABOUT_CAMPAIGNS, ABOUT_MODULES, Verb
+from agents.fleet.config_steps import ABOUT_CAMPAIGNS, ABOUT_MODULES, Verb
 from agents.fleet.expectations import Result
 from agents.handset.security_module.life_cycle import AtEnd
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agents.fleet.config import FleetConfig
-    from agents.fleet.config_tables import Handsets, Service, Step
+    from agents.fleet.config_steps import Step
+    from agents.fleet.config_tables import Handsets, Service
 
 LONGEST_WAIT_S: Final = 3600.0
 """The most of our own time that a step may wait: more is a slip of the pen."""

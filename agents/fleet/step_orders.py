@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.fleet.config import By, Verb
-from agents.fleet.config_tables import REPORT_WITHIN_S
+from agents.fleet.config_steps import REPORT_WITHIN_S
 from agents.fleet.config_updates import version_of
 from agents.fleet.houses import authority_of, personalizer_of
 from agents.messages.codec import encode

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from agents.cli import app
 from agents.fleet.config import load_config
 from agents.fleet.config_air import AirTable, BipTable, OutageTable, SmsTable
-from agents.fleet.config_tables import Verb
+from agents.fleet.config_steps import Verb
 from agents.fleet.cost_config import (
     PREPARATION,
     ROUNDS,

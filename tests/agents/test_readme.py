@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from agents.cli import app
 from agents.fleet import config_air
+from agents.fleet import config_steps as steps
 from agents.fleet import config_tables as tables
 from agents.fleet.config import FleetConfig, load_config
 from agents.fleet.config_errors import known_keys
@@ -51,7 +52,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[[supplier.service]]": tables.Service,
     "[[profile]]": ProfileTable,
     "[[handsets]]": tables.Handsets,
-    "[[step]]": tables.Step,
+    "[[step]]": steps.Step,
     "expect": Expect,
 }
 ELSEWHERE = {"[[supplier]]": {"service"}, "[air]": {"sms", "cell_broadcast", "bip"}}
@@ -161,7 +162,7 @@ def test_keys_and_defaults(title: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [*tables.Verb, *tables.By, *tables.Backend, *RIGHTS, *SUITES, *sorted(BEARERS), *PROTECTIONS],
+    [*steps.Verb, *steps.By, *tables.Backend, *RIGHTS, *SUITES, *sorted(BEARERS), *PROTECTIONS],
     ids=lambda name: f"value-{name}",
 )
 def test_values(name: str) -> None:

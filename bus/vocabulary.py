@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EVENTS: Final[Mapping[str, str]] = {
     # messages on their way: see ``bus.ends``
-    "message.sent": "a message set out; the line's span is the message's",
+    "message.sent": "a message set out; the line's span is the message's; an order says do, service",
     "message.taken": "it arrived, under the same span",
     "message.lost": "the air lost it, or nobody could take it: reason",
     # transactions
@@ -44,7 +44,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "session.lost": "a module does not know the session that its operator has",
     "resource.activated": "a supplier was told of its resource in a module",
     "resource.changed": "a supplier was told what became of it: state",
-    "bearer.failed": "a supplier's packet did not get through over a bearer; the next one is tried",
+    "bearer.failed": "a supplier's packet did not get through over a bearer: reason",
+    "bearer.fallback": "and it tries the next one, in a span of its own: bearer",
     "call.superseded": "a module called again; its call before is done with",
     "call.lost": "a module whose channel was lost did not call again",
     "application.loaded": "a programme is in its resource, as supplier or module knows: version",
@@ -93,6 +94,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "diffusion.suspected": "somebody forged pieces of a campaign",
     "diffusion.givenup": "a campaign was given up",
     "diffusion.known": "a campaign brings what is there already",
+    "diffusion.unfit": "a campaign is proven whose programme the module cannot take: reason",
+    "diffusion.reported": "a module handed its terminal a report of a campaign",
     "diffusion.loaded": "a broadcast brought a programme",
     # the handset and the air
     "phone.on": "a handset is back on the network",
@@ -126,7 +129,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "cell_broadcast.ended": "and is done: repetitions, publishes",
     "link.opened": "a channel, or a session between two roles",
     "link.dropped": "a message of roles, or a module's link, was dropped: reason",
-    "link.fallback": "a module tries the next bearer: reason is which",
+    "link.fallback": "a module tries the next bearer, in a span of its own: reason is which",
     "link.lost": "a module lost its channel: reason",
     "link.given_up": "no bearer is left for a module's call",
     "exchange.dropped": "what came to a role's number is no packet: reason",

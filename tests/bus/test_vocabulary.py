@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
+from agents.messages.air import OPERATOR_COMMANDS
 from bus.vocabulary import EVENTS
+from transport.diffusion.collector import Collected
+from transport.diffusion.collector import Event as CampaignEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,30 +21,43 @@ NO_EVENTS: Final = frozenset({"progress", "self._progress"})
 """What has a method of such a name and is no log."""
 
 
-def _modules() -> Iterator[ast.Module]:
+COMPOSED: Final = {
+    "diffusion.": {kind.__name__.lower() for kind in get_args(CampaignEvent) if kind is not Collected},
+    "manager.": {command.__name__.lower() for command in OPERATOR_COMMANDS},
+}
+"""By what a name begins with that is put together: how it goes on, where a type says so."""
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
     for room in ("agents", "bus"):
         for path in sorted((ROOT / room).rglob("*.py")):
             if path.name != "vocabulary.py":
-                yield ast.parse(path.read_text("utf-8"))
+                name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+                yield name.removesuffix(".__init__"), ast.parse(path.read_text("utf-8"))
 
 
 def _said() -> Iterator[ast.expr]:
-    """Yield the first argument of each call that logs, or leaves a note that a handset will log."""
-    for module in _modules():
+    """Yield the first argument of each call that logs, or leaves a note that a handset will log.
+
+    One that is named at the top of a module, or of another, is its value.
+    """
+    for name, module in _modules():
         for node in ast.walk(module):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
                 continue
             whose = ast.unparse(node.func.value)
             is_log = node.func.attr == "note" or "log" in whose.lower()
             if node.func.attr in SAYS and is_log and whose not in NO_EVENTS:
-                yield node.args[0]
+                said = node.args[0]
+                named = getattr(import_module(name), said.id, None) if isinstance(said, ast.Name) else None
+                yield ast.Constant(named) if isinstance(named, str) else said
 
 
 def _spelt() -> set[str]:
     """Return every string of the code that could be an event."""
     return {
         node.value
-        for module in _modules()
+        for _, module in _modules()
         for node in ast.walk(module)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in EVENTS
     }
@@ -56,12 +73,13 @@ def _prefixes() -> set[str]:
 
 
 def test_what_is_logged_stands_in_the_list() -> None:
-    """Each event that the code spells, and one at least for each beginning of a name it puts together."""
+    """Each event that the code spells or puts together; where nothing says of what, one for its beginning."""
     spelt = {said.value for said in _said() if isinstance(said, ast.Constant)}
     assert spelt
     assert spelt - set(EVENTS) == set()
     for prefix in _prefixes():
         assert any(name.startswith(prefix) for name in EVENTS), prefix
+    assert {f"{prefix}{rest}" for prefix, rests in COMPOSED.items() for rest in rests} - set(EVENTS) == set()
 
 
 def test_what_stands_in_the_list_is_logged() -> None:

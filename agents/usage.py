@@ -15,7 +15,9 @@ from agents.errors import PacketRefused, Refusal, Unanswered
 from agents.messages.air import Push, Result
 from agents.messages.bearers import CHANNEL_BEARERS, SMS
 from agents.messages.codec import decode, encode
+from bus import tracing
 from bus.errors import DeliveryFailed
+from bus.fallbacks import fall_back
 from transport.errors import PacketRejected
 from transport.security.keyset import SessionKeys
 
@@ -80,18 +82,23 @@ class Usage:
 
         Raises Refusal with the module's reason, or what the last bearer failed with.
         """
-        failure: DeliveryFailed | Unanswered = DeliveryFailed("no-bearer", use.ua, 1, 1)
-        for bearer in use.bearers:
-            try:
-                await self._reach(use, bearer)
-                result = await self._send(use, message, bearer)
-            except (DeliveryFailed, Unanswered) as failed:
-                failure = failed
-                self._log.warning("bearer.failed", ua=use.ua, bearer=bearer, reason=failed.reason)
-            else:
-                self._over[use.ua, use.tar] = bearer
-                return result
-        raise failure
+        if not use.bearers:
+            raise DeliveryFailed("no-bearer", use.ua, 1, 1)
+        bearer, *others = use.bearers
+        try:
+            await self._reach(use, bearer)
+            result = await self._send(use, message, bearer)
+        except (DeliveryFailed, Unanswered) as failed:
+            self._log.warning("bearer.failed", ua=use.ua, bearer=bearer, reason=failed.reason)
+            if not others:
+                raise
+        else:
+            self._over[use.ua, use.tar] = bearer
+            return result
+        instead = fall_back(use.trace, self._desk.keys.name, others[0])
+        with tracing.bound(instead):
+            self._log.info("bearer.fallback", ua=use.ua, bearer=others[0])
+            return await self.command(use._replace(trace=instead, bearers=tuple(others)), message)
 
     def over(self, use: Use) -> str:
         """Return the bearer that the last command to the resource went over."""

@@ -11,7 +11,9 @@ producer   a message on its way: the span that it carries      it sets out; the 
 consumer   it arrives (``receive``), a child of the message    at once
 consumer   an agent's work on it (``process``), likewise       it is handed in; the handler returns
 internal   a loss that the air told of, a child of the         at once
-           message; work of a handset that no message began
+           message; a fall-back to another bearer, a child
+           of what failed; work of a handset that no message
+           began
 =========  ==================================================  ===============================================
 
 Ids are those of the log (:mod:`bus.tracing`). Attributes have the names of OpenTelemetry's conventions for

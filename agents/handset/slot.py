@@ -6,8 +6,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.core import MAX_NOTES
-from bus import spans
+from agents.handset.security_module.links import FALLBACK
+from bus import spans, tracing
 from bus.capture import Layer
+from bus.fallbacks import fall_back
 from transport.apdu import INS_ENVELOPE, INS_STORE_DATA, PROPRIETARY, CommandApdu, ResponseApdu
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ class Slot:
     def _log_notes(self) -> None:
         for note in self.module.take_notes():
             self.notes.append(note)
+            if note.name == FALLBACK:
+                self.trace = fall_back(self.trace, self._ua, note.reason)
+                tracing.bind(self.trace)
             self._site.log.info(note.name, reason=note.reason, tar=note.tar.hex())
             if note.name.endswith(REFUSED):
                 spans.fail(note.reason)

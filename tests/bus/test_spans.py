@@ -10,6 +10,7 @@ import structlog
 from bus import ends, spans, tracing
 from bus.actor import Actor, ActorGroup
 from bus.counters import Counters
+from bus.fallbacks import fall_back
 from bus.frame import Bearer, Frame, TraceContext
 from bus.sampling import BRANCHES, REMEMBERED, Sampling
 from bus.spans import Kind, Span
@@ -195,3 +196,17 @@ def test_broadcasts_are_forgotten_in_time() -> None:
         assert sampling.wants(_span(number, bearer="cell-broadcast"))
     assert sampling.wants(_span(0, ua=ua))
     assert not sampling.wants(_span(REMEMBERED, ua=ua))
+
+
+def test_a_fallback_is_a_span_in_what_failed(kept: list[Span]) -> None:
+    """It is told with its bearer; what is tried after it in turn lies in it."""
+    first = fall_back(TRACE, "bank", "bip-tcp")
+    second = fall_back(first, "bank", "sms")
+    assert [(span.name, span.kind, span.agent) for span in kept] == [
+        ("fall back to bip-tcp", Kind.INTERNAL, "bank"),
+        ("fall back to sms", Kind.INTERNAL, "bank"),
+    ]
+    assert [span.trace for span in kept] == [first, second]
+    assert [span.trace.parent_id for span in kept] == [TRACE.span_id, first.span_id]
+    assert {span.trace.trace_id for span in kept} == {TRACE.trace_id}
+    assert kept[1].attributes["otafleet.bearer"] == "sms"

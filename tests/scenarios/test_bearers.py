@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from agents.handset.security_module.links import REOPENS
+from agents.traces.chart import chart_of
+from agents.traces.chart_words import words
 from tests.scenarios.kit import (
     LOSSY_STEPS,
     fleet_of,
@@ -27,7 +29,7 @@ from transport.air import Lane, Loss
 from transport.security.keyset import PROTECTIONS, SessionKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from agents.fleet.report import BearerReport, Report
@@ -244,6 +246,34 @@ def test_next_bearer(bearers: list[str], tmp_path: Path) -> None:
     # Then the supplier, when it invokes: it asks for a link over SMS, and none comes.
     failed = [(entry["ua"], entry["bearer"], entry["reason"]) for entry in events(state, "bearer.failed")]
     assert sorted(failed) == sorted((ua, bearer, "no-link") for ua in everybody for bearer in bearers)
+    check_fallbacks(log_events(state), [*bearers, "sms"], len(everybody))
+
+
+def check_fallbacks(lines: list[dict[str, Any]], bearers: Sequence[str], handsets: int) -> None:
+    """Each fall-back, of modules and of their supplier, is a span in the one that failed; a chart says so.
+
+    The second lies in the first. What is said over the next bearer is said in the fall-back's span.
+    """
+    parents = {line["span_id"]: line["parent_id"] for line in reversed(lines) if line.get("parent_id")}
+    for event, failure in (("link.fallback", "link.lost"), ("bearer.fallback", "bearer.failed")):
+        failed = {line["span_id"] for line in lines if line["event"] == failure}
+        begun = {line["span_id"]: line for line in lines if line["event"] == event}
+        assert len(begun) == handsets * (len(bearers) - 1)
+        for span, line in begun.items():
+            assert line["parent_id"] in failed
+            over = line.get("bearer") or line["reason"]
+            assert bool(begun.keys() & set(above(parents, span))) == (over != bearers[1])
+            drawn = chart_of([each for each in lines if each.get("trace_id") == line["trace_id"]])
+            said = [words(row, drawn) for row in drawn.rows]
+            assert f"{event} to {over}" in said
+            if over == "sms":
+                assert any("fallback" in row.split(", ") for row in said if "x sms" in row or "sms," in row)
+
+
+def above(parents: Mapping[str, str], span: str) -> Iterator[str]:
+    """Yield the spans that *span* lies in."""
+    while (span := parents.get(span, "")) != "":
+        yield span
 
 
 @pytest.mark.parametrize("bearer", ["sms", "bip-udp", "bip-tcp"])

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     Take = Callable[[Core, Incoming], bytes]
     """What to do with a command packet; it returns the response packet, empty for none."""
 
+FALLBACK: Final = "link.fallback"
+"""A note: what was not answered over one bearer is said over the next, the reason."""
 GIVEN_UP: Final = "link.given_up"
 """A note: no bearer is left for a call that was not answered."""
 MAX_PARTING: Final = 8
@@ -331,7 +333,7 @@ def _lost(core: Core, link: Link, reason: str, now: float) -> None:
             bearers = (link.bearer, *waiting.others)
             _say(core, definition, waiting.message, bearers, now, reopens=waiting.reopens - 1)
         elif waiting.others:
-            core.note("link.fallback", reason=waiting.others[0], tar=tar)
+            core.note(FALLBACK, reason=waiting.others[0], tar=tar)
             _say(core, definition, waiting.message, waiting.others, now)
         else:
             core.note(GIVEN_UP, reason=link.bearer, tar=tar)

@@ -22,7 +22,7 @@ from agents.errors import MessageRejected
 from agents.freshness import References, Taken
 from agents.messages.codec import decode, encode
 from agents.messages.orders import REFUSED, Event, Order
-from bus import spans
+from bus import spans, tracing
 from bus.frame import Bearer, Frame
 from bus.topics import Events, Orders
 
@@ -110,9 +110,15 @@ class Console:
         argument: bytes = b"",
         trace: TraceContext,
     ) -> None:
-        """Give *agent* one order, which begins *trace*; returns when the broker has it."""
+        """Give *agent* one order, which begins *trace*; returns when the broker has it.
+
+        The first line of a transaction says what it is: nobody else may live to tell.
+        """
         order = Order(run=self.run, do=do, ua=ua, service=service, argument=argument)
-        await client.publish(Orders(fleet=self.fleet, agent=agent), self._frame(order, CONSOLE, agent, trace))
+        said = {name: value for name, value in (("do", do), ("service", service), ("ua", ua)) if value}
+        with tracing.bound(None, **said):
+            frame = self._frame(order, CONSOLE, agent, trace)
+            await client.publish(Orders(fleet=self.fleet, agent=agent), frame)
 
     async def report(self, client: BusClient, event: Event, *, source: str, trace: TraceContext) -> None:
         """Tell the console what became of an order; returns when the broker has it."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agents.traces.chart_entries import Entries
 from agents.traces.chart_fold import fold
-from agents.traces.chart_lines import ORDER_ENDED, Lapse, Moment, in_order, read
+from agents.traces.chart_lines import ORDER, ORDER_ENDED, SENT, Lapse, Moment, in_order, read
 from agents.traces.chart_people import is_ua, line_up
 from agents.traces.chart_rows import Arrow
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from agents.traces.chart_people import Participant
     from agents.traces.chart_rows import Row
 
-UNFINISHED: Final = "unfinished"
+OPEN: Final = "open"
+"""The outcome where nobody tells of one, as in the list."""
+_NO_END: Final = "nobody tells how it ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,8 @@ class Chart:
     @property
     def ending(self) -> str:
         """How it ended, and why so."""
-        return f"{self.outcome}: {self.reason}" if self.reason else self.outcome
+        why = self.reason or (_NO_END if self.outcome == OPEN else "")
+        return f"{self.outcome}: {why}" if why else self.outcome
 
     @property
     def began_at(self) -> str:
@@ -78,14 +81,14 @@ def chart_of(lines: Iterable[Mapping[str, Any]], *, unfold: bool = False) -> Cha
     participants, lifelines = line_up(entries.met(), entries.names)
     rows = list(entries.rows(lifelines))
     ending = _last_ending(told)
-    said = dict(ending.details) if ending else {}
+    said = dict((ending or _order(told)).details)
     began = told[0].moment if told else Moment(wall=None, simulated=None)
     return Chart(
         trace_id=_commonest(line.trace for line in told),
         do=said.get("do", ""),
         service=said.get("service", ""),
         ua=_only_module(participants),
-        outcome=said.get("result", UNFINISHED),
+        outcome=said.get("result", OPEN),
         reason=ending.reason if ending else "",
         began=began,
         took=max((line.moment.since(began) for line in told), key=_length, default=began.since(began)),
@@ -98,6 +101,11 @@ def chart_of(lines: Iterable[Mapping[str, Any]], *, unfold: bool = False) -> Cha
 def _last_ending(told: Sequence[Told]) -> Told | None:
     """Return what the order came to. A broadcast is ended by each module, and then by whoever broadcast."""
     return next((line for line in reversed(told) if line.event == ORDER_ENDED), None)
+
+
+def _order(told: Sequence[Told]) -> Told:
+    """Return the line that tells what was ordered; of no line, one that tells nothing."""
+    return next((line for line in told if line.bearer == ORDER and line.event == SENT), read({}))
 
 
 def _commonest(texts: Iterable[str]) -> str:

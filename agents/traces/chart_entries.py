@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.traces.chart_lines import ENDS, SENT, TAKEN
 from agents.traces.chart_people import CELL_BROADCAST, Names
-from agents.traces.chart_rows import Arrow, Fate, Remark, kind_of
+from agents.traces.chart_rows import FALLBACK, Arrow, Fate, Remark, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,10 +58,14 @@ class Entries:
         self.names = Names(lines)
         self._entries: list[Message | Told] = []
         self._parents: dict[str, str] = {}
+        self._fallbacks: dict[str, str] = {}
+        """By span: the bearer over which is tried there what failed over another."""
         messages: dict[str, Message] = {}
         for line in lines:
             if line.event == SENT or line.event not in ENDS:
                 self._parents.setdefault(line.span, line.parent)
+            if line.span and line.event.endswith(FALLBACK):
+                self._fallbacks[line.span] = line.bearer or line.reason
             if line.event not in ENDS:
                 self._entries.append(line)
             elif line.span in messages:
@@ -109,6 +113,7 @@ class Entries:
             octets=line.octets,
             attempt=line.attempt,
             is_again=is_again,
+            is_fallback=self._fallbacks.get(line.parent) == line.bearer,
             fate=fate,
             reason=message.lost[0].reason if message.lost else line.reason,
             is_sending_told=message.sent is not None,

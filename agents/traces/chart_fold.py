@@ -3,9 +3,10 @@
 * Parts of one packet (short messages one after the other, chunks of a channel) become one arrow, with the
   bare reports that the parts were answered with.
 * What the arrows say already (a packet was delivered, in so many parts) is not remarked again.
+* What is said over and over, and lost each time, stands once where nothing comes between, with how often.
 * What many do alike, the handsets that one broadcast reaches above all, stands once, with how many did.
 
-A message that was lost, repeated, taken twice, or whose other end is missing stays by itself.
+Any other message that was lost, repeated, taken twice, or whose other end is missing stays by itself.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _MANY_TIMES: Final = "cell_broadcast."
 def fold(rows: Iterable[Row], participants: Sequence[Participant]) -> list[Row]:
     """Return *rows*, fewer of them."""
     told = (row for row in rows if not (isinstance(row, Remark) and row.event in _TOLD_BY_ARROWS))
-    return _fold_crowds(_fold_parts(told), participants)
+    return _fold_crowds(_fold_losses(_fold_parts(told)), participants)
 
 
 # ---- parts of one packet ---------------------------------------------------------------------------------
@@ -111,6 +112,34 @@ def _way(arrow: Arrow) -> tuple[str, ...]:
     return arrow.sender, arrow.recipient, arrow.bearer, arrow.direction, arrow.parent
 
 
+# ---- what gets lost over and over ------------------------------------------------------------------------
+
+
+def _fold_losses(rows: Iterable[Row]) -> Iterator[Row]:
+    last: Row | None = None
+    for row in rows:
+        if last is not None and _is_lost_again(last, row):
+            last = _together(last, row)
+            continue
+        if last is not None:
+            yield last
+        last = row
+    if last is not None:
+        yield last
+
+
+def _is_lost_again(last: Row, row: Row) -> bool:
+    """Whether *row* is what *last* is, as like it as a repetition can be, and lost as it was."""
+    if not isinstance(last, Arrow) or not isinstance(row, Arrow) or row.fate is not Fate.LOST:
+        return False
+    return _loss(last) == _loss(row) and last.octets == row.octets * last.messages
+
+
+def _loss(arrow: Arrow) -> tuple[object, ...]:
+    way = (arrow.sender, arrow.recipient, arrow.bearer, arrow.direction)
+    return *way, arrow.fate, arrow.reason, arrow.is_sending_told, arrow.is_repetition, arrow.is_fallback
+
+
 # ---- what many do alike ----------------------------------------------------------------------------------
 
 
@@ -134,7 +163,7 @@ def _what_alike(row: Row) -> tuple[object, ...]:
     if isinstance(row, Remark):
         return row.participant, row.event, row.kind, row.reason, dict(row.details).get("result")
     way = (row.source, row.destination, row.bearer, row.direction)
-    return *way, row.fate, row.reason, row.is_repetition, row.is_sending_told
+    return *way, row.fate, row.reason, row.is_repetition, row.is_fallback, row.is_sending_told
 
 
 def _together(first: Row, other: Row) -> Row:

@@ -18,12 +18,14 @@ TAKEN: Final = "message.taken"
 LOST: Final = "message.lost"
 ENDS: Final = frozenset({SENT, TAKEN, LOST})
 ORDER_ENDED: Final = "order.ended"
+ORDER: Final = "order"
+"""The bearer of what the console orders: it says what."""
 
 MAX_TEXT: Final = 64
 """Characters of a field that are shown."""
 MAX_NUMBER: Final = 10**12
 DETAILS: Final = (
-    *("do", "service", "result", "state", "version", "parts", "retries", "octets"),
+    *("do", "service", "result", "bearer", "state", "version", "parts", "retries", "octets"),
     *("pages", "packets", "cells", "attempt", "supplier"),
 )
 """What an event says for itself, in this order, and a chart repeats."""

@@ -44,6 +44,8 @@ class Arrow:
     attempt: int
     is_again: bool
     """Whether the same message went the same way before: the air, or its sender, repeats it."""
+    is_fallback: bool
+    """Whether it goes over this bearer because another one failed."""
     fate: Fate
     reason: str
     is_sending_told: bool
@@ -90,8 +92,10 @@ class Remark:
 
 Row = Arrow | Remark
 
+FALLBACK: Final = ".fallback"
+"""How the names of events end that tell that one bearer is tried in place of another."""
 _REFUSALS: Final = (".refused", ".failed", ".given_up", ".mismatch", ".crashed", ".dead_letter")
-_TROUBLES: Final = (".lost", ".retry", ".dropped", ".fallback", ".absent", ".not_sent", ".superseded")
+_TROUBLES: Final = (".lost", ".retry", ".dropped", FALLBACK, ".absent", ".not_sent", ".superseded")
 # These tell a reason only where the answer was no.
 _ANSWERS: Final = ("manager.", "command.answered")
 

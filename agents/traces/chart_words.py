@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agents.traces.chart_lines import ORDER_ENDED
-from agents.traces.chart_rows import Arrow, Fate, Kind
+from agents.traces.chart_rows import FALLBACK, Arrow, Fate, Kind
 from agents.traces.plain import duration
 
 if TYPE_CHECKING:
@@ -87,12 +87,16 @@ def _arrow(arrow: Arrow) -> Iterator[str]:
         yield f"attempt {arrow.attempt:,}"
     elif arrow.is_again:
         yield "again"
+    if arrow.is_fallback:
+        yield "fallback"
     yield from _fate(arrow)
 
 
 def _fate(arrow: Arrow) -> Iterator[str]:
     if arrow.fate is Fate.LOST:
         yield f"lost ({arrow.reason})" if arrow.reason else "lost"
+        if arrow.messages > 1 and arrow.delay.seconds is not None:
+            yield f"in {duration(arrow.delay.seconds)}"
     if not arrow.is_sending_told:
         yield _SENDING_UNTOLD
     if arrow.fate is Fate.UNKNOWN:
@@ -105,11 +109,19 @@ def _fate(arrow: Arrow) -> Iterator[str]:
 
 
 def _remark(remark: Remark) -> Iterator[str]:
-    details = [(name, value) for name, value in remark.details if name not in {"result", "do", "service"}]
+    details = [(name, value) for name, value in remark.details if not _is_said(remark, name, value)]
     yield f"{_times(remark)}{_event(remark)}"
     yield from (_DETAILS.get(name, "{}").format(value) for name, value in details)
     if remark.times > 1 and (within := remark.until.since(remark.told).seconds) is not None:
         yield f"in {duration(within)}"
+
+
+def _is_said(remark: Remark, name: str, value: str) -> bool:
+    """Whether the event says that already."""
+    if name == "bearer":
+        about = remark.event.partition(".")[0].replace("_", "-")
+        return about == value or remark.event.endswith(FALLBACK)
+    return name in {"result", "do", "service"}
 
 
 def _times(remark: Remark) -> str:
@@ -124,6 +136,8 @@ def _event(remark: Remark) -> str:
     if remark.event == ORDER_ENDED:
         result = details.get("result", "ended")
         return f"{about or event} {result}{_because(remark.reason)}"
+    if event.endswith(FALLBACK):
+        return f"{event} to {remark.reason or details.get('bearer', 'the next bearer')}"
     is_answer = event.startswith(("manager.", "command.")) and not event.endswith(".refused")
     no = " refused" if remark.kind is Kind.REFUSED and is_answer else ""
     return " ".join(filter(None, (event, about))) + no + _because(remark.reason)

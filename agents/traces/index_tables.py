@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of these tables: an index with another one is made anew."""
 
 SCHEMA: Final = (

@@ -21,6 +21,8 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "message.taken": "takes",
     "message.lost": "loses",
 }
+_ORDERED: Final = ("do", "service")
+"""What the line of an order says of itself."""
 _SAID_ELSEWHERE: Final = frozenset(
     {
         *(
@@ -111,8 +113,9 @@ def _message(line: Fields, verb: str) -> str:
 def _rest(line: Fields) -> Iterator[tuple[str, Any]]:
     """Yield what a line has to say beside who, when and where; of a message, what was not as it should be."""
     if line.get("event") in _MESSAGES:
-        attempt, reason = line.get("attempt"), line.get("reason")
-        yield from (("attempt", attempt if attempt != 1 else None), ("reason", reason))
+        attempt = line.get("attempt")
+        yield from (("attempt", attempt if attempt != 1 else None), ("reason", line.get("reason")))
+        yield from ((name, line.get(name)) for name in _ORDERED)
         return
     for name, value in line.items():
         if name not in _SAID_ELSEWHERE and value != line.get("agent"):

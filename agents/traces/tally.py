@@ -134,8 +134,10 @@ def _sent(tally: Tally, fields: Fields) -> None:
     tally.messages += 1
     tally.octets += number(fields, "octets")
     tally.retries += number(fields, "attempt") > 1
-    if fields.get("bearer") == _CONSOLE_ORDERS and text(fields, "destination"):
-        tally.asked = _least(tally.asked, text(fields, "destination"))
+    if fields.get("bearer") == _CONSOLE_ORDERS:
+        if destination := text(fields, "destination"):
+            tally.asked = _least(tally.asked, destination)
+        _say_what(tally, fields)
 
 
 def _taken(tally: Tally, _fields: Fields) -> None:
@@ -146,15 +148,19 @@ def _lost(tally: Tally, _fields: Fields) -> None:
     tally.lost += 1
 
 
+def _say_what(tally: Tally, fields: Fields) -> None:
+    if do := text(fields, "do"):
+        tally.do = _least(tally.do, do)
+    if service := text(fields, "service"):
+        tally.service = _least(tally.service, service)
+
+
 def _ended(tally: Tally, fields: Fields) -> None:
     result = fields.get("result")
     tally.ok += result == "ok"
     tally.refused += result == "refused"
     tally.failed += result == "failed"
-    if do := text(fields, "do"):
-        tally.do = _least(tally.do, do)
-    if service := text(fields, "service"):
-        tally.service = _least(tally.service, service)
+    _say_what(tally, fields)
     if reason := text(fields, "reason"):
         tally.reason = _least(tally.reason, reason)
 

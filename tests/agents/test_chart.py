@@ -119,6 +119,42 @@ def test_losses_and_repetitions_stand_by_themselves() -> None:
     assert not chart.incomplete
 
 
+def test_what_is_lost_over_and_over_stands_once() -> None:
+    """Where nothing comes between, with how often and for how long; another size, or reason, is another."""
+    lost = [("01", 42, "air"), ("02", 42, "air"), ("03", 42, "air"), ("04", 28, "air"), ("05", 28, "off")]
+    lines = [
+        line(event, span, octets=octets, at=float(span), **({"reason": reason} if event == LOST else {}))
+        for span, octets, reason in lost
+        for event in (SENT, LOST)
+    ]
+    once = "3 x sms, 126 octets, lost (air), in 2,000 ms"
+    assert read(chart_of(lines)) == [once, "sms, 28 octets, lost (air)", "sms, 28 octets, lost (off)"]
+    between = line("session.opened", "09", agent="b", at=1.5)
+    assert read(chart_of([*lines[:4], between]))[::2] == ["sms, 42 octets, lost (air)"] * 2
+    assert len(read(chart_of(lines, unfold=True))) == len(lost)
+
+
+def test_a_fallback_says_over_what() -> None:
+    """Who falls back, what is said in its span over its bearer, and no answer to that."""
+    lines = [
+        line("bearer.failed", "01", agent="bank", reason="no-link", bearer="bip-tcp", level="warning"),
+        line("bearer.fallback", "02", agent="bank", parent_id="01", bearer="sms"),
+        line(SENT, "03", agent="bank", source="bank", parent_id="02", octets=9),
+        line(LOST, "03", source="bank"),
+        line("link.fallback", "04", agent="bank", reason="bip-udp", bearer=""),
+        line(SENT, "05", agent="bank", source="bank", parent_id="04", bearer="report", octets=8),
+        line(LOST, "05", source="bank"),
+    ]
+    assert read(chart_of(lines)) == [
+        "bearer.failed: no-link, bip-tcp",
+        "bearer.fallback to sms",
+        "sms, 9 octets, fallback, lost",
+        "link.fallback to bip-udp",
+        "report, 8 octets, lost",
+    ]
+    assert [each.depth for each in remarks(chart_of(lines))] == [0, 1, 0]
+
+
 def test_a_refusal_names_its_reason() -> None:
     """Who refused, that it was refused, and why; in the heading too."""
     chart = chart_of(lines_of(REFUSED))
@@ -228,11 +264,17 @@ def test_an_end_that_is_missing_is_said() -> None:
     assert "1 message has" in missing(chart_of([line(SENT, "01")]))
 
 
+def test_an_open_one_says_what_was_ordered() -> None:
+    """Its first line is enough; that nobody tells of an end is said."""
+    order = line(SENT, "01", bearer="order", do="serve", service="account")
+    assert heading(chart_of([order]))[0] == "serve account: open: nobody tells how it ended"
+
+
 def test_nothing_is_a_chart_too() -> None:
     """Of no line at all there is a chart that says little."""
     chart = chart_of([])
-    assert (chart.rows, chart.participants, chart.outcome) == ((), (), "unfinished")
-    assert heading(chart)[0] == "a transaction: unfinished"
+    assert (chart.rows, chart.participants, chart.outcome) == ((), (), "open")
+    assert heading(chart)[0] == "a transaction: open: nobody tells how it ended"
 
 
 # ---- any lines, in any order -----------------------------------------------------------------------------

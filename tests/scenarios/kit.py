@@ -396,8 +396,8 @@ def log_events(state: Path) -> list[dict[str, Any]]:
 
 
 def logs(state: Path) -> list[Path]:
-    """Return the log files."""
-    return sorted((state / "logs").iterdir())
+    """Return the log files; an index may lie beside them."""
+    return sorted((state / "logs").glob("*.jsonl"))
 
 
 def spellings(octets: bytes) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from agents.traces.archive import Archive
 from agents.traces.chart import chart_of
-from agents.traces.lookup import Selection
+from agents.traces.lookup import Outcome, Selection
 from bus.ends import LOST, SENT, TAKEN
 from bus.vocabulary import EVENTS
 from tests.scenarios.kit import log_events, play, write_fleet, write_lossy
@@ -80,3 +81,22 @@ def test_every_chart_is_complete(state: Path) -> None:
         charts = [chart_of(archive.lines_of(each.trace_id)) for each in found]
     assert len(charts) > 10
     assert [chart.incomplete for chart in charts if chart.incomplete] == []
+
+
+def test_what_was_ordered_is_known_before_it_has_ended(state: Path, tmp_path: Path) -> None:
+    """Of each transaction the first line alone says verb, service, module and who was asked; it is open."""
+    lines: dict[str, dict[str, Any]] = {}
+    for line in log_events(state):
+        if "trace_id" in line and (line["event"], line.get("bearer")) == (SENT, "order"):
+            lines.setdefault(line["trace_id"], line)
+    (tmp_path / "killed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines.values()))
+    with Archive(state / "logs") as whole, Archive(tmp_path) as begun:
+        ended = {each.trace_id: each for each in whole.select(Selection())[0]}
+        found, _ = begun.select(Selection(outcome=Outcome.OPEN))
+    assert {each.trace_id for each in found} == set(lines) == set(ended)
+    for each in found:
+        known = ended[each.trace_id]
+        assert (each.do, each.service, each.asked) == (known.do, known.service, known.asked)
+        assert each.do
+        assert each.ua == known.ua or not lines[each.trace_id].get("ua")
+        assert chart_of([lines[each.trace_id]]).title.startswith(f"{each.do} {each.service}".strip())

@@ -11,8 +11,8 @@ s    source        str                          a name (:func:`bus.topics.is_nam
 d    destination   str                          likewise
 p    pdu           bin                          at most MAX_PDU_OCTETS
 r    reference     bin                          8 octets; an answer repeats its question's
-t    trace id      bin                          16 octets
-n    span id       bin                          8 octets
+t    trace id      bin                          16 octets, not all zeros
+n    span id       bin                          8 octets, not all zeros
 a    sent_at       float 64                     seconds of the sender's clock, 0 <= a < 1e12
 k    attempt       int                          1 to 255
 ===  ============  ===========================  ====================================================
@@ -50,6 +50,8 @@ REASONS: Final = frozenset(
     }
 )
 _LATEST_S: Final = 1e12
+_NO_TRACE: Final = bytes(16)
+_NO_SPAN: Final = bytes(8)
 _LAST_ATTEMPT: Final = 255
 _KEYS: Final = frozenset("vbsdprtnak")
 # A fixmap of exactly our fields: a key given twice would make the dict smaller than the header says.
@@ -88,7 +90,8 @@ class TraceContext:
     """Which transaction a frame belongs to (16 octets) and which step of it, a span (8 octets), sent it.
 
     ``parent_id`` is the span that this one began in, empty for a transaction's first and for what a frame
-    brought: it does not travel, as the one who sent has logged it.
+    brought: it does not travel, as the one who sent has logged it. Zeros alone are no id (W3C Trace Context
+    §3.2.2): a collector may refuse all that comes with one.
     """
 
     trace_id: bytes
@@ -98,6 +101,8 @@ class TraceContext:
     def __post_init__(self) -> None:
         if len(self.trace_id) != 16 or len(self.span_id) != 8 or len(self.parent_id) not in {0, 8}:
             raise ValueError("trace: an id of 16 and a span of 8 octets")
+        if self.trace_id == _NO_TRACE or _NO_SPAN in (self.span_id, self.parent_id):
+            raise ValueError("trace: zeros alone are no id")
 
     def __str__(self) -> str:
         return f"{self.trace_id.hex()}/{self.span_id.hex()}"

@@ -47,7 +47,7 @@ FRAME: Final = Frame(
     destination="8988000000000000001",
     pdu=bytes(160),
     reference=bytes(8),
-    trace=TraceContext(trace_id=bytes(16), span_id=bytes(8)),
+    trace=TraceContext(trace_id=b"T" * 16, span_id=b"S" * 8),
     sent_at=1.0,
 )
 OCTETS: Final = FRAME.encode()

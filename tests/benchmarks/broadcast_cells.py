@@ -95,7 +95,7 @@ class Cells:
             destination=f"c{number}",
             pdu=page,
             reference=self._reference.to_bytes(8, "big"),
-            trace=TraceContext(trace_id=bytes(16), span_id=bytes(8)),
+            trace=TraceContext(trace_id=b"T" * 16, span_id=b"S" * 8),
             sent_at=self._clock.now(),
         )
 

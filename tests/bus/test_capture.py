@@ -580,7 +580,7 @@ def test_a_disk_that_fills_up_ends_the_capture_not_the_run(tmp_path: Path) -> No
         "import resource, sys, structlog\nfrom pathlib import Path\nfrom bus.capture import Capture, Layer\n"
         "from bus.frame import TraceContext\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-        "trace = TraceContext(trace_id=bytes(16), span_id=bytes(8))\n"
+        "trace = TraceContext(trace_id=b'T' * 16, span_id=b'S' * 8)\n"
         "with structlog.testing.capture_logs() as logs:\n"
         "    with Capture(Path(sys.argv[1]), log=structlog.get_logger()) as capture:\n"
         "        for at in range(3_000):\n"

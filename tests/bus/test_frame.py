@@ -29,8 +29,8 @@ FRAMES = st.builds(
     reference=st.binary(min_size=8, max_size=8),
     trace=st.builds(
         TraceContext,
-        trace_id=st.binary(min_size=16, max_size=16),
-        span_id=st.binary(min_size=8, max_size=8),
+        trace_id=st.binary(min_size=16, max_size=16).filter(any),
+        span_id=st.binary(min_size=8, max_size=8).filter(any),
     ),
     sent_at=st.floats(min_value=0, max_value=1e12, exclude_max=True),
     attempt=st.integers(min_value=1, max_value=255),
@@ -40,8 +40,8 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     *((key, value) for key in "sd" for value in ("", "a/b", "a b", "a\n", "é", b"mno", 5)),
     *(("p", value) for value in ("text", None, 1)),
     *(("r", value) for value in (b"", bytes(7), bytes(9), "12345678")),
-    *(("t", value) for value in (b"", bytes(15), bytes(17), "0123456789abcdef")),
-    *(("n", value) for value in (b"", bytes(7), bytes(9), None)),
+    *(("t", value) for value in (b"", b"t" * 15, b"t" * 17, bytes(16), "0123456789abcdef")),
+    *(("n", value) for value in (b"", b"n" * 7, b"n" * 9, bytes(8), None)),
     *(("a", value) for value in (1, -1.0, 1e12, float("nan"), float("inf"), "1", True)),
     *(("k", value) for value in (0, -1, 256, 1.0, True, "1", 1 << 63)),
 ]
@@ -191,9 +191,10 @@ def test_misuse(change: dict[str, Any]) -> None:
 
 
 def test_trace_misuse() -> None:
-    """A trace has ids of their size, and shows them in hexadecimal."""
-    with pytest.raises(ValueError, match="trace"):
-        TraceContext(trace_id=b"", span_id=b"S" * 8)
+    """A trace has ids of their size, which are not all zeros, and shows them in hexadecimal."""
+    for trace_id, span_id in ((b"", b"S" * 8), (bytes(16), b"S" * 8), (b"T" * 16, bytes(8))):
+        with pytest.raises(ValueError, match="trace"):
+            TraceContext(trace_id=trace_id, span_id=span_id)
     assert str(WHOLE.trace) == f"{'54' * 16}/{'53' * 8}"
 
 

@@ -63,7 +63,7 @@ class _Stuck(SpanExporter):
 
 def span(number: int, *, error: str = "") -> Span:
     """Return a span that another began."""
-    trace = TraceContext(trace_id=TRACE_ID, span_id=number.to_bytes(8, "big"), parent_id=b"\xff" * 8)
+    trace = TraceContext(trace_id=TRACE_ID, span_id=(number + 1).to_bytes(8, "big"), parent_id=b"\xff" * 8)
     return Span(
         trace=trace,
         name="send sms",
@@ -84,7 +84,7 @@ def test_a_collector_has_the_span() -> None:
         said.export.take(span(2))
         said.export.close()
     first, second = collector.spans
-    assert (first.trace_id, first.span_id, first.parent_id) == (TRACE_ID.hex(), "0" * 15 + "1", "f" * 16)
+    assert (first.trace_id, first.span_id, first.parent_id) == (TRACE_ID.hex(), "0" * 15 + "2", "f" * 16)
     assert (first.name, first.kind, first.begun_ns, first.ended_ns) == ("send sms", "PRODUCER", 1_001, 2_000)
     assert (first.error, second.error) == ("air", "")
     assert first.attributes == {"otafleet.octets": 140, "otafleet.agent": "bank", "otafleet.at": 12.5}

@@ -158,7 +158,7 @@ def test_a_page_is_told_by_its_sender_alone(kept: list[Span], log: FilteringBoun
 
 
 def _span(number: int, *, ua: str = "", bearer: str = "sms") -> Span:
-    trace = TraceContext(trace_id=bytes(8) + number.to_bytes(8, "big"), span_id=bytes(8))
+    trace = TraceContext(trace_id=b"\x01" * 8 + number.to_bytes(8, "big"), span_id=b"\x01" * 8)
     said = {"otafleet.bearer": bearer} | ({"otafleet.ua": ua} if ua else {})
     return Span(trace=trace, name="x", kind=Kind.INTERNAL, agent="a", begun_ns=0, ended_ns=0, attributes=said)
 

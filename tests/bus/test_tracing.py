@@ -153,10 +153,10 @@ async def test_an_actor_logs_under_its_name_and_not_under_a_strangers_trace(log:
 
 def test_a_child_goes_on_with_the_trace() -> None:
     """A new trace has fresh ids of 16 and 8 octets; a child keeps the first, and says whose child it is."""
-    counter = iter(range(10))
+    counter = iter(range(1, 10))
     trace = tracing.new_trace(lambda count: bytes([next(counter)]) * count)
     first, second = tracing.child(trace), tracing.child(trace)
-    assert (trace.trace_id, trace.span_id, trace.parent_id) == (b"\x00" * 16, b"\x01" * 8, b"")
+    assert (trace.trace_id, trace.span_id, trace.parent_id) == (b"\x01" * 16, b"\x02" * 8, b"")
     for child in (first, second):
         assert (child.trace_id, child.parent_id) == (trace.trace_id, trace.span_id)
     assert len({trace.span_id, first.span_id, second.span_id}) == 3

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 HOST: Final = "127.0.0.1"
-TRACE: Final = TraceContext(trace_id=bytes(16), span_id=bytes(8))
+TRACE: Final = TraceContext(trace_id=b"T" * 16, span_id=b"S" * 8)
 _NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _MARK: Final = b"wiretap: so far"
 _END: Final = b"wiretap: no further"

@@ -12,7 +12,8 @@ PAGE_OCTETS: Final = 88
 CONTENT_OCTETS: Final = 82
 MAX_PAGES: Final = 15
 DCS_CLASS_2_DATA: Final = 0xF6
-"""TS 23.038 §5: 8-bit data of message class 2, which is the card's."""
+"""TS 23.038 §5: 8-bit data of message class 2. What makes a page the card's is its message identifier; of a
+broadcast the class says "user defined"."""
 
 _CONTENT_AT: Final = PAGE_OCTETS - CONTENT_OCTETS
 

@@ -38,9 +38,8 @@ _UNUSED: Final = 0xFF
 
 # Services of EF.UST (TS 31.102 clause 4.2.8), by their numbers there.
 _SERVICES: Final = (
-    15,  # cell broadcast message identifier
     28,  # data download via SMS-PP
-    29,  # data download via SMS-CB
+    29,  # data download via SMS-CB: EF.CBMID is there. Number 15 is EF.CBMI, for what a subscriber reads.
 )
 
 

@@ -3,14 +3,16 @@
 It runs on the fleet's own loop, since what it reads is the loop's own: from a thread it would find dicts that
 change while they are gone through. It reads and changes nothing. So that nobody who asks can disturb the run,
 connections are few and short: each is answered once and closed, in ten seconds at most, however slowly its
-other end speaks or listens, and one too many is closed at once. Whoever asks may read everything, so it
-listens on this machine alone unless the person says otherwise.
+other end speaks or listens. Where there is one too many, the one gives way that has kept us waiting longest
+for its question: who opens connections and asks nothing keeps nobody out that asks at once. Whoever asks may
+read everything, so it listens on this machine alone unless the person says otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ _PLAIN: Final = "text/plain; charset=utf-8"
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus's text format, which every version of it reads."""
 _METHODS: Final = frozenset({"GET", "HEAD"})
+_ORIGIN: Final = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 _END: Final = b"\r\n\r\n"
 
 
@@ -99,6 +102,8 @@ class MetricsServer:
         self._deadline_s = deadline_s
         self._page: Page | None = None
         self._visits: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.StreamWriter, None] = {}
+        """Those that have asked nothing yet, the oldest first."""
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
@@ -123,40 +128,57 @@ class MetricsServer:
             self._page = None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._visits) >= MAX_CONNECTIONS:
+        if len(self._visits) >= MAX_CONNECTIONS and not self._made_room():
             writer.transport.abort()
             return
         visit = asyncio.create_task(self._serve(reader, writer), name="metrics.visit")
         self._visits.add(visit)
+        self._silent[writer] = None
         visit.add_done_callback(self._visits.discard)
+
+    def _made_room(self) -> bool:
+        """Cut off who has been silent for longest, whose visit then ends; say whether there was one."""
+        writer = next(iter(self._silent), None)
+        if writer is None:
+            return False
+        del self._silent[writer]
+        writer.transport.abort()
+        return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(self._deadline_s):
-                writer.write(await self._answer(reader))
+                head = await _head_from(reader)
+                self._silent.pop(writer, None)
+                writer.write(await self._answer(head))
                 writer.close()
                 await writer.wait_closed()
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             pass  # it went away, or took its time
         finally:
+            self._silent.pop(writer, None)
             writer.transport.abort()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            head = await reader.readuntil(_END)
-        except asyncio.LimitOverrunError:
+    async def _answer(self, head: bytes | None) -> bytes:
+        if head is None:
             return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         method, _, rest = head.split(b"\r\n", 1)[0].decode("latin-1").partition(" ")
         target, _, version = rest.partition(" ")
+        response = await self._response_to(method, target, version)
+        # RFC 9110 §9.3.2: no answer to HEAD has a body, whatever it says of one.
+        return response.partition(_END)[0] + _END if method == "HEAD" else response
+
+    async def _response_to(self, method: str, target: str, version: str) -> bytes:
         if not version.startswith("HTTP/1."):
             return _response(HTTPStatus.BAD_REQUEST)
         if method not in _METHODS:
             return _response(HTTPStatus.METHOD_NOT_ALLOWED)
-        if target.partition("?")[0] != PATH:
+        # RFC 9112 §3.2.2: the whole URL is a target as well, and what a proxy sends.
+        if _ORIGIN.sub("", target, count=1).partition("?")[0] != PATH:
             return _response(HTTPStatus.NOT_FOUND, f"the metrics are at {PATH}\n".encode())
-        return await self._metrics(with_body=method == "GET")
+        return await self._metrics()
 
-    async def _metrics(self, *, with_body: bool) -> bytes:
+    async def _metrics(self) -> bytes:
         if self._page is None:
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, b"the fleet is not up\n")
         try:
@@ -164,12 +186,18 @@ class MetricsServer:
         except Exception:  # noqa: BLE001 -- a scrape must not take the run down with it
             self._log.exception("metrics.failed")
             return _response(HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _response(HTTPStatus.OK, body, content_type=_PROMETHEUS, with_body=with_body)
+        return _response(HTTPStatus.OK, body, content_type=_PROMETHEUS)
 
 
-def _response(
-    status: HTTPStatus, body: bytes = b"", *, content_type: str = _PLAIN, with_body: bool = True
-) -> bytes:
+async def _head_from(reader: asyncio.StreamReader) -> bytes | None:
+    """Return a request's line and fields; None when they are too long."""
+    try:
+        return await reader.readuntil(_END)
+    except asyncio.LimitOverrunError:
+        return None
+
+
+def _response(status: HTTPStatus, body: bytes = b"", *, content_type: str = _PLAIN) -> bytes:
     body = body or f"{status.phrase.lower()}\n".encode()
     allow = ["Allow: GET, HEAD"] if status is HTTPStatus.METHOD_NOT_ALLOWED else []
     lines = (
@@ -179,4 +207,4 @@ def _response(
         *allow,
         "Connection: close",
     )
-    return "\r\n".join(lines).encode() + _END + (body if with_body else b"")
+    return "\r\n".join(lines).encode() + _END + body

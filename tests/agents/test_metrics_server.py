@@ -81,6 +81,10 @@ async def test_a_page_is_served_while_there_is_one(log: FilteringBoundLogger) ->
     [
         (b"GET /metrics?name=x HTTP/1.0", 200, PAGE),
         (b"HEAD /metrics HTTP/1.1", 200, b""),
+        (b"HEAD / HTTP/1.1", 404, b""),
+        (b"HEAD /metrics HTTP/2.0", 400, b""),
+        (b"GET http://127.0.0.1:9464/metrics HTTP/1.1", 200, PAGE),
+        (b"GET http://127.0.0.1:9464 HTTP/1.1", 404, b"the metrics are at /metrics\n"),
         (b"GET / HTTP/1.1", 404, b"the metrics are at /metrics\n"),
         (b"GET /metrics/ HTTP/1.1", 404, b"the metrics are at /metrics\n"),
         (b"POST /metrics HTTP/1.1", 405, b"method not allowed\n"),
@@ -88,7 +92,10 @@ async def test_a_page_is_served_while_there_is_one(log: FilteringBoundLogger) ->
         (b"\x16\x03\x01\x00\xff", 400, b"bad request\n"),
         (b"", 400, b"bad request\n"),
     ],
-    ids=["query", "head", "root", "other-path", "post", "no-version", "tls", "empty"],
+    ids=[
+        *("query", "head", "head-elsewhere", "head-no-version", "url", "url-root", "root"),
+        *("other-path", "post", "no-version", "tls", "empty"),
+    ],
 )
 async def test_each_request_has_its_answer(
     log: FilteringBoundLogger, request_line: bytes, status: int, body: bytes
@@ -129,22 +136,51 @@ async def test_who_says_nothing_and_who_does_not_listen_is_cut_off(log: Filterin
 
 
 async def test_one_too_many_is_closed_and_others_are_served_again(log: FilteringBoundLogger) -> None:
-    """So many connections may wait at once; the next one is closed, and when they go there is room."""
+    """So many may wait for the page at once; the next one is closed, and when they go there is room."""
+    asked, ready = asyncio.Semaphore(0), asyncio.Event()
+
+    async def later() -> bytes:
+        asked.release()
+        await ready.wait()
+        return PAGE
+
     async with serving(log) as server:
-        with server.showing(page):
+        with server.showing(later):
             held = [
                 await asyncio.open_connection("127.0.0.1", port_of(server)) for _ in range(MAX_CONNECTIONS)
             ]
+            for _, other in held:
+                other.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+                await asked.acquire()
             reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
             async with asyncio.timeout(10):
                 assert await rest(reader) == b""
                 writer.close()
-                for _, other in held:
-                    other.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+                ready.set()
                 assert all([(await other.read()).endswith(PAGE) for other, _ in held])
                 for _, other in held:
                     other.close()
             assert (await ask(server, b"GET /metrics HTTP/1.1\r\n\r\n"))[0] == 200
+
+
+async def test_who_asks_nothing_keeps_nobody_out(log: FilteringBoundLogger) -> None:
+    """Of many silent connections, some of which have begun to speak, the oldest give way to who asks."""
+    async with serving(log) as server:
+        with server.showing(page):
+            silent = []
+            for _ in range(3 * MAX_CONNECTIONS):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+                writer.write(b"GET /metr")
+                silent.append((reader, writer))
+                assert (await ask(server, b"GET /metrics HTTP/1.1\r\n\r\n"))[2] == PAGE
+            async with asyncio.timeout(10):
+                cut_off = [await rest(reader) for reader, _ in silent[:-MAX_CONNECTIONS]]
+            newest, writer = silent[-1]
+            writer.write(b"ics HTTP/1.1\r\n\r\n")
+            assert (await rest(newest)).endswith(PAGE)
+        assert cut_off == [b""] * (2 * MAX_CONNECTIONS)
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_a_page_that_fails_costs_one_answer(log: FilteringBoundLogger) -> None:

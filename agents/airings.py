@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+OPEN: Final = "open"
+"""The state of a campaign that is not over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +23,10 @@ class StageAired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Airing:
-    """One order's broadcast, from its first page to its last."""
+    """One order's broadcast, from its first page to its last, or to the last so far."""
 
-    trace_id: bytes
-    """The order's."""
+    traces: frozenset[bytes]
+    """By which its pages went: the order's, and those of orders that joined it."""
     scheme: str
     packets: int
     """In a cycle, each as often as it comes."""
@@ -34,8 +38,12 @@ class Airing:
     repetitions: int
     published: int
     """Pages, once for each cell."""
+    planned: int = 0
+    """Pages, once for each cell, if it is broadcast to its end."""
+    is_whole: bool = True
+    """Whether this launch began it: else an earlier one published some of its pages, or all."""
     state: str = "ended"
-    """How the campaign ended."""
+    """How the campaign ended; ``open`` where it has not."""
     reason: str = ""
     stages: tuple[StageAired, ...] = ()
 

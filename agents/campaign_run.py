@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from agents.airings import Airing, StageAired
+from agents.airings import OPEN, Airing, StageAired
 from agents.rollout import Await, Event, Publish, Reported, State
 from agents.store.registry import Registry
 from agents.store.tables import ROLLOUT_STAGES, ROLLOUTS
@@ -100,7 +100,8 @@ class Run(Actor[None]):
         self.on_air_s = 0.0
         """How long the pages took, of our own time."""
         self._books = books
-        self._first_trace = trace
+        self._traces = {trace.trace_id}
+        self._is_begun_here = is_whole
         self._kept: Course | None = None
         self._kept_stages: dict[int, Stage] = {}
         self._is_released = False
@@ -120,9 +121,25 @@ class Run(Actor[None]):
             words += f"; reported: {reported.good} have it, {reported.refused} refused it"
         return f"{words} ({course.state})"
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether it is not over and nobody is at it: a fault of our own kept it from going on."""
+        return not self.over.is_set() and self.is_at_rest
+
     def go(self) -> None:
         """Begin, or go on."""
         self.deliver(None)
+
+    def revive(self) -> None:
+        """Go on if it stands still."""
+        if self.stands_still:
+            self.go()
+
+    def join(self, trace: TraceContext) -> None:
+        """Make what is broadcast from now on that of another order, which wants it to go on."""
+        self.trace = trace
+        self._traces.add(trace.trace_id)
+        self.revive()
 
     async def handle(self, message: None) -> None:  # noqa: ARG002 -- there is one thing to do
         """Go the campaign's way, to its end."""
@@ -250,25 +267,35 @@ class Run(Actor[None]):
             async with self._books.desk.clock.timeout(delay_s):
                 await self.news.wait()
 
+    def airing(self) -> Airing:
+        """Return what was broadcast so far, and how it ended if it has."""
+        course, campaign, plan = self.rollout.course, self.aired.campaign, self.rollout.plan
+        repetitions = self._books.diffuser.aerial.repetitions
+        state, reason = course.state.value, course.reason
+        if self.rollout.is_under_way:
+            state, reason = OPEN, state if course.state is State.PAUSED else ""
+            reason = "crashed" if self.stands_still else reason
+        return Airing(
+            traces=frozenset(self._traces),
+            scheme=campaign.coding.scheme.name.lower(),
+            packets=len(campaign.cycle),
+            pages=campaign.pages,
+            repair_pages=campaign.repair_pages,
+            cells=sum(map(len, plan.stages[: len(self.rollout.stages)])),
+            repetitions=repetitions,
+            published=self.published,
+            planned=campaign.pages * repetitions * sum(map(len, plan.stages)),
+            is_whole=self._is_begun_here,
+            state=state,
+            reason=reason,
+            stages=tuple(self._stages_aired()),
+        )
+
     def _end(self) -> None:
         if self.over.is_set():
             return
-        course, campaign, aerial = self.rollout.course, self.aired.campaign, self._books.diffuser.aerial
-        self._books.diffuser.airings.ended.append(
-            Airing(
-                trace_id=self._first_trace.trace_id,
-                scheme=campaign.coding.scheme.name.lower(),
-                packets=len(campaign.cycle),
-                pages=campaign.pages,
-                repair_pages=campaign.repair_pages,
-                cells=sum(map(len, self.rollout.plan.stages[: len(self.rollout.stages)])),
-                repetitions=aerial.repetitions,
-                published=self.published,
-                state=course.state.value,
-                reason=course.reason,
-                stages=tuple(self._stages_aired()),
-            )
-        )
+        course = self.rollout.course
+        self._books.diffuser.airings.ended.append(self.airing())
         self._log.info("campaign.ended", state=course.state.value, reason=course.reason)
         self.over.set()
 

@@ -12,6 +12,8 @@ before its first page, for the modules' reports stand.
 What a person says (pause, resume, abort) has a number, the step's: said again, it is done already.
 
 A campaign that was under way when its supplier stopped goes on by itself, from where the store says it was.
+One that stands still because of a fault of our own, a disk that was full say, goes on with the next order
+that is about it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from bus.tracing import new_trace
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from agents.airings import Airing
     from agents.diffuser import Diffuser
     from agents.identity import RoleKeys
     from agents.module_reports import ModuleReports
@@ -82,6 +85,8 @@ class Campaigns:
         self._terms = terms
         self._under_way = under_way
         self._runs: dict[str, Run] = {}
+        self._buried = 0
+        """Messages that campaigns before the last one of a service gave up."""
         self._turns = Turns()
 
     async def load(self) -> None:
@@ -107,6 +112,20 @@ class Campaigns:
         row = self._books.rollouts.get(service)
         return row is not None and row["state"] in UNDER_WAY
 
+    def on_air(self) -> list[Airing]:
+        """Return how far the campaigns are that are not over."""
+        return [run.airing() for run in self._runs.values() if run.rollout.is_under_way]
+
+    def trace_of(self, service: str) -> bytes:
+        """Return by which trace the pages go of a campaign that is not over; empty where there is none."""
+        run = self._runs.get(service)
+        return run.trace.trace_id if run is not None and run.rollout.is_under_way else b""
+
+    @property
+    def lost_letters(self) -> int:
+        """How often a campaign stood still because of a fault of our own."""
+        return self._buried + sum(len(run.dead_letters) for run in self._runs.values())
+
     async def obey(self, ordered: Ordered) -> bytes:
         """Do what one of the ``ORDERS`` asks."""
         return await ORDERS[ordered.order.do](self, ordered)
@@ -129,14 +148,14 @@ class Campaigns:
                 run = await self._begin(terms, said, octets, ordered.trace)
             elif run.aired.ordered != octets:
                 raise Refusal("campaign-running")
-            run.trace = ordered.trace
+            run.join(ordered.trace)
         return await self._outcome(run, ordered) if said.wait else b""
 
     async def finish(self, ordered: Ordered) -> bytes:
         """Return when a service's last campaign is over. Raises Refusal as ``broadcast`` does then."""
         async with self._turns.of(ordered.order.service):
             run = await self._require(ordered.order.service)
-            run.trace = ordered.trace
+            run.join(ordered.trace)
         return await self._outcome(run, ordered)
 
     async def happens(self, ordered: Ordered, event: Event) -> bytes:
@@ -149,6 +168,7 @@ class Campaigns:
             run = await self._require(ordered.order.service)
             if not await run.happens(event, int(ordered.order.argument), reason):
                 raise Refusal(_NOT_NOW[event].get(run.rollout.course.state, "campaign-over"))
+            run.revive()
         return b""
 
     async def _outcome(self, run: Run, ordered: Ordered) -> bytes:
@@ -156,7 +176,7 @@ class Campaigns:
         if run.rollout.course.state is State.PAUSED:
             raise Refusal("campaign-paused")
         while not run.over.is_set():
-            if run.dead_letters:
+            if run.stands_still:
                 raise Unanswered(run.name)
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
@@ -191,8 +211,9 @@ class Campaigns:
         )
         plan = self._plan(aired, said, stages)
         run = Run(self._books, aired, Rollout(plan), trace=trace, command=0, is_whole=True)
-        former = [row["stage"] for row in self._books.stages.rows() if row["service"] == service]
-        await run.keep(*(self._books.stages.remove(service, stage) for stage in former))
+        await run.keep(*self._without_stages(service))
+        if service in self._runs:
+            self._buried += len(self._runs[service].dead_letters)
         self._runs[service] = run
         self._desk.log.info(
             "campaign.begun",
@@ -243,7 +264,7 @@ class Campaigns:
             begun_at=row["begun_at"],
         )
         plan = self._plan(aired, said, self._stages(offer, said))
-        return Run(
+        run = Run(
             self._books,
             aired,
             Rollout(plan, *self._course(row, is_same=is_same)),
@@ -252,6 +273,15 @@ class Campaigns:
             # Whose programme modules do not know by this signature need not be asked for it.
             is_whole=not is_same and not is_under_way,
         )
+        if not is_same and is_under_way:
+            # The stages of what was signed before are none of its own, or the next launch took them for that.
+            await run.keep(*self._without_stages(service))
+        return run
+
+    def _without_stages(self, service: str) -> list[Awaitable[None]]:
+        """Return the changes that forget the stages of a service's last campaign."""
+        former = [row["stage"] for row in self._books.stages.rows() if row["service"] == service]
+        return [self._books.stages.remove(service, stage) for stage in former]
 
     def _course(self, row: Row, *, is_same: bool) -> tuple[Course, list[Stage]]:
         """Return how far a campaign has come, by the store; one that is signed anew, nowhere."""

@@ -2,10 +2,10 @@
 
 A roll-over makes the next generation of a global service's domain key and wraps it to each module whose
 resource may be used, but to none that is to be left out. Key, packets, and who is left out become durable in
-one transaction before anything is broadcast, under the number of the roll-over: given again, the order
-broadcasts the very same octets. From then on reservations bring the new key and campaigns are under it.
-Sessions that were made in a domain's form end, for each may be anybody's of the former domain. The operator,
-and what it agreed, is not concerned: it forwards reservations that it cannot read.
+one transaction before anything is broadcast (``domain_airings``), under the number of the roll-over: given
+again, the order broadcasts the very same octets. From then on reservations bring the new key and campaigns
+are under it. Sessions that were made in a domain's form end, for each may be anybody's of the former domain.
+The operator, and what it agreed, is not concerned: it forwards reservations that it cannot read.
 
 What one packet does not hold (``pq-hybrid``) is not broadcast, nor is anything to a module that knows the
 supplier by another key than its newest, or that is barred: blocked, expired, exhausted. All of these, and who
@@ -24,9 +24,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agents import domains
+from agents.domain_airings import RenewalAirings
 from agents.domain_members import DomainMembers
 from agents.errors import Refusal
 from agents.messages.air import RenewDomainKey
@@ -34,11 +35,7 @@ from agents.messages.inside import PublicKeys, ResourceChanged, WrapDomainKey, W
 from agents.messages.succession import key_digest
 from agents.randomness import branch
 from agents.role import Turns
-from agents.store.registry import Registry
-from agents.store.tables import DOMAIN_ROLLS, RENEWALS
 from agents.usage import ACTIVE, BARS, RELEASED
-from transport.cell_broadcast import GeographicScope, Schedule
-from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
 from transport.diffusion import Domain, longest_wrapped, make_notice, make_renewal
 from transport.errors import SealRejected
 from transport.security.domain_key import DomainKey
@@ -53,12 +50,10 @@ if TYPE_CHECKING:
     from agents.offers import Offer
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
-    from agents.store.registry import Row
+    from agents.store.registry import Registry, Row
     from agents.usage import Usage, Use
     from bus.frame import TraceContext
     from transport.security.suites import Rng
-
-_ONCE: Final = Schedule(period=1, count=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +82,13 @@ class DomainRolls:
         self._diffuser = diffuser
         self._services = services
         self._resources = resources
-        self._rolls = Registry(store, DOMAIN_ROLLS)
-        self._renewals = Registry(store, RENEWALS)
         self._turns = Turns()
+        self.airings = RenewalAirings(desk, store, diffuser, services=services, turns=self._turns)
 
     async def load(self) -> None:
         """Read what the store holds."""
         await self.members.load()
-        await self._rolls.load()
-        await self._renewals.load()
+        await self.airings.load()
 
     # what the operator asks for and tells -------------------------------------------------------------------
 
@@ -139,14 +132,14 @@ class DomainRolls:
         """
         cells = self._diffuser.cells(said.groups)
         left_out = _modules(self._diffuser.aerial, said.leave_out)
+        joined = self.airings.join(offer.service, said, trace)
         async with self._turns.of(offer.service):
             service = self._service(offer)
-            known = self._rolls.get(offer.service)
-            if known is None or known["roll"] < said.roll:
-                await self._succeed(offer, service, keys, said.roll, left_out)
+            if self.airings.last(offer.service) < said.roll:
+                await self._succeed(offer, service, keys, said, left_out)
+                await self.airings.broadcast(offer.service, cells, trace)
             else:
-                await self._rolls.put(known.but(broadcasts=known["broadcasts"] + 1))
-            await self._broadcast(offer.service, cells, trace)
+                await self.airings.broadcast_again(offer.service, said, cells, trace, joined=joined)
 
     def _service(self, offer: Offer) -> Row:
         service = self._services.get(offer.service)
@@ -159,7 +152,12 @@ class DomainRolls:
         return service
 
     async def _succeed(
-        self, offer: Offer, service: Row, keys: RoleKeys, roll: int, left_out: frozenset[str]
+        self,
+        offer: Offer,
+        service: Row,
+        keys: RoleKeys,
+        said: DomainRollOrder,
+        left_out: frozenset[str],
     ) -> None:
         """Make the next key and all that its broadcast takes, and keep that, all or nothing.
 
@@ -182,10 +180,9 @@ class DomainRolls:
         # Handed over in the same step of the loop, all of this shares a transaction.
         await asyncio.gather(
             *self.members.succeeded(service, left_out, self._holders(offer)),
-            *self._renewed(offer.service, made.packets),
+            *self.airings.made(offer.service, said, made.packets),
             *self._without_session(offer),
             self._services.put(service.but(domain_key=made.domain_key)),
-            self._rolls.put({"service": offer.service, "roll": roll, "broadcasts": 1}),
         )
         self._desk.log.info(
             "domain_key.rolled",
@@ -215,16 +212,6 @@ class DomainRolls:
             and not self.members.is_left_out(service, ua)
         }
 
-    def _renewed(self, service: str, packets: list[bytes]) -> list[Awaitable[None]]:
-        former = [row["number"] for row in self._renewals.rows() if row["service"] == service]
-        return [
-            *(self._renewals.remove(service, number) for number in former if number >= len(packets)),
-            *(
-                self._renewals.put({"service": service, "number": number, "octets": octets})
-                for number, octets in enumerate(packets)
-            ),
-        ]
-
     def _without_session(self, offer: Offer) -> list[Awaitable[None]]:
         """Return the changes that end the sessions which a former domain key proved."""
         if offer.forms[0] not in DOMAIN_FORMS:
@@ -234,39 +221,6 @@ class DomainRolls:
             for row in self._resources.rows()
             if row["service"] == offer.service and row["session"] is not None
         ]
-
-    async def _broadcast(self, name: str, cells: list[str], trace: TraceContext) -> None:
-        """Broadcast the packets of the last roll-over.
-
-        Each as often as it is repeated before the next one comes: a module holds only a few messages whose
-        pages it lacks, and these have up to fifteen.
-        """
-        service, roll = self._services.get(name), self._rolls.get(name)
-        assert service is not None, "its key was rolled over"
-        assert roll is not None, "its key was rolled over"
-        rows = sorted(
-            (row for row in self._renewals.rows() if row["service"] == name),
-            key=lambda row: int(row["number"]),
-        )
-        published, aerial = 0, self._diffuser.aerial
-        for row in rows:
-            for _ in range(aerial.repetitions):
-                receipt = await aerial.broadcaster.broadcast(
-                    row["octets"],
-                    message_identifier=service["message_identifier"],
-                    # From the other end of the codes than campaigns, one of which may be on the air.
-                    code=MAX_CODE - row["number"] % (MAX_CODE + 1),
-                    update=roll["broadcasts"] % (MAX_UPDATE + 1),
-                    cells=cells,
-                    scope=GeographicScope.PLMN,
-                    schedule=_ONCE,
-                    trace=trace,
-                )
-                published += receipt.publishes
-                await aerial.clock.sleep(receipt.pages * aerial.page_s)
-        self._desk.log.info(
-            "domain_key.broadcast", service=name, packets=len(rows), cells=len(cells), published=published
-        )
 
     # who is served ----------------------------------------------------------------------------------------
 

@@ -122,6 +122,11 @@ class Role(Actor[Post]):
         self.desk = desk
         self.log = desk.log.bind(agent=self.name)
 
+    @property
+    def lost_letters(self) -> int:
+        """How many messages were given up here, and by whatever works for this role."""
+        return len(self.dead_letters)
+
     async def start(self) -> None:
         """Listen to the console, to the other roles and, with a number, to handsets."""
         # A full mailbox is refused to the bus, which counts it: who sent that sends it again.

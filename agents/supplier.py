@@ -304,8 +304,14 @@ class Supplier(Role):
         return Terms(offer, known, self._ring.newest(service))
 
     async def go_on(self) -> None:
-        """Go on with the campaigns that an earlier launch left under way."""
+        """Go on with the campaigns and roll-overs that an earlier launch left under way."""
         await self._campaigns.go_on()
+        self._rolls.airings.go_on()
+
+    @property
+    def lost_letters(self) -> int:
+        """How many messages were given up here; campaigns and roll-overs have mailboxes of their own."""
+        return super().lost_letters + self._campaigns.lost_letters + len(self._rolls.airings.dead_letters)
 
     async def _about_campaign(self, ordered: Ordered) -> bytes:
         """Load a global service's application in all modules that hear it, or say how that is to go on."""

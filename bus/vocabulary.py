@@ -62,6 +62,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "campaign.ended": "and is done",
     "domain_key.rolled": "a supplier made a domain's next key: generation",
     "domain_key.broadcast": "it went out, wrapped to each module that remains",
+    "domain_key.goes_on": "an earlier launch had not broadcast it to its end, this one does: roll",
+    "domain_key.lost": "it cannot be broadcast: reason",
     "domain_key.renewed": "a module was given it when it was served",
     # in the module
     "manager.refused": "the resource manager refused a command: reason",

@@ -121,7 +121,7 @@ def _is_brought(campaign: _Campaign, holders: Holders, outcome: Outcome) -> bool
 def _report(config: FleetConfig, campaign: _Campaign, books: Books, counts: Snapshot) -> CampaignReport:
     outcomes, service = campaign.outcomes, campaign.outcomes.service
     arrivals = tuple(_arrivals(config, campaign, books))
-    own = [airing for airing in books.airings if airing.trace_id in outcomes.traces]
+    own = [airing for airing in books.airings if airing.traces & outcomes.traces]
     code = config.broadcast_programme(campaign.begun).code
     by_broadcast = sum(arrival.way is Way.BROADCAST for arrival in arrivals)
     return CampaignReport(

@@ -74,7 +74,7 @@ def make_report(
         messages_per_handset=_messages(counts) / count,
         dropped=counts["dropped"],
         crashes=sum(counts["crashes"].values()),
-        dead_letters=sum(len(role.dead_letters) for role in market.roles.values())
+        dead_letters=sum(role.lost_letters for role in market.roles.values())
         + sum(summary.dead_letters for summary in handsets),
         broker=BrokerReport(kind=around.broker.kind, address=str(around.broker)),
         resumed=resumed,

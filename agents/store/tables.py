@@ -283,14 +283,16 @@ DOMAIN_MEMBERS = Table(
     _column("connected", NUMBER),
     _column("left_out", NUMBER),
 )
-# The last roll-over of each domain key, by its number, and the packets that it is broadcast in.
-# ``broadcasts`` counts orders.
+# The last roll-over of each domain key, by its number, what the last order for it said, and the packets that
+# it is broadcast in. ``broadcasts`` counts orders; ``aired`` is the last one that came to its end.
 DOMAIN_ROLLS = Table(
     "domain_rolls",
     SUPPLIER,
     _key("service", NAME),
     _column("roll", NUMBER),
+    _column("ordered", OCTETS),
     _column("broadcasts", NUMBER),
+    _column("aired", NUMBER),
 )
 RENEWALS = Table(
     "renewals",

@@ -65,7 +65,8 @@ def step(
 def airing(trace_id: bytes = TRACE, published: int = 312) -> Airing:
     """Return what a supplier broadcast for the order of that trace."""
     return Airing(
-        trace_id=trace_id,
+        traces=frozenset((trace_id,)),
+        planned=published,
         scheme="plain",
         packets=6,
         pages=13,

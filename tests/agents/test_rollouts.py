@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from agents.campaign_run import GRAIN
-from agents.diffuser import Aerial
 from agents.handset.security_module.rights import rights_mask
 from agents.messages.codec import encode
 from agents.messages.orders import BroadcastOrder, DomainRollOrder
@@ -20,15 +18,13 @@ from agents.offers import Version
 from agents.store.group_commit import GroupCommit
 from agents.store.tables import ROLLOUTS
 from agents.supplier import Supplier
-from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.frame import Bearer
 from bus.topics import Broadcast
 from tests.agents.role_kit import FILLING, Kit, offer, open_kit, programme
-from tests.bus.manual_clock import ManualClock
+from tests.agents.slow_kit import CELL, CELLS, OTHERS, REPETITIONS, Slow
 from transport.security.terms import DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Table
@@ -36,51 +32,9 @@ if TYPE_CHECKING:
 
     from agents.messages.orders import Event
     from agents.offers import Offer
-    from agents.role import Desk
     from bus.address import BrokerAddress
 
 READY: Final = ("personalise", "subscribe", "reserve", "activate")
-CELL: Final = "cell"
-OTHERS: Final = ("north", "south")
-REPETITIONS: Final = 2
-
-
-class Slow:
-    """Pages that are on the air until the test says that they are gone."""
-
-    def __init__(self, kit: Kit) -> None:
-        self._kit = kit
-        self.clock = ManualClock()
-        kit.aerial = self._aerial
-
-    def _aerial(self, desk: Desk) -> Aerial:
-        kit = self._kit
-        broadcaster = CellBroadcaster(
-            desk.client,
-            fleet=kit.fleet,
-            source=desk.keys.name,
-            clock=kit.clock,
-            counters=kit.counters,
-            rng=kit.rng("broadcast"),
-            log=kit.log,
-        )
-        return Aerial(
-            broadcaster=broadcaster,
-            cells={"city": (CELL,), "coast": OTHERS},
-            repetitions=REPETITIONS,
-            clock=self.clock,
-            page_s=1.0,
-            holders=lambda service: {CELL: 1} if service == "silent" else {},
-        )
-
-    async def until(self, done: Callable[[], bool]) -> None:
-        """Let pages go until something is so, which is looked at whenever something was published."""
-        seen = -1
-        async with asyncio.timeout(20):
-            while (published := len(self._kit.wire.frames)) == seen or not done():
-                seen = published
-                self.clock.advance(15.0)
-                await asyncio.sleep(0)
 
 
 def _offer(**changes: Any) -> Offer:
@@ -110,14 +64,6 @@ async def _market(kit: Kit) -> Slow:
     slow = await _open(kit)
     await kit.agree("silent")
     return slow
-
-
-def _pages(kit: Kit, cell: str) -> int:
-    return len(kit.wire.on(Broadcast(fleet=kit.fleet, cell=cell)))
-
-
-def _all_pages(kit: Kit) -> int:
-    return sum(_pages(kit, cell) for cell in (CELL, *OTHERS))
 
 
 def _said(**changes: Any) -> bytes:
@@ -161,8 +107,8 @@ async def test_stages_are_broadcast_one_after_the_other(kit: Kit) -> None:
     assert (await _finished(kit, slow)).result == "ok"
     on_air = [frame.destination for _, frame in kit.wire.frames if frame.bearer is Bearer.CELL_BROADCAST]
     turns = [cell for cell, _ in groupby(on_air)]
-    assert sorted(turns) == sorted((CELL, *OTHERS))
-    (pages,) = {_pages(kit, cell) for cell in (CELL, *OTHERS)}
+    assert sorted(turns) == sorted(CELLS)
+    (pages,) = {slow.pages(cell) for cell in CELLS}
     bank = kit.roles["bank"]
     assert isinstance(bank, Supplier)
     (airing,) = bank.airings.ended
@@ -175,14 +121,14 @@ async def test_a_paused_campaign_publishes_nothing(kit: Kit) -> None:
     """Resumed, it goes on with the page behind: in the end each was on the air once."""
     slow = await _market(kit)
     await _begin(kit)
-    await slow.until(lambda: _pages(kit, CELL) > 10)
+    await slow.until(lambda: slow.pages(CELL) > 10)
     assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
-    pages = _all_pages(kit)
+    pages = slow.pages()
     assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
     assert await _tell(kit, slow, "pause-campaign", 3) == ("refused", "campaign-paused")
     assert await _order(kit, "finish-campaign") == ("refused", "campaign-paused")
     assert await _order(kit, "broadcast", _said()) == ("refused", "campaign-paused")
-    assert _all_pages(kit) == pages
+    assert slow.pages() == pages
     assert await _tell(kit, slow, "resume-campaign", 4) == ("ok", "")
     assert await _tell(kit, slow, "resume-campaign", 4) == ("ok", "")
     assert await _tell(kit, slow, "resume-campaign", 5) == ("refused", "not-paused")
@@ -190,14 +136,14 @@ async def test_a_paused_campaign_publishes_nothing(kit: Kit) -> None:
     bank = kit.roles["bank"]
     assert isinstance(bank, Supplier)
     (airing,) = bank.airings.ended
-    assert _all_pages(kit) == 3 * REPETITIONS * airing.pages
+    assert slow.pages() == 3 * REPETITIONS * airing.pages
 
 
 async def test_an_abort_is_final_for_the_order(kit: Kit) -> None:
     """Nothing more is published, who waits is told; the same order begins anew, with the same octets."""
     slow = await _market(kit)
     await _send(kit, "broadcast", _said())
-    await slow.until(lambda: _pages(kit, CELL) > 10)
+    await slow.until(lambda: slow.pages(CELL) > 10)
     assert await _tell(kit, slow, "abort-campaign", 2) == ("ok", "")
     waited = await kit.event("broadcast", ua="")
     assert (waited.result, waited.reason) == ("refused", "aborted")
@@ -216,7 +162,7 @@ async def test_an_order_that_is_said_again_joins(kit: Kit) -> None:
     """Both are told of its end, nothing is published twice; another one, or another key, has to wait."""
     slow = await _market(kit)
     await _send(kit, "broadcast", _said())
-    await slow.until(lambda: _pages(kit, CELL) > 3)
+    await slow.until(lambda: slow.pages(CELL) > 3)
     await _send(kit, "broadcast", _said())
     for other in ({"version": 2}, {"groups": ["city"]}, {"stages": [50, 100]}, {"deadline_s": 9}):
         assert await _order(kit, "broadcast", _said(**other)) == ("refused", "campaign-running")
@@ -226,7 +172,7 @@ async def test_an_order_that_is_said_again_joins(kit: Kit) -> None:
     bank = kit.roles["bank"]
     assert isinstance(bank, Supplier)
     (airing,) = bank.airings.ended
-    assert _all_pages(kit) == 3 * REPETITIONS * airing.pages
+    assert slow.pages() == 3 * REPETITIONS * airing.pages
 
 
 async def test_what_cannot_be_said(kit: Kit) -> None:
@@ -243,7 +189,7 @@ async def test_at_its_deadline_a_campaign_expires(kit: Kit) -> None:
     """Even while it is paused; who waits for its end is told."""
     slow = await _market(kit)
     await _begin(kit, deadline_s=1)
-    await slow.until(lambda: _pages(kit, CELL) > 3)
+    await slow.until(lambda: slow.pages(CELL) > 3)
     await _send(kit, "finish-campaign")
     assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
     event = await kit.event("finish-campaign", ua="")
@@ -255,12 +201,12 @@ async def test_a_pause_that_could_not_be_stored_is_none(kit: Kit) -> None:
     """The campaign goes on as if nobody had spoken, and the order is carried out when it is tried again."""
     slow = await _market(kit)
     await _begin(kit)
-    await slow.until(lambda: _pages(kit, CELL) > 3)
+    await slow.until(lambda: slow.pages(CELL) > 3)
     kit.fail_next_save("bank", ROLLOUTS)
     assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
-    pages = _all_pages(kit)
+    pages = slow.pages()
     await slow.until(lambda: True)
-    assert _all_pages(kit) == pages
+    assert slow.pages() == pages
 
 
 @pytest.mark.parametrize("stages", [[], [30, 60, 100]], ids=["at-once", "in-stages"])
@@ -309,7 +255,7 @@ async def test_a_version_on_trial_is_served_to_nobody(kit: Kit) -> None:
     await kit.take(*READY, service="silent")
     assert (await _finished(kit, slow, "broadcast", _said(groups=["coast"]))).result == "ok"
     await _begin(kit, version=2, groups=["coast"], stages=[50, 100])
-    await slow.until(lambda: _pages(kit, OTHERS[0]) > 3)
+    await slow.until(lambda: slow.pages(OTHERS[0]) > 3)
     await kit.take("serve", service="silent")
     (definition,) = kit.cell.phones[kit.ua()].module.definitions.all()
     assert definition.version == 1
@@ -376,10 +322,10 @@ async def test_a_campaign_outlives_its_supplier(
         await kit.take(*READY, service="silent")
         # Until a half of the second stage is on the air.
         await _begin(kit, stages=[30, 100])
-        await slow.until(lambda: min(_pages(kit, cell) for cell in (CELL, *OTHERS)) > 60)
+        await slow.until(lambda: min(slow.pages(cell) for cell in CELLS) > 60)
         if is_paused:
             assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
-        before = {cell: _pages(kit, cell) for cell in (CELL, *OTHERS)}
+        before = {cell: slow.pages(cell) for cell in CELLS}
         bank = kit.roles["bank"]
     async with open_kit(broker, "outlives", tmp_path, log, run=2) as kit:
         slow = await _open(kit)
@@ -389,18 +335,18 @@ async def test_a_campaign_outlives_its_supplier(
         await bank.go_on()
         if is_paused:
             await slow.until(lambda: True)
-            assert _all_pages(kit) == 0
+            assert slow.pages() == 0
             assert await _order(kit, "finish-campaign") == ("refused", "campaign-paused")
             assert await _tell(kit, slow, "resume-campaign", 3) == ("ok", "")
         else:
-            await slow.until(lambda: _all_pages(kit) > 0)
+            await slow.until(lambda: slow.pages() > 0)
         event = await _finished(kit, slow)
         assert event.result == "ok"
         assert (await kit.event("broadcast")).result == "ok"
         (airing,) = bank.airings.ended
         assert airing.state == "ended"
         whole = airing.pages * REPETITIONS
-        roll_call = sum(_pages(kit, cell) for cell in (CELL, *OTHERS)) - airing.published
+        roll_call = sum(slow.pages(cell) for cell in CELLS) - airing.published
         for cell, pages in before.items():
-            again = pages + _pages(kit, cell) - whole
+            again = pages + slow.pages(cell) - whole
             assert 0 <= again <= 2 * GRAIN + roll_call

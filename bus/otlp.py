@@ -13,7 +13,7 @@ import logging
 import threading
 from collections import deque
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -22,11 +22,13 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
+from requests import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.trace.export import SpanExporter
+    from requests import Response
 
     from bus.frame import TraceContext
     from bus.sampling import Sampling
@@ -39,6 +41,16 @@ LINGER_S: Final = 3.0
 """How long the end of a run waits for a collector that takes what is left."""
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _LIBRARY: Final = "opentelemetry"
+
+
+class Bounds(NamedTuple):
+    """What a collector that is slow may cost: spans that wait for it, and how long the end of a run does."""
+
+    waiting: int = MAX_WAITING
+    linger_s: float = LINGER_S
+
+
+_BOUNDS: Final = Bounds()
 
 
 class _Complaints(logging.Handler):
@@ -57,15 +69,24 @@ def exporter_to(endpoint: str) -> SpanExporter:
 
     Raises ValueError for what it cannot make sense of there.
     """
-    return OTLPSpanExporter(endpoint=endpoint)
+    session = Session()
+    session.hooks["response"] = [_refuse_redirection]
+    return OTLPSpanExporter(endpoint=endpoint, session=session)
+
+
+def _refuse_redirection(response: Response, **_: object) -> None:
+    """Raise ValueError for what the library takes for success, though nobody has the spans then."""
+    if 300 <= response.status_code < 400:
+        response.close()
+        raise ValueError(f"a redirection ({response.status_code}), which is not followed")
 
 
 class OtlpExport:
     """Sends spans with *exporter*, as :func:`exporter_to` returns one.
 
     *service_of* names the service that an agent belongs to; *resource* is what is the same for all of them;
-    *now* is simulated time. *warn* is called once, from our thread, with why spans are not taken, and *lost*
-    at the end with how many were not, if any. Closing blocks for :data:`LINGER_S` at most.
+    *now* is simulated time. *warn* is called once, from whichever thread, with why spans are not taken, and
+    *lost* at the end with how many were not, if any. Closing blocks for twice ``linger_s`` at most.
     """
 
     def __init__(
@@ -78,7 +99,7 @@ class OtlpExport:
         now: Callable[[], float],
         warn: Callable[[str], None],
         lost: Callable[[int], None],
-        max_waiting: int = MAX_WAITING,
+        bounds: Bounds = _BOUNDS,
     ) -> None:
         self._exporter = exporter
         self._sampling = sampling
@@ -87,11 +108,12 @@ class OtlpExport:
         self._now = now
         self._warn = warn
         self._tell_lost = lost
-        self._max_waiting = max_waiting
+        self._bounds = bounds
         self._scope = InstrumentationScope("otafleet", version("otafleet"))
         self._resources: dict[str, Resource] = {}
         self._waiting: deque[tuple[Span, float]] = deque()
-        self._overflown = self._refused = 0
+        self._wanted = self._delivered = 0
+        """Spans: what is not among the latter at the end is lost, wherever it was by then."""
         self._warned = self._failing = False
         self._wake, self._stopping, self._hurry = threading.Event(), threading.Event(), threading.Event()
         self._complaints = _Complaints()
@@ -107,8 +129,8 @@ class OtlpExport:
         """Take *span*, if it is sampled and there is room for it."""
         if not self._sampling.wants(span):
             return
-        if len(self._waiting) >= self._max_waiting:
-            self._overflown += 1
+        self._wanted += 1
+        if len(self._waiting) >= self._bounds.waiting:
             return
         self._waiting.append((span, self._now()))
         if len(self._waiting) >= BATCH:
@@ -119,16 +141,17 @@ class OtlpExport:
         self._stopping.set()
         self._wake.set()
         if not self._failing:
-            self._thread.join(LINGER_S)
+            self._thread.join(self._bounds.linger_s)
         self._hurry.set()
         self._exporter.shutdown()
-        self._thread.join(LINGER_S)
+        self._thread.join(self._bounds.linger_s)
         library = logging.getLogger(_LIBRARY)
         library.removeHandler(self._complaints)
         library.propagate = self._propagated
-        lost = self._overflown + self._refused + len(self._waiting)
-        if lost:
-            self._tell_lost(lost)
+        if self._thread.is_alive():
+            self._complain("it does not answer")
+        if self._wanted > self._delivered:
+            self._tell_lost(self._wanted - self._delivered)
 
     # ---- the thread's side ----
 
@@ -148,10 +171,14 @@ class OtlpExport:
             result, why = SpanExportResult.FAILURE, type(error).__name__
         self._failing = result is not SpanExportResult.SUCCESS
         if self._failing:
-            self._refused += len(batch)
-            if not self._warned:
-                self._warned = True
-                self._warn(why)
+            self._complain(why)
+        else:
+            self._delivered += len(batch)
+
+    def _complain(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(why)
 
     def _readable(self, span: Span, at: float) -> ReadableSpan:
         trace = span.trace

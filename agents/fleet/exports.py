@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ HANDSETS: Final = "handsets"
 OTHERS: Final = "others"
 NOT_INSTALLED: Final = "spans are not exported: the extra is not installed: pip install 'otafleet[otel]'"
 _PROTOCOL: Final = "http/protobuf"
+_SECRET: Final = re.compile(r"\?\S*|(?<=//)[^/\s]*@")
+"""The query of a URL, and who asks."""
 
 
 def endpoint_of(url: str) -> str:
@@ -51,6 +54,11 @@ def endpoint_of(url: str) -> str:
 def _shown(url: str) -> str:
     """Return *url* without what may be secret in it."""
     return url.partition("?")[0].rpartition("@")[2]
+
+
+def _told(why: str) -> str:
+    """Return *why* spans are not taken, in a library's words, without what may be secret in a URL there."""
+    return _SECRET.sub("", why)
 
 
 def ratio_of(environment: Mapping[str, str]) -> float:
@@ -155,7 +163,7 @@ def _opened(
     from bus.otlp import OtlpExport, exporter_to  # which needs the extra
 
     def warn(why: str) -> None:
-        log.warning("spans.refused", reason=why)
+        log.warning("spans.refused", reason=_told(why))
         say(f"the collector at {_shown(endpoint)} does not take spans; the run goes on without")
 
     def lost(count: int) -> None:

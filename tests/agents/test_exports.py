@@ -146,10 +146,11 @@ def test_the_machines_wish_without_the_extra(
 def test_a_collector_that_takes_nothing_ends_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It costs one sentence when it begins, and one with the number of spans at the end."""
-    with Collector(status=400) as collector:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://me:secret@{collector.url[7:]}")
-        result = CliRunner().invoke(app, ["up", str(write_single(tmp_path, count=1)), "--quiet"])
+    """It costs one sentence when it begins, one with the number of spans at the end, and tells no secret."""
+    with Collector() as collector:
+        url = f"http://me:secret@{collector.url[7:]}/v1/traces?token=secret"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
+    result = CliRunner().invoke(app, ["up", str(write_single(tmp_path, count=1)), "--quiet"])
     assert result.exit_code == 0
     first, last = (result.stderr + capsys.readouterr().err).splitlines()
     shown = f"{collector.url[7:]}/v1/traces"
@@ -157,5 +158,6 @@ def test_a_collector_that_takes_nothing_ends_no_run(
     assert last.endswith("spans of otafleet were not exported")
     events = [line for line in log_events(tmp_path / "state") if line["event"].startswith("spans.")]
     assert [line["event"] for line in events] == ["spans.refused", "spans.lost"]
+    assert "/v1/traces" in events[0]["reason"]
     assert events[1]["spans"] > 50
     assert "secret" not in str(events)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from bus.frame import TraceContext
-from bus.otlp import OtlpExport, exporter_to
+from bus.otlp import Bounds, OtlpExport, exporter_to
 from bus.sampling import Sampling
 from bus.spans import Kind, Span
 from tests.collector import Collector
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 TRACE_ID = bytes(range(16))
+ROOMY = Bounds(waiting=100)
 
 
 class _Said:
     """An export, and what it said of how it went."""
 
-    def __init__(self, exporter: SpanExporter, *, ratio: float = 1.0, max_waiting: int = 100) -> None:
+    def __init__(self, exporter: SpanExporter, *, ratio: float = 1.0, bounds: Bounds = ROOMY) -> None:
         self.warnings: list[str] = []
         self.lost: list[int] = []
         self.warned = threading.Event()
@@ -38,7 +39,7 @@ class _Said:
             now=lambda: 12.5,
             warn=self._warn,
             lost=self.lost.append,
-            max_waiting=max_waiting,
+            bounds=bounds,
         )
 
     def _warn(self, why: str) -> None:
@@ -59,6 +60,13 @@ class _Stuck(SpanExporter):
 
     def shutdown(self) -> None:
         self.go_on.set()
+
+
+class _Deaf(_Stuck):
+    """Does not even hear that it is over."""
+
+    def shutdown(self) -> None:
+        """Do nothing."""
 
 
 def span(number: int, *, error: str = "") -> Span:
@@ -131,7 +139,7 @@ def test_a_collector_that_is_away() -> None:
 def test_a_slow_collector_costs_spans_and_no_memory() -> None:
     """While a batch is stuck, so many spans wait and no more; who takes spans never waits and never fails."""
     stuck = _Stuck()
-    said = _Said(stuck, max_waiting=10)
+    said = _Said(stuck, bounds=Bounds(waiting=10))
     said.export.take(span(0))
     assert stuck.began.wait(10)
     for number in range(1, 31):
@@ -140,3 +148,26 @@ def test_a_slow_collector_costs_spans_and_no_memory() -> None:
     said.export.close()
     assert said.lost == [31]
     assert said.warnings == ["RuntimeError"]
+
+
+def test_a_collector_that_never_answers() -> None:
+    """The end does not wait for it, and tells so; what it was given is lost with what it was not."""
+    deaf = _Deaf()
+    said = _Said(deaf, bounds=Bounds(linger_s=0.01))
+    said.export.take(span(0))
+    assert deaf.began.wait(10)
+    said.export.take(span(1))
+    said.export.close()
+    deaf.go_on.set()
+    assert (said.warnings, said.lost) == (["it does not answer"], [2])
+
+
+def test_a_redirection_is_no_success() -> None:
+    """Who points to another place has not taken the spans; that is told, and they are counted."""
+    with Collector(status=308) as collector:
+        said = _Said(exporter_to(collector.url))
+        said.export.take(span(0))
+        said.export.close()
+    assert said.lost == [1]
+    assert len(said.warnings) == 1
+    assert "a redirection (308), which is not followed" in said.warnings[0]

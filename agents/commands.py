@@ -32,6 +32,7 @@ from agents.store.registry import Registry
 from agents.store.tables import COMMANDS, OPERATOR_MODULES
 from transport.errors import SignatureRejected
 from transport.security.chain import encode_chain
+from transport.security.domain_key import FIRST_TICKET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,6 +70,11 @@ class Answered(NamedTuple):
         reason = self.answer.reason if isinstance(self.answer, Answer) else ""
         is_gone = isinstance(self.command, Release) and reason == UNKNOWN_RESOURCE
         return "" if is_gone else reason
+
+    @property
+    def ticket(self) -> dict[str, bytes]:
+        """What this changes about the ticket of the module's next reservation, if it tells of one."""
+        return {"ticket": self.answer.ticket} if self.answer.ticket else {}
 
 
 class Commands:
@@ -130,6 +136,7 @@ class Commands:
                     "command_counter": 0,
                     "request_counter": 0,
                     "request_window": 0,
+                    "ticket": FIRST_TICKET,
                     "free": 0,
                     "largest_free": 0,
                     "audited_at": 0.0,
@@ -186,7 +193,9 @@ class Commands:
         current = self.modules.get(ua) or module
         # Handed over in the same step of the loop, the three share a transaction.
         await asyncio.gather(
-            self.modules.put(current.but(command_counter=row["counter"], **self.keys.after(answered))),
+            self.modules.put(
+                current.but(command_counter=row["counter"], **answered.ticket, **self.keys.after(answered))
+            ),
             self.waiting.remove(ua),
             self._keep(answered),
         )

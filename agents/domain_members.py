@@ -11,7 +11,7 @@ former key deleted that the other still needs, and lock it out. It follows that 
 in no other way, former keys are kept until who was reserved under them is released, or reserved anew.
 
 Who was left out because somebody suspected it stays so, through later roll-overs too, until its operator has
-blocked it and let it in again, or has released it.
+blocked it and let it in again, has released it, or reserves anew what it never came to hold.
 """
 
 from __future__ import annotations
@@ -69,6 +69,22 @@ class DomainMembers:
         """
         if self.is_left_out(service, ua):
             raise Refusal("left-out")
+        return self._of_generation(service, generation)
+
+    def key_for(self, service: Row, ua: str, ticket: bytes) -> bytes:
+        """Return the domain key that the reservation of module *ua* with this *ticket* brings.
+
+        That is the newest. But who was left out since it was asked for with the same ticket is still to have
+        that same reservation, and nothing later: it is given what it was given then.
+        """
+        row = self._members.get(service["service"], ua)
+        if row is not None and row["left_out"] and row["ticket"] == ticket:
+            return self._of_generation(service, row["generation"])
+        key: bytes = service["domain_key"]
+        return key
+
+    def _of_generation(self, service: Row, generation: int) -> bytes:
+        """Return a domain key. Raises Refusal (``unknown-generation``) for one that is gone or never was."""
         key: bytes = service["domain_key"]
         if generation != generation_in(key):
             former = self._keys.get(service["service"], generation)
@@ -86,8 +102,8 @@ class DomainMembers:
     async def connects(self, service: Row, ua: str, generation: int) -> None:
         """Remember by which *generation* the last connection of module *ua* was made.
 
-        An operator need not have asked for the key that the module has, which may be wrapped for an earlier
-        reservation: it is a member all the same, or it would be given the newest in each of its calls.
+        An operator may have told of a release that never was, or came before the reservation: it is a member
+        all the same, or it would be given the newest in each of its calls.
         """
         row = self._members.get(service["service"], ua)
         if row is None:
@@ -95,14 +111,17 @@ class DomainMembers:
         elif generation != row["connected"]:
             await self._members.put(row.but(connected=generation))
 
-    async def admit(self, service: Row, ua: str) -> None:
-        """Remember that module *ua* is given the newest with its reservation.
+    async def admit(self, service: Row, ua: str, ticket: bytes) -> None:
+        """Remember that module *ua* is given a key with its reservation, and with which *ticket*.
 
-        Where one was asked for before, that may be the one which the module takes: it has that at least.
+        Where one was asked for before, that may be the one which the module takes: it has that at least. With
+        another ticket it is another reservation, and nobody suspects the module any more.
         """
         row = self._members.get(service["service"], ua)
         if row is None:
-            await self._keep(_member(service, ua))
+            await self._keep(_member(service, ua) | {"ticket": ticket})
+        elif row["ticket"] != ticket:
+            await self._members.put(row.but(ticket=ticket, left_out=0))
 
     async def clear(self, service: str, ua: str) -> None:
         """Remember that nobody suspects module *ua* any more."""
@@ -163,7 +182,14 @@ class DomainMembers:
 
 def _member(service: Row, ua: str) -> dict[str, Any]:
     generation = generation_of(service)
-    return {"service": service["service"], "ua": ua, "generation": generation, "connected": 0, "left_out": 0}
+    return {
+        "service": service["service"],
+        "ua": ua,
+        "generation": generation,
+        "connected": 0,
+        "left_out": 0,
+        "ticket": b"",
+    }
 
 
 def generation_of(service: Row) -> int:

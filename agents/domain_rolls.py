@@ -93,26 +93,26 @@ class DomainRolls:
     # what the operator asks for and tells -------------------------------------------------------------------
 
     async def wrap(self, offer: Offer, message: WrapDomainKey) -> WrappedDomainKey:
-        """Wrap the newest domain key to a module, whose keys the authority vouches for.
+        """Wrap the domain key to a module, whose keys the authority vouches for, for one reservation.
 
         Raises Refusal: ``not-my-domain-key``, and ``left-out`` for one that holds the service and is not to
-        have it.
+        have it. Who holds nothing is let in again by a new reservation, as by one after a release.
         """
         service = self._services.get(offer.service)
         if service is None or offer.custody != domains.BY_SUPPLIER:
             raise Refusal("not-my-domain-key")
-        # A release takes the mark away; one that has no resource yet is left out as well as one that has.
-        if self.members.is_left_out(service, message.ua):
+        if self.members.is_left_out(service, message.ua) and message.ua in self._holders(offer):
             raise Refusal("left-out")
         wrapped = domains.wrap(
-            DomainKey.load(service["domain_key"]),
+            DomainKey.load(self.members.key_for(service, message.ua, message.ticket)),
             self._desk.directory.module(message.certificate, message.ua),
             ua=message.ua,
             tar=service["tar"],
             logic_name=offer.logic_name,
             oldest=self._diffuser.newest(offer).version,
+            ticket=message.ticket,
         )
-        await self.members.admit(service, message.ua)
+        await self.members.admit(service, message.ua, message.ticket)
         return WrappedDomainKey(octets=wrapped)
 
     async def changed(self, message: ResourceChanged, before: Row) -> None:

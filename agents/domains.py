@@ -92,11 +92,19 @@ def for_supplier(key: DomainKey) -> DomainKey:
 
 
 def wrap(
-    key: DomainKey, module: PublicKeys, *, ua: str, tar: bytes, logic_name: str, oldest: int = 0
+    key: DomainKey,
+    module: PublicKeys,
+    *,
+    ua: str,
+    tar: bytes,
+    logic_name: str,
+    oldest: int = 0,
+    ticket: bytes = b"",
 ) -> bytes:
     """Return *key* for module *ua* with these keys alone, which shall take no version before *oldest*.
 
-    Raises ValueError for a public half; SealRejected.
+    With *ticket* for one reservation alone; without, for who has the key before this one. Raises ValueError
+    for a public half; SealRejected.
     """
     return domain_key.wrap(
         replace(key, oldest=oldest),
@@ -105,4 +113,5 @@ def wrap(
         ua=ua.encode(),
         tar=tar,
         logic_name=logic_name.encode(),
+        ticket=ticket,
     )

@@ -21,7 +21,7 @@ from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done
 from agents.messages.signed import Purpose, Signed
-from agents.reservations import reservation, with_domain_key
+from agents.reservations import reserve
 from agents.revocations import Revocations
 from agents.role import Role, Turns
 from agents.store.registry import Registry
@@ -196,11 +196,15 @@ class Operator(Role):
 
     async def _reserve(self, ordered: Ordered) -> bytes:
         ua, service, trace = ordered.order.ua, ordered.order.service, ordered.trace
-        agreement, module = self._agreement(service, "reserve"), await self._commands.module(ua, trace)
-        command = reservation(agreement, module, self.desk.clock.now())
-        if not self._subscriptions.is_done("reserve", ua, service):
-            command = await with_domain_key(command, agreement, module, self.desk.link, trace)
-        return await self._revise(ordered, lambda _agreement, _public: command)
+        self._agreement(service)
+        async with self._turns.of(ua):
+            await self._commands.settle(ua, trace)
+            if not self._subscriptions.is_done("reserve", ua, service):
+                agreement = self._agreement(service, "reserve")
+                # A supplier that has yet to hear of a release would take this for the resource that it has.
+                await self._catch_up(ua, self._subscriptions.of(ua, [service]), trace)
+                await reserve(self._commands, agreement, ua, self.desk.link, self.desk.clock, trace)
+        return b""
 
     async def _block(self, ordered: Ordered) -> bytes:
         return await self._revise(ordered, lambda agreement, _public: Block(tar=agreement["tar"]))

@@ -89,9 +89,12 @@ BEYOND: Final[Mapping[str, frozenset[str]]] = {
 TOLD: Final = frozenset({"block", "unblock", "renew", "release", "roll-supplier-key"})
 """The orders that the supplier is told of, once the module has carried them out."""
 
-_TO_SUPPLIERS: Final[Mapping[str, str]] = {RESERVED: ACTIVE, STRAY: RELEASED}
+_TO_SUPPLIERS: Final[Mapping[str, str]] = {
+    RESERVED: ACTIVE,
+    **dict.fromkeys((SUBSCRIBED, REFUSED, STRAY), RELEASED),
+}
 """What a state of ours is to a supplier: one that it has yet to be given is active to it, once it is, and
-what nobody reserved is not its own."""
+what nobody has reserved, or not again, is not its own."""
 
 _MOST_SECONDS: Final = 1 << 32
 _MOST_EXECUTIONS: Final = (1 << 31) - 1

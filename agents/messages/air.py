@@ -19,6 +19,7 @@ from agents.messages.codec import (
     Counter,
     DhNumber,
     Extent,
+    MaybeTicket,
     Name,
     Number,
     Octets,
@@ -29,9 +30,10 @@ from agents.messages.codec import (
     Server,
     Size,
     Tar,
+    Ticket,
     message,
 )
-from transport.security.domain_key import MAX_GENERATION
+from transport.security.domain_key import FIRST_TICKET, MAX_GENERATION
 
 MANAGER_TAR: Final = bytes.fromhex("B00000")
 """The resource manager of every module (TS 101 220 annex D: B00000 is the remote application manager)."""
@@ -95,7 +97,8 @@ class Reserve:
     supplier_sealing: SealingPublic = b""
     """What is encrypted to the supplier; empty when no form needs it."""
     domain_key: WrappedKey = b""
-    """Of a global service: the domain key, wrapped to this module (``transport.security.domain_key``)."""
+    """Of a global service: the domain key, wrapped to this module for this reservation
+    (``transport.security.domain_key``)."""
     message_identifier: MessageIdentifier = 0
     """Of a global service: that of the cell broadcasts which are for it (TS 23.041); else 0."""
 
@@ -129,6 +132,9 @@ class Answer:
     reason: Reason
     rsc_id: ResourceId
     """Of the resource that the command was about; 0 when it was about none."""
+    ticket: MaybeTicket = b""
+    """The module's from now on, where the command used up the one before: by a reservation of a global
+    service, done or refused, and by its release."""
 
 
 @message(16)
@@ -173,6 +179,8 @@ class Audited:
     """The latest time that its operator has told it, 0 if none."""
     definitions: Annotated[list[Octets], Field(max_length=32)]
     complete: bool
+    ticket: Ticket = FIRST_TICKET
+    """What the domain key of the next reservation has to be wrapped for."""
 
 
 @message(29)

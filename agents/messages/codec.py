@@ -24,6 +24,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, Valid
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from agents.errors import MessageRejected
+from transport.security.domain_key import TICKET_OCTETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,6 +144,12 @@ def _luhn_holds(digits: str) -> str:
     return digits
 
 
+def _whole_ticket(octets: bytes) -> bytes:
+    if len(octets) not in {0, TICKET_OCTETS}:
+        raise ValueError("a ticket is whole, or there is none")
+    return octets
+
+
 def is_address(text: str) -> bool:
     """Say whether *text* can be a module's address: 18 to 20 digits, the last after Luhn."""
     if not _ADDRESS.fullmatch(text):
@@ -177,5 +184,8 @@ Size = Annotated[int, Field(ge=0, le=4 * 1024 * 1024)]
 Extent = Annotated[int, Field(ge=1, le=4 * 1024 * 1024)]
 """A size that cannot be nothing."""
 Counter = Annotated[int, Field(ge=0, le=MAX_COUNTER)]
+Ticket = Annotated[bytes, Field(min_length=TICKET_OCTETS, max_length=TICKET_OCTETS)]
+"""What a module draws for its next reservation of a global service (``transport.security.domain_key``)."""
+MaybeTicket = Annotated[bytes, Field(max_length=TICKET_OCTETS), AfterValidator(_whole_ticket)]
 Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
 """Unix time in whole seconds; 0 where it stands for "never"."""

@@ -34,6 +34,7 @@ from agents.messages.codec import (
     Server,
     Size,
     Tar,
+    Ticket,
     message,
 )
 
@@ -189,6 +190,8 @@ class WrapDomainKey:
     ua: UA
     service: Name
     certificate: Octets
+    ticket: Ticket
+    """Of that reservation, by the module's last word: in no other one the module opens what comes of this."""
 
 
 @message(51)

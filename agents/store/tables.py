@@ -154,6 +154,8 @@ OPERATOR_MODULES = Table(
     _column("command_counter", NUMBER),
     _column("request_counter", NUMBER),
     _column("request_window", NUMBER),
+    # What the module told last of its next reservation: see ``domain_key``.
+    _column("ticket", OCTETS),
     # As of the last audit: octets, and when it was, 0 = never.
     _column("free", Integer()),
     _column("largest_free", Integer()),
@@ -273,7 +275,8 @@ DOMAIN_KEYS = Table(
 )
 # Which modules hold a global service, each with the generation of the domain key that it has at least, and
 # the one that its last connection was made by, if it was one in a domain's form; ``left_out`` is the
-# generation that it was not given because somebody suspected it, 0 = none.
+# generation that it was not given because somebody suspected it, 0 = none; ``ticket`` says for which of its
+# reservations the key was asked for last.
 DOMAIN_MEMBERS = Table(
     "domain_members",
     SUPPLIER,
@@ -282,6 +285,7 @@ DOMAIN_MEMBERS = Table(
     _column("generation", NUMBER),
     _column("connected", NUMBER),
     _column("left_out", NUMBER),
+    _column("ticket", OCTETS),
 )
 # The last roll-over of each domain key, by its number, what the last order for it said, and the packets that
 # it is broadcast in. ``broadcasts`` counts orders; ``aired`` is the last one that came to its end.

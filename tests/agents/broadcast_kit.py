@@ -39,6 +39,7 @@ def reservation(market: Market, key: DomainKey = KEY, **changes: Any) -> Reserve
         ua=UA.encode(),
         tar=tar,
         logic_name=changes.get("logic_name", NAME).encode(),
+        ticket=market.ticket,
     )
     values: dict[str, Any] = {
         "forms": [AGREE_THEN_SIGN],

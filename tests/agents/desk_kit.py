@@ -18,7 +18,7 @@ from agents.handset.security_module.core import Identity
 from agents.handset.security_module.memory import Memory, Record
 from agents.identity import RoleKeys, certify, certify_module, certify_operator
 from agents.messages.codec import decode, encode
-from agents.messages.inside import Certified, Certify, Done
+from agents.messages.inside import Certified, Certify, Done, WrapDomainKey, WrappedDomainKey
 from agents.messages.orders import Order
 from agents.messages.signed import Purpose, Signed, sign
 from agents.messages.succession import key_digest
@@ -35,6 +35,7 @@ from bus.counters import Counters
 from tests.agents.module_kit import SERVICE, TAR, UA, Market, manage
 from tests.agents.role_kit import TRACE
 from transport.security.certificates import Role
+from transport.security.domain_key import FIRST_TICKET
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
@@ -91,10 +92,12 @@ class Suppliers:
         """Of the last certificate that the authority gave the operator."""
         self.certify: Callable[[Certify], Certificate] = self._certify
         """What the authority says of a key."""
+        self.wrap: Callable[[WrapDomainKey], bytes] = lambda _question: b""
+        """What a supplier makes of its domain key for a module."""
 
     async def ask(
         self, name: str, question: object, *_expected: object, trace: TraceContext
-    ) -> Done | Certified:
+    ) -> Done | Certified | WrappedDomainKey:
         """Take note of what is said."""
         assert trace == TRACE
         if isinstance(question, Certify):
@@ -102,7 +105,7 @@ class Suppliers:
             return Certified(certificate=self.certify(question).encode())
         assert name == "bank"
         self.told.append(question)
-        return Done()
+        return WrappedDomainKey(octets=self.wrap(question)) if isinstance(question, WrapDomainKey) else Done()
 
     def _certify(self, asked: Certify) -> Certificate:
         possession = decode(asked.possession, Signed)
@@ -127,6 +130,8 @@ class Office:
         self.personalise()
         self.air = Air(self.market)
         self.suppliers = Suppliers()
+        self.terms: dict[str, Any] = {}
+        """What is agreed of the account, where it is not the supplier's own."""
         self.kept: list[Answered] = []
 
     def personalise(self) -> None:
@@ -171,7 +176,7 @@ class Office:
             yield await Operator.open(desk, store, authority="root", hand=self.hand(desk))
 
     def _agreement(self, lifetime: int, executions: int) -> dict[str, Any]:
-        asked = self.market.supplier.reserve()
+        asked = self.market.supplier.reserve(**self.terms)
         return {
             "service": SERVICE,
             "supplier": "bank",
@@ -195,7 +200,7 @@ class Office:
             "protection": asked.protection,
             "logic_name": asked.logic_name,
             "domain_key": b"",
-            "message_identifier": 0,
+            "message_identifier": asked.message_identifier,
             "agreed_at": self.clock.now(),
         }
 
@@ -245,6 +250,7 @@ class Office:
             "command_counter": 0,
             "request_counter": 0,
             "request_window": 0,
+            "ticket": FIRST_TICKET,
             "free": 0,
             "largest_free": 0,
             "audited_at": 0.0,

@@ -71,6 +71,7 @@ from transport.secured_packet import (
 )
 from transport.security.certificates import Certificate, Role, issue
 from transport.security.chain import encode_chain
+from transport.security.domain_key import FIRST_TICKET
 from transport.security.handshake import Credentials, responder
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.suites import SUITES
@@ -515,6 +516,8 @@ class Market:
     supplier: Supplier = field(init=False)
     public: bytes = b""
     sealing_public: bytes = b""
+    ticket: bytes = FIRST_TICKET
+    """Of the module's next reservation, by its last word on it."""
 
     def __post_init__(self) -> None:
         self.card = Card(size=self.size, module_profile=self.module_profile)
@@ -558,7 +561,9 @@ class Market:
         turn = self.operator.counter if counter is None else counter
         assert (signed.signer, signed.target, signed.counter) == (UA, self.operator.name, turn)
         signed.verify(purpose=Purpose.ANSWER, suite=self.module_suite, public=self.public)
-        return decode(signed.body, Answer)
+        answer = decode(signed.body, Answer)
+        self.ticket = answer.ticket or self.ticket
+        return answer
 
     def reserve(self, **changes: Any) -> Market:
         """RES: the supplier's resource is reserved."""

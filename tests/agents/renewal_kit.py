@@ -94,7 +94,7 @@ def reserved(form: str = DOMAIN_SYMMETRIC, first: DomainKey | None = None) -> Ma
     reservation = market.supplier.reserve(
         forms=[form],
         logic_name=NAME,
-        domain_key=wrapped(market, first),
+        domain_key=wrapped(market, first, ticket=market.ticket),
         message_identifier=IDENTIFIER,
         code_size=2048,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from agents.messages.codec import decode
 from agents.messages.signed import Signed
@@ -14,50 +14,14 @@ from agents.store.registry import Registry
 from agents.store.tables import SUBSCRIPTIONS
 from tests.agents.house_kit import House
 from tests.agents.module_kit import SERVICE, UA
+from tests.agents.reaper_kit import Killed, Reaper
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     import pytest
 
 STORY: Final = ("reserve", "release")
-
-
-class Killed(BaseException):
-    """Raised in the place of whatever a process that is dead would have done next."""
-
-
-class Reaper:
-    """Kills at one moment of a story, counted from 1; who is dead does nothing any more."""
-
-    def __init__(self) -> None:
-        self.moments = 0
-        self.fatal = 0
-        """The moment; 0: nobody is killed."""
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether the moment has come."""
-        return bool(self.fatal) and self.moments >= self.fatal
-
-    def come(self) -> None:
-        """Let a moment come."""
-        self.moments += 1
-        if self.is_dead:
-            raise Killed
-
-    def after(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Return *method* with a moment behind it, and nothing of it for the dead."""
-
-        async def mortal(*arguments: Any, **options: Any) -> Any:
-            if self.is_dead:
-                raise Killed
-            result = await method(*arguments, **options)
-            self.come()
-            return result
-
-        return mortal
 
 
 async def told(house: House, ended: list[str]) -> None:

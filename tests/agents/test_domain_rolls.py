@@ -11,6 +11,7 @@ import pytest
 
 from agents.diffuser import Aerial
 from agents.errors import Refusal
+from agents.handset.security_module import domain
 from agents.handset.security_module.core import Identity
 from agents.handset.security_module.memory import Memory, Record
 from agents.handset.security_module.module import SecurityModule
@@ -26,7 +27,7 @@ from tests.agents.role_kit import TRACE, Kit, offer, open_kit, programme
 from transport.diffusion import Domain, renewal_keys, renewal_mark
 from transport.errors import PacketRejected
 from transport.secured_packet import CELL_BROADCAST, decode_command
-from transport.security.domain_key import DomainKey
+from transport.security.domain_key import FIRST_TICKET, DomainKey
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
@@ -309,16 +310,47 @@ async def test_a_key_that_is_wrapped_again_need_not_be_taken(kit: Kit, form: str
     assert _generation(kit) == 2
 
 
-async def test_who_is_left_out_before_it_is_activated_stays_so(kit: Kit) -> None:
-    """That its supplier was not told yet of its resource lets no module in."""
+@pytest.mark.parametrize("how", ["reserved", "asked-for"])
+async def test_who_is_left_out_before_it_is_activated_stays_so(kit: Kit, how: str) -> None:
+    """That its supplier was not told yet of its resource lets no module in, nor does asking for it again.
+
+    Not where the module has taken it, nor where its operator was stopped when it had asked: it is one
+    reservation, and brings the one key. What lets it in is what lets in others.
+    """
     await _ready(kit, _offer())
     await kit.handset(kit.ua(2))
-    await kit.take("personalise", "subscribe", "reserve", service="silent", ua=kit.ua(2))
-    assert await _roll(kit, leave_out=["coast"]) == ""
-    with pytest.raises(Refusal, match="left-out"):
+    await kit.take("personalise", "subscribe", service="silent", ua=kit.ua(2))
+    if how == "reserved":
+        await kit.take("reserve", service="silent", ua=kit.ua(2))
+    else:
         await _wrap(kit, 2)
-    await kit.take("activate", service="silent", ua=kit.ua(2))
+    assert await _roll(kit, leave_out=["coast"]) == ""
+    if how == "reserved":
+        await _wrap(kit, 2)
+    await kit.take("reserve", "activate", service="silent", ua=kit.ua(2))
+    assert _generation(kit, 2) == 1
     assert await _serve(kit, 2) == ("refused", "left-out")
+    await kit.take("block", "unblock", service="silent", ua=kit.ua(2))
+    assert await _serve(kit, 2) == ("ok", "")
+    assert _generation(kit, 2) == 2
+
+
+async def test_who_is_left_out_and_refuses_its_reservation_is_reserved_anew(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds nothing, so there is nothing to block: a new reservation lets it in, as after a release."""
+    await _ready(kit, _offer())
+    await kit.handset(kit.ua(2))
+    await kit.take("personalise", "subscribe", service="silent", ua=kit.ua(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(domain, "MOST_IDENTIFIERS", 0)
+        event = await kit.order("reserve", "silent", ua=kit.ua(2))
+    assert (event.result, event.reason) == ("refused", "message-identifiers-full")
+    assert await _roll(kit, leave_out=["coast"]) == ""
+    await kit.take("reserve", "activate", service="silent", ua=kit.ua(2))
+    assert _generation(kit, 2) == 2
+    assert await _serve(kit, 2) == ("ok", "")
+    assert (await kit.order("invoke", "silent", agent="bank", ua=kit.ua(2))).result == "ok"
 
 
 async def test_who_is_blocked_while_the_key_is_wrapped_does_not_get_it(
@@ -420,10 +452,10 @@ def _certificate(kit: Kit, index: int, sealing: bytes) -> bytes:
     return module.encode()
 
 
-async def _wrap(kit: Kit, index: int = 1) -> None:
-    """Have the operator ask for the domain key, wrapped to a module."""
+async def _wrap(kit: Kit, index: int = 1, ticket: bytes = FIRST_TICKET) -> None:
+    """Have the operator ask for the domain key, wrapped to a module for the reservation with *ticket*."""
     certificate = _certificate(kit, index, sealing=bytes(range(32)))
-    question = WrapDomainKey(ua=kit.ua(index), service="silent", certificate=certificate)
+    question = WrapDomainKey(ua=kit.ua(index), service="silent", certificate=certificate, ticket=ticket)
     await kit.operator().desk.link.ask("bank", question, WrappedDomainKey, trace=TRACE)
 
 

@@ -139,7 +139,7 @@ def _wrap(kit: Kit, *, service: str = "silent", issuer: str = "root", sealing: b
     certificate = certify_module(
         kit.ua(), "x25519", signing, sealing, issuer=kit.keys[issuer], now=kit.clock.now()
     )
-    return WrapDomainKey(ua=kit.ua(), service=service, certificate=certificate.encode())
+    return WrapDomainKey(ua=kit.ua(), service=service, certificate=certificate.encode(), ticket=b"occasion")
 
 
 async def test_the_operator_forwards_what_it_cannot_read(kit: Kit) -> None:
@@ -148,7 +148,14 @@ async def test_the_operator_forwards_what_it_cannot_read(kit: Kit) -> None:
     module = SUITES["x25519"].generate_sealing_key(make_rng(1, "sealing"))
     question = _wrap(kit, sealing=module.public)
     wrapped = await mno.desk.link.ask("bank", question, WrappedDomainKey, trace=TRACE)
-    key = unwrap(wrapped.octets, module, ua=kit.ua().encode(), tar=b"\xa0\0\x01", logic_name=b"points")
+    key = unwrap(
+        wrapped.octets,
+        module,
+        ua=kit.ua().encode(),
+        tar=b"\xa0\0\x01",
+        logic_name=b"points",
+        ticket=b"occasion",
+    )
     assert replace(key, oldest=0).dump() == _kept(kit, "bank", "services")
     assert key.secret not in wrapped.octets
 

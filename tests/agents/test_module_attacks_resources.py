@@ -382,6 +382,7 @@ def _named(market: Market, octets: int) -> Reserve:
         ua=UA.encode(),
         tar=TAR,
         logic_name=name.encode(),
+        ticket=market.ticket,
     )
     supplier = Supplier(suite="p256", protection="aes-256")
     return supplier.reserve(

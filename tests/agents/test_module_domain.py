@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +16,13 @@ from agents.messages.air import Release
 from agents.messages.bearers import GLOBAL_SERVICES
 from tests.agents.module_kit import TAR, UA, Market
 from tests.agents.succession_kit import change, generation
+from tests.transport.security_kit import flipped
 from transport.security.domain_key import DomainKey, Kind, generate_asymmetric, generate_symmetric, wrap
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NAME = "points"
 SYMMETRIC = generate_symmetric(random.Random(101).randbytes)
@@ -35,6 +37,7 @@ def _wrapped(market: Market, key: DomainKey = SYMMETRIC, **changes: Any) -> byte
         "ua": UA.encode(),
         "tar": TAR,
         "logic_name": NAME.encode(),
+        "ticket": market.ticket,
     }
     return wrap(key, **(values | changes))
 
@@ -78,11 +81,19 @@ def test_a_key_that_is_not_for_this_resource(market: Market, changes: dict[str, 
 
 def test_every_octet_of_a_wrapped_key_counts(market: Market) -> None:
     """Altered anywhere, cut or longer, it is refused with a reason, and the next one is taken."""
-    octets = _wrapped(market)
-    altered = [octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :] for at in range(len(octets))]
-    reasons = {_reserved(market, one) for one in (*altered, octets[:5], octets[:-1], octets + b"\0")}
-    assert reasons == {"unknown-format", "wrong-suite", "cannot-open", "stale", "malformed"}
-    assert _reserved(market, octets) == ""
+    length = len(_wrapped(market))
+    changes: list[Callable[[bytes], bytes]] = [
+        *(partial(flipped, at=at) for at in range(length)),
+        lambda octets: octets[:5],
+        lambda octets: octets[:-1],
+        lambda octets: octets + b"\0",
+    ]
+    # Each attempt uses up a ticket, so that each is wrapped for its own.
+    reasons = {_reserved(market, change(_wrapped(market))) for change in changes}
+    assert reasons == {
+        *("unknown-format", "wrong-suite", "other-reservation", "cannot-open", "stale", "malformed"),
+    }
+    assert _reserved(market, _wrapped(market)) == ""
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,12 @@ def domain_key_of(suite: str, form: str) -> DomainKey:
 
 def domain_of(market: Market, form: str, **changes: Any) -> dict[str, Any]:
     """Return what a reservation says of the domain, its key wrapped to the module but for *changes*."""
-    values = {"ua": UA.encode(), "tar": TAR, "logic_name": LOGIC_NAME.encode()} | changes
+    values = {
+        "ua": UA.encode(),
+        "tar": TAR,
+        "logic_name": LOGIC_NAME.encode(),
+        "ticket": market.ticket,
+    } | changes
     wrapped = wrap(
         domain_key_of(market.supplier.suite, form),
         sealing_public=market.sealing_public,

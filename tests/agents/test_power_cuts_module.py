@@ -46,6 +46,7 @@ from agents.messages.codec import decode, encode
 from agents.messages.contact import ModuleKeys
 from agents.messages.signed import EVERYBODY, Purpose, Signed
 from tests.agents import renewal_kit
+from tests.agents.broadcast_kit import reservation
 from tests.agents.module_kit import (
     NOW,
     SERVICE,
@@ -65,6 +66,7 @@ from tests.agents.succession_kit import change, connect, generation, market_of
 from transport import apdu
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
+from transport.security.domain_key import FIRST_TICKET
 from transport.security.suites import SUITES
 from transport.toolkit import Envelope, Tag
 
@@ -263,6 +265,17 @@ def _order(command: object) -> Callable[[Market], None]:
 
 def _reserve(market: Market) -> None:
     market.reserve()
+
+
+def _reserve_in_a_domain(market: Market) -> None:
+    _order(reservation(market))(market)
+    assert market.ticket != FIRST_TICKET
+
+
+def _refused_in_a_domain(market: Market) -> None:
+    before = market.ticket
+    assert market.command(reservation(market)).reason == "resource-exists"
+    assert market.ticket != before
 
 
 def _refused(market: Market) -> None:
@@ -468,6 +481,11 @@ STORIES: dict[str, Story] = {
     "personalise": Story(before=_blank, act=_personalise, transactions=1, again=_personalise_again),
     "subscribe": Story(before=_personalised, act=_subscribe, transactions=1, again=_subscribe_again),
     "reserve": Story(before=_personalised, act=_reserve, transactions=1),
+    "reserve in a domain": Story(before=_personalised, act=_reserve_in_a_domain, transactions=1),
+    "a refused reservation in a domain": Story(
+        before=renewal_kit.reserved, act=_refused_in_a_domain, transactions=1
+    ),
+    "release from a domain": Story(before=renewal_kit.reserved, act=_order(Release(tar=TAR)), transactions=1),
     "a refused command": Story(before=_served, act=_refused, transactions=1),
     "block": Story(before=_served, act=_order(Block(tar=TAR)), transactions=1),
     "unblock": Story(before=_blocked, act=_unblock, transactions=1),

@@ -95,6 +95,7 @@ def reserved() -> Market:
         ua=UA.encode(),
         tar=TAR,
         logic_name=NAME.encode(),
+        ticket=market.ticket,
     )
     return market.reserve(
         forms=[AGREE_THEN_SIGN],

@@ -13,6 +13,9 @@ from tests.transport.handshake_kit import LOGIC_NAME, TAR, UA, domain_key, perso
 from tests.transport.security_kit import flipped, seeded
 from transport.errors import SealRejected
 from transport.security.domain_key import (
+    FIRST_TICKET,
+    OTHER_RESERVATION,
+    TICKET_OCTETS,
     DomainKey,
     Kind,
     dump_octets,
@@ -34,6 +37,7 @@ SHARED = domain_key(DOMAIN_SYMMETRIC, "x25519", generation=3)
 PAIR = domain_key(DOMAIN_ASYMMETRIC, "x25519", generation=3)
 EACH_KEY = [SHARED, *(domain_key(DOMAIN_ASYMMETRIC, kind, generation=3) for kind in ALL_SUITES)]
 each_key = pytest.mark.parametrize("key", EACH_KEY, ids=["symmetric", *ALL_SUITES])
+TICKET = b"occasion"
 WHERE = {"ua": UA, "tar": TAR, "logic_name": LOGIC_NAME}
 
 
@@ -155,6 +159,7 @@ def test_keys_that_cannot_be() -> None:
         lambda: PAIR.public_half().derive_common("broadcast"),
         SHARED.public_half,
         lambda: wrapped(PAIR.public_half()),
+        lambda: wrapped(SHARED, ticket=bytes(TICKET_OCTETS - 1)),
         lambda: generate_symmetric(lambda _: b"short"),
     ]
     for mistake in mistakes:
@@ -221,6 +226,39 @@ def test_a_key_is_for_one_module_and_resource(kind: str, changes: dict[str, Any]
     with pytest.raises(SealRejected, match="cannot-open"):
         unwrapped(wrapped(SHARED, kind), kind, **changes)
     assert unwrapped(wrapped(SHARED, kind, **changes), kind, **changes) == SHARED
+
+
+@each_suite
+@each_key
+def test_a_key_is_for_one_reservation(key: DomainKey, kind: str) -> None:
+    """It opens with the ticket that it was wrapped for, eight octets longer, and with no other one."""
+    octets = wrapped(key, kind, ticket=TICKET)
+    assert unwrapped(octets, kind, ticket=TICKET) == key
+    assert len(octets) == len(wrapped(key, kind)) + TICKET_OCTETS
+    for other in (FIRST_TICKET, TICKET[::-1]):
+        with pytest.raises(SealRejected) as caught:
+            unwrapped(octets, kind, ticket=other)
+        assert caught.value.reason == OTHER_RESERVATION
+        with pytest.raises(SealRejected, match="cannot-open"):
+            unwrapped(put(octets, slice(6, 14), other), kind, ticket=other)
+
+
+@each_suite
+def test_a_reservation_and_a_renewal_are_two_things(kind: str) -> None:
+    """What is wrapped with a ticket does not open without, nor the other way round, relabelled or not."""
+    reserving, renewing = wrapped(SHARED, kind, ticket=TICKET), wrapped(SHARED, kind)
+    relabelled = b"\1" + reserving[1:6] + reserving[14:]
+    with_ticket = b"\2" + renewing[1:6] + TICKET + renewing[6:]
+    for octets, ticket, reason in (
+        (reserving, b"", "unknown-format"),
+        (renewing, TICKET, "unknown-format"),
+        (relabelled, b"", "cannot-open"),
+        (with_ticket, TICKET, "cannot-open"),
+        (reserving[:13], TICKET, "malformed"),
+    ):
+        with pytest.raises(SealRejected) as caught:
+            unwrapped(octets, kind, ticket=ticket)
+        assert caught.value.reason == reason
 
 
 @each_suite

@@ -7,8 +7,9 @@ what is encrypted to all modules at once a pair has a secret in common as well, 
 
 How it travels, wrapped to one module's sealing key, through an operator who cannot read it::
 
-    format 01 | suite of the module's sealing key | generation (4) |
-    HPKE (info = label | these six octets | UA | TAR | logic name)
+    format 01 | suite of the module's sealing key | generation (4) | HPKE       to who has the one before
+    format 02 | suite | generation (4) | ticket (8) | HPKE                      with a reservation
+    (info = label | all that stands before | UA | TAR | logic name)
 
 inside which stands what ``dump`` gives::
 
@@ -22,12 +23,19 @@ of an old one could load it there. It is what the key is given with, and no part
 identity nor derived keys change with it.
 
 What the wrapping proves: that only the module with that sealing key reads DK, and that it was meant for this
-UA, resource, logic name and generation. Not who made it: HPKE's base mode has no sender. It comes inside a
-signed reservation, and an operator who puts another DK there gains nothing: a supplier signs with his own key
-in every form, so that the stranger's DK opens no session, it only prevents one. Neither has it forward
-secrecy: whoever gets the module's sealing key later reads the DK that it was sent.
+UA, resource, logic name and generation, and with a ticket for one reservation alone. A module draws its
+tickets: nobody foresees the next one, none returns, and each is used up by one reservation, whatever comes of
+it. So what was wrapped for a reservation opens in no later one, when the module has forgotten what it held
+and could not tell by itself that the key is an old one. The counter of the command would not do in its place:
+who commands the module chooses it, and could have a key wrapped for each of those to come.
 
-A domain is renewed by a DK of a higher generation; ``newer_than`` refuses the return of an old one.
+What it does not prove is who made it: HPKE's base mode has no sender. It comes inside a signed reservation,
+and an operator who puts another DK there gains nothing: a supplier signs with his own key in every form, so
+that the stranger's DK opens no session, it only prevents one. Neither has it forward secrecy: whoever gets
+the module's sealing key later reads the DK that it was sent.
+
+A domain is renewed by a DK of a higher generation; ``newer_than`` refuses the return of an old one to a
+module that has it still.
 """
 
 from __future__ import annotations
@@ -50,11 +58,17 @@ if TYPE_CHECKING:
     from transport.security.suites import Rng, SealingKey
 
 FORMAT: Final = 1
+FORMAT_WITH_TICKET: Final = 2
+TICKET_OCTETS: Final = 8
+FIRST_TICKET: Final = bytes(TICKET_OCTETS)
+"""What stands for the ticket of a module that has drawn none yet."""
 SYMMETRIC_OCTETS: Final = 32
 MAX_GENERATION: Final = 2**32 - 1
 MAX_DUMP_OCTETS: Final = 512
 """More than ``DomainKey.dump`` gives in any suite."""
 MAX_OLDEST: Final = 2**32 - 1
+OTHER_RESERVATION: Final = "other-reservation"
+"""The reason of a module that is given what was wrapped for another of its reservations."""
 _HEAD: Final = Struct(">BII")
 _PAIR_HEAD: Final = _HEAD.size + 1
 _HEADER: Final = 6
@@ -237,15 +251,20 @@ def wrap(
     ua: bytes,
     tar: bytes,
     logic_name: bytes,
+    ticket: bytes = b"",
 ) -> bytes:
     """Return *key* for module *ua* alone, which knows the resource as *tar* and *logic_name*.
 
-    Raises ValueError for a public half, which is of no use to a module; SealRejected("bad-public-key").
+    With *ticket* for the reservation that uses it up; without, for a module that has the key before this one.
+    Raises ValueError for a public half, which is of no use to a module, and for what is no ticket;
+    SealRejected("bad-public-key").
     """
     if key.kind is Kind.PUBLIC_HALF:
         raise ValueError("a module needs more than the public half of a domain key")
+    if len(ticket) not in {0, TICKET_OCTETS}:
+        raise ValueError(f"a ticket is {TICKET_OCTETS} octets, not {len(ticket)}")
     made = suite(sealing_suite)
-    header = bytes([FORMAT, made.wire_id]) + key.generation.to_bytes(4, "big")
+    header = bytes([_format(ticket), made.wire_id]) + key.generation.to_bytes(4, "big") + ticket
     return header + made.seal(sealing_public, key.dump(), framed(_WRAPPED, header, ua, tar, logic_name))
 
 
@@ -257,24 +276,29 @@ def unwrap(
     tar: bytes,
     logic_name: bytes,
     newer_than: int = 0,
+    ticket: bytes = b"",
 ) -> DomainKey:
     """Return the domain key wrapped to this module, of a generation above *newer_than*.
 
-    Raises SealRejected: "malformed", "unknown-format", "wrong-suite", "stale", "cannot-open", and
-    "not-a-domain-key" for a sender who wrapped something else.
+    With *ticket* it is the one for the reservation that uses it up, without one for who has the key before.
+    Raises SealRejected: "malformed", "unknown-format", "wrong-suite", "other-reservation", "stale",
+    "cannot-open", and "not-a-domain-key" for a sender who wrapped something else.
     """
-    if len(octets) < _HEADER:
+    end = _HEADER + len(ticket)
+    if len(octets) < end:
         raise SealRejected("malformed", "shorter than its header")
-    if octets[0] != FORMAT:
+    if octets[0] != _format(ticket):
         raise SealRejected("unknown-format")
     made = suite(sealing_key.suite)
     if octets[1] != made.wire_id:
         raise SealRejected("wrong-suite")
+    if octets[_HEADER:end] != ticket:
+        raise SealRejected(OTHER_RESERVATION)
     generation = int.from_bytes(octets[2:_HEADER], "big")
     if generation <= newer_than:
         raise SealRejected("stale", f"generation {generation} is not above {newer_than}")
-    info = framed(_WRAPPED, octets[:_HEADER], ua, tar, logic_name)
-    opened = made.open(sealing_key, octets[_HEADER:], info)
+    info = framed(_WRAPPED, octets[:end], ua, tar, logic_name)
+    opened = made.open(sealing_key, octets[end:], info)
     try:
         key = DomainKey.load(opened)
     except ValueError:
@@ -282,3 +306,7 @@ def unwrap(
     if key.kind is Kind.PUBLIC_HALF or key.generation != generation:
         raise SealRejected("not-a-domain-key")
     return key
+
+
+def _format(ticket: bytes) -> int:
+    return FORMAT_WITH_TICKET if ticket else FORMAT

@@ -45,6 +45,7 @@ def report(core: Core, _transaction: Transaction, command: Audit) -> Audited:
         signed_time=core.turns.signed,
         definitions=page,
         complete=len(page) == len(left),
+        ticket=core.turns.ticket,
     )
 
 

@@ -35,6 +35,7 @@ from agents.messages.codec import (
     Seconds,
     Secret,
     SessionForm,
+    Ticket,
     decode,
     encode,
     message,
@@ -43,7 +44,7 @@ from agents.messages.signed import sign
 from transport.cell_broadcast import MessageFilter, PageAssembler
 from transport.concatenation import Reassembler
 from transport.errors import Rejected
-from transport.security.domain_key import DomainKey
+from transport.security.domain_key import FIRST_TICKET, DomainKey
 from transport.security.suites import SUITES
 from transport.sms.user_data import IEI_COMMAND_PACKET
 from transport.toolkit import CommandType, ProactiveCommand
@@ -140,6 +141,8 @@ class Turns:
     """The counter of the operator's last Connect."""
     proof: Annotated[bytes, Field(max_length=32)] = b""
     """SHA-256 of the signature that proved the last command: the key that it was made with may be gone."""
+    ticket: Ticket = FIRST_TICKET
+    """Of the next reservation that brings a domain key (``domain``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

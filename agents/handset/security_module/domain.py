@@ -2,6 +2,11 @@
 
 A reservation brings it wrapped to this module; what stands in DEF is what was inside, as it was dumped. A
 logic name and a domain key come together or not at all.
+
+It is wrapped for one reservation: for the *ticket* that the module has told, to the operator who asks the
+supplier for the key. The module draws another one, in the same transaction, whenever a reservation names a
+domain, taken or refused, and whenever a resource with a domain key goes, for then it forgets which one that
+was: what was wrapped before opens no more. The answer brings it, and an audit does.
 """
 
 from __future__ import annotations
@@ -11,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from agents.handset.security_module.errors import TransitionRefused
 from agents.handset.security_module.files import CBMID_ENTRIES
 from agents.messages.bearers import GLOBAL_SERVICES
-from transport.security.domain_key import DomainKey, Kind, unwrap
+from transport.security.domain_key import TICKET_OCTETS, DomainKey, Kind, unwrap
+from transport.security.suite_base import draw
 from transport.security.suites import SUITES
 from transport.security.terms import DOMAIN_ASYMMETRIC, DOMAIN_FORMS, DOMAIN_SYMMETRIC
 
@@ -31,7 +37,7 @@ def take(core: Core, command: Reserve) -> bytes:
     """Return what DEF keeps of the reservation's domain key, empty where it brings none.
 
     Raises TransitionRefused (see ``check``, and ``unsupported-suite``); SealRejected, as ``unwrap`` does, for
-    one that was not wrapped to this module for this resource and logic name.
+    one that was not wrapped to this module for this reservation, resource and logic name.
     """
     dumped, identity = b"", core.owner()
     if command.domain_key and command.logic_name:
@@ -42,6 +48,7 @@ def take(core: Core, command: Reserve) -> bytes:
             ua=identity.ua.encode(),
             tar=command.tar,
             logic_name=command.logic_name.encode(),
+            ticket=core.turns.ticket,
         )
         if unwrapped.suite and unwrapped.suite not in core.profile.suites:
             raise TransitionRefused("unsupported-suite")
@@ -51,6 +58,11 @@ def take(core: Core, command: Reserve) -> bytes:
         raise TransitionRefused("no-logic-name")
     check(command.forms, command.logic_name, dumped)
     return dumped
+
+
+def next_ticket(core: Core, logic_name: str) -> bytes:
+    """Return another ticket where a resource of *logic_name* comes or goes; empty where it has none."""
+    return draw(core.rng, TICKET_OCTETS) if logic_name else b""
 
 
 def check_apart(key: DomainKey, supplier_public: bytes) -> None:

@@ -10,9 +10,10 @@ before, at the next APDU.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import links
+from agents.handset.security_module import domain, links
 from agents.handset.security_module.errors import TransitionRefused
 from agents.handset.security_module.life_cycle import TRANSITIONS, AtEnd, ResourceEvent, ResourceState
 
@@ -123,6 +124,8 @@ def _carry_out(
         event = ResourceEvent.DELETE
         definition.state_after(event)
         core.definitions.remove(transaction, definition.rsc_id)
+        ticket = domain.next_ticket(core, definition.logic_name) or core.turns.ticket
+        core.keep_turns(transaction, replace(core.turns, ticket=ticket))
     else:
         core.definitions.put(transaction, definition.after(event))
     return definition.tar, event

@@ -130,9 +130,10 @@ def _prove(core: Core, signed: Signed, purpose: Purpose) -> None:
 
 
 def _carry_out(core: Core, signed: Signed, digest: bytes, now: float) -> bytes:
-    tar = b""
+    tar, logic_name = b"", ""
     try:
         command: OperatorCommand = decode(signed.body, *OPERATOR_COMMANDS)
+        logic_name = getattr(command, "logic_name", "")
         tar = getattr(command, "tar", b"")
         carry_out, event = _COMMANDS[type(command)]
         module_transition(core.state, event)
@@ -141,8 +142,9 @@ def _carry_out(core: Core, signed: Signed, digest: bytes, now: float) -> bytes:
     except (ModuleError, Rejected) as refusal:
         # The transaction is undone; the counter and the refusal are kept in one of their own.
         core.note("manager.refused", reason=refusal.reason, tar=tar)
+        answer = Answer(reason=refusal.reason, rsc_id=0, ticket=domain.next_ticket(core, logic_name))
         with core.memory.transaction() as transaction:
-            return _keep(core, transaction, signed, digest, Answer(reason=refusal.reason, rsc_id=0))
+            return _keep(core, transaction, signed, digest, answer)
     core.deadline = None
     core.renew_filter()
     if type(command) in _REVOCATIONS:
@@ -155,7 +157,8 @@ def _keep(
     core: Core, transaction: Transaction, signed: Signed, digest: bytes, answer: Answer | Audited
 ) -> bytes:
     octets = _answer(core, signed, answer)
-    turns = replace(core.turns, command=signed.counter, digest=digest, proof=_proof(signed))
+    ticket = answer.ticket or core.turns.ticket
+    turns = replace(core.turns, command=signed.counter, digest=digest, proof=_proof(signed), ticket=ticket)
     core.keep_turns(transaction, turns)
     core.memory.put_record(transaction, Record.ANSWER, octets)
     return octets
@@ -219,7 +222,7 @@ def _reserve(core: Core, transaction: Transaction, command: Reserve) -> Answer:
     )
     core.definitions.check_room(definition)
     core.definitions.put(transaction, definition)
-    return _done(definition)
+    return replace(_done(definition), ticket=domain.next_ticket(core, command.logic_name))
 
 
 def _check_profile(core: Core, command: Reserve) -> None:
@@ -273,7 +276,7 @@ def _release(core: Core, transaction: Transaction, command: Release) -> Answer:
     definition = core.definitions.require(command.tar)
     definition.state_after(ResourceEvent.RELEASE)
     core.definitions.remove(transaction, definition.rsc_id)
-    return _done(definition)
+    return replace(_done(definition), ticket=domain.next_ticket(core, definition.logic_name))
 
 
 def _compact(core: Core, transaction: Transaction, _command: Compact) -> Answer:

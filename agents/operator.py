@@ -10,22 +10,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from agents import domains, operator_keys
-from agents.agreements import agreement_row, next_tar
+from agents import operator_keys
+from agents.agreements import Agreements
 from agents.audits import MISMATCH, Zone, compare
 from agents.commands import Commands, verify
 from agents.errors import MessageRejected, Refusal, Unheard
 from agents.freshness import heard
 from agents.messages.air import Block, Compact, Release, Subscribe, Unblock
-from agents.messages.choices import check_keys, check_names
 from agents.messages.codec import decode, is_address
 from agents.messages.inside import Activate, Agree, Agreed, Done
 from agents.messages.signed import Purpose, Signed
 from agents.reservations import reserve
 from agents.revocations import Revocations
 from agents.role import Role, Turns
-from agents.store.registry import Registry
-from agents.store.tables import AGREEMENTS
 from agents.subscriptions import (
     ACTIVE,
     REFUSED,
@@ -37,8 +34,7 @@ from agents.subscriptions import (
     after_answer,
     news_of,
 )
-from agents.supplier_keys import KnownKeys, roll_in
-from transport.security import certificates
+from agents.supplier_keys import roll_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -71,10 +67,8 @@ class Operator(Role):
     ) -> None:
         super().__init__(desk)
         self._announcer = announcer
-        self._suppliers = suppliers
-        self._agreements = Registry(store, AGREEMENTS)
-        self._supplier_keys = KnownKeys(desk.link, store, self._agreements)
         self._revocations = Revocations(desk, store)
+        self._agreements = Agreements(desk, store, self._revocations, suppliers=suppliers)
         self._subscriptions = Subscriptions(store, desk.clock)
         self._commands = Commands(
             desk, store, authority=authority, keep=self._keep, hand=hand, session=session
@@ -108,7 +102,6 @@ class Operator(Role):
             session=session,
         )
         await operator._agreements.load()
-        await operator._supplier_keys.load()
         await operator._revocations.load()
         await operator._subscriptions.load()
         await operator._commands.load()
@@ -130,34 +123,7 @@ class Operator(Role):
     # AGREE -------------------------------------------------------------------------------------------------
 
     async def _agree(self, question: Question, message: Agree) -> Agreed:
-        if question.role != certificates.Role.SUPPLIER:
-            raise Refusal("not-a-supplier")
-        if self._suppliers is not None and question.sender not in self._suppliers:
-            raise Refusal("supplier-of-another")
-        self._revocations.check("agree", question.sender)
-        known = self._agreements.get(message.service)
-        if known is not None and known["supplier"] != question.sender:
-            raise Refusal("service-of-another")
-        check_names(message)
-        check_keys(message, public=message.public, sealing=message.sealing)
-        domain_key = domains.agreed_key(message, self._agreements.rows(), self.desk.rng)
-        identifier = domains.agreed_identifier(message, self._agreements.rows())
-        tar = known["tar"] if known else next_tar(len(self._agreements))
-        row = agreement_row(
-            message,
-            question.sender,
-            tar=tar,
-            domain_key=domain_key,
-            identifier=identifier,
-            now=self.desk.clock.now(),
-        )
-        # Handed over in the same step of the loop, they share a transaction.
-        await asyncio.gather(
-            self._agreements.put(row), self._supplier_keys.learn(message.service, message.public)
-        )
-        self.log.info("service.agreed", service=message.service, supplier=question.sender)
-        told = domains.for_supplier(domain_key).dump() if domain_key else b""
-        return Agreed(service=message.service, tar=tar, domain_key=told, message_identifier=identifier)
+        return await self._agreements.agree(question, message)
 
     # SUB ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +148,7 @@ class Operator(Role):
         window = heard(signed.counter, module["request_counter"], module["request_window"])
         if window is None:
             raise Unheard("replayed")
-        self._agreement(service, "subscribe")
+        self._agreements.of(service, "subscribe")
         latest = max(signed.counter, module["request_counter"])
         changes = [self._commands.modules.put(module.but(request_counter=latest, request_window=window))]
         known = self._subscriptions.get(packet.ua, service)
@@ -196,11 +162,11 @@ class Operator(Role):
 
     async def _reserve(self, ordered: Ordered) -> bytes:
         ua, service, trace = ordered.order.ua, ordered.order.service, ordered.trace
-        self._agreement(service)
+        self._agreements.of(service)
         async with self._turns.of(ua):
             await self._commands.settle(ua, trace)
             if not self._subscriptions.is_done("reserve", ua, service):
-                agreement = self._agreement(service, "reserve")
+                agreement = self._agreements.of(service, "reserve")
                 # A supplier that has yet to hear of a release would take this for the resource that it has.
                 await self._catch_up(ua, self._subscriptions.of(ua, [service]), trace)
                 await reserve(self._commands, agreement, ua, self.desk.link, self.desk.clock, trace)
@@ -224,20 +190,20 @@ class Operator(Role):
 
     async def _revoke(self, ordered: Ordered) -> bytes:
         """Deal with a supplier no more, and release its resource."""
-        agreement = self._agreements.get(ordered.order.service)
+        agreement = self._agreements.rows.get(ordered.order.service)
         await self._revocations.carry_out(ordered.order, agreement)
         return await self._release(ordered) if agreement else b""
 
     async def _roll(self, ordered: Ordered) -> bytes:
         """Have the module go by its supplier's next key; the order's argument is the roll-over's number."""
         do, ua, service, trace = ordered.order.do, ordered.order.ua, ordered.order.service, ordered.trace
-        agreement = self._agreement(service, do)
+        agreement = self._agreements.of(service, do)
         async with self._turns.of(ua):
             await self._commands.settle(ua, trace)
             self._subscriptions.is_done(do, ua, service)
             subscription = self._subscriptions.require(ua, service)
             roll = roll_in(ordered.order.argument)
-            command = await self._supplier_keys.succeed(agreement, subscription, roll, trace)
+            command = await self._agreements.keys.succeed(agreement, subscription, roll, trace)
             if command is not None:
                 await self._commands.carry_out(do, ua, service, command, trace)
             await self._tell_supplier(ua, service, trace)
@@ -250,12 +216,12 @@ class Operator(Role):
         sure how things stand.
         """
         do, ua, service = ordered.order.do, ordered.order.ua, ordered.order.service
-        self._agreement(service)
+        self._agreements.of(service)
         async with self._turns.of(ua):
             await self._commands.settle(ua, ordered.trace)
             if not self._subscriptions.is_done(do, ua, service):
-                agreement = self._agreement(service, do)
-                public = self._supplier_keys.of(agreement, self._subscriptions.get(ua, service))
+                agreement = self._agreements.of(service, do)
+                public = self._agreements.keys.of(agreement, self._subscriptions.get(ua, service))
                 made = command(agreement, public)
                 await self._commands.carry_out(do, ua, service, made, ordered.trace)
             if do in TOLD:
@@ -279,7 +245,7 @@ class Operator(Role):
         await self._subscriptions.change(ua, service, **changes)
 
     async def _tell_supplier(self, ua: str, service: str, trace: TraceContext) -> None:
-        row, supplier = self._subscriptions.require(ua, service), self._agreement(service)["supplier"]
+        row, supplier = self._subscriptions.require(ua, service), self._agreements.of(service)["supplier"]
         if not self._revocations.has(supplier):
             await self.desk.link.ask(supplier, news_of(row), Done, trace=trace)
         await self._subscriptions.change(ua, service, told=row["turn"])
@@ -304,13 +270,13 @@ class Operator(Role):
         async with self._turns.of(ua):
             await self._commands.settle(ua, trace)
             reading = await self._commands.read_definitions(ua, trace)
-            known = self._subscriptions.of(ua, (row["service"] for row in self._agreements.rows()))
+            known = self._subscriptions.of(ua, (row["service"] for row in self._agreements.rows.rows()))
             module = await self._commands.module(ua, trace)
             findings = compare(
                 reading,
                 memory=module["memory"],
                 now=self.desk.clock.now(),
-                agreements={row["tar"]: row for row in self._agreements.rows()},
+                agreements={row["tar"]: row for row in self._agreements.rows.rows()},
                 subscriptions=known,
             )
             zone = {"free": reading.figures.free, "largest_free": reading.figures.largest_free}
@@ -342,7 +308,7 @@ class Operator(Role):
 
     async def _activate(self, ordered: Ordered) -> bytes:
         ua, service = ordered.order.ua, ordered.order.service
-        agreement = self._agreement(service, "activate")
+        agreement = self._agreements.of(service, "activate")
         async with self._turns.of(ua):
             module = await self._commands.module(ua, ordered.trace)
             await self._commands.settle(ua, ordered.trace)
@@ -379,15 +345,6 @@ class Operator(Role):
         return b""
 
     # -------------------------------------------------------------------------------------------------------
-
-    def _agreement(self, service: str, do: str = "") -> Row:
-        """Return an agreement. Raises Refusal where there is none, or none for the order *do* any more."""
-        row = self._agreements.get(service)
-        if row is None:
-            raise Refusal("unknown-service")
-        if do:
-            self._revocations.check(do, row["supplier"])
-        return row
 
     questions: ClassVar = {Agree: _agree}
     orders: ClassVar = {

@@ -162,10 +162,11 @@ class Operator(Role):
 
     async def _reserve(self, ordered: Ordered) -> bytes:
         ua, service, trace = ordered.order.ua, ordered.order.service, ordered.trace
-        self._agreements.of(service)
+        self._agreements.of(service, "reserve")
         async with self._turns.of(ua):
             await self._commands.settle(ua, trace)
             if not self._subscriptions.is_done("reserve", ua, service):
+                # As it is now: what was waited for may have changed it.
                 agreement = self._agreements.of(service, "reserve")
                 # A supplier that has yet to hear of a release would take this for the resource that it has.
                 await self._catch_up(ua, self._subscriptions.of(ua, [service]), trace)

@@ -56,6 +56,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         # broadcasts
         "no-domain-key": "there is no domain key for the service",
         "left-out": "the module is left out of the domain's next key",
+        "other-reservation": "the domain key was wrapped for another of the module's reservations",
         "too-long-to-broadcast": "it does not fit into one cell broadcast message",
         "campaign-running": "another campaign of the service is on the air",
         "campaign-paused": "the campaign is paused",

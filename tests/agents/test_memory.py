@@ -229,7 +229,7 @@ RECORDS = tuple(RECORD_SIZES.values())
 
 
 def _header(
-    version: int = 3, size: int = SIZE, slot: int = 512, slots: int = 4, records: tuple[int, ...] = RECORDS
+    version: int = 4, size: int = SIZE, slot: int = 512, slots: int = 4, records: tuple[int, ...] = RECORDS
 ) -> bytes:
     header = struct.pack(">8sHIHH5H", b"OTAFLEET", version, size, slot, slots, *records)
     return header + zlib.crc32(header).to_bytes(4, "big")

@@ -159,7 +159,7 @@ def test_an_answer_that_was_lost_is_given_again_with_its_ticket(market: Market) 
 
 
 def test_who_reserves_no_domain_hears_of_no_ticket(market: Market) -> None:
-    """What touches no global service brings none, draws none, and is as short as it was."""
+    """What touches no global service brings none and draws none."""
     supplier = market.supplier
     commands = [supplier.reserve(), Block(tar=TAR), Release(tar=TAR), Compact(), Release(tar=TAR)]
     answers: list[Answer] = [market.command(command) for command in commands]

@@ -66,6 +66,7 @@ PUBLIC: Final = frozenset(
         "signature",
         "supplier_digest",
         "tar",
+        "ticket",
         "what",
     }
 )

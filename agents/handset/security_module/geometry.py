@@ -36,7 +36,7 @@ EMPTY_SLOT: Final = bytes(SLOT_HEAD.size)
 """CRC-32 and length of what a slot holds."""
 
 _MAGIC: Final = b"OTAFLEET"
-_VERSION: Final = 3
+_VERSION: Final = 4
 _HEADER: Final = struct.Struct(">8sHIHH5H")
 _CRC: Final = struct.Struct(">I")
 

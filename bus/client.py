@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from bus.counters import Counters
+    from bus.frame import TraceContext
     from bus.topics import Topic
 
 __all__ = ["BrokerAddress", "BusClient", "Companions", "ConnectionSettings", "Handler", "TlsSettings"]
@@ -117,13 +118,14 @@ class BusClient:
         if self._link.opened:
             await self._insist(lambda client: self._announce(client, paths))
 
-    async def publish(self, topic: Topic | str, frame: Frame) -> None:
+    async def publish(self, topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
         """Publish *frame* with QoS 1; returns when the broker has it, however often it went away meanwhile.
 
+        *span*, a child of the frame's, is the message's where who sends it has begun it already.
         Raises BrokerLost when it stayed away for ``give_up_s``, ClientClosed when this client is left.
         """
         path = topic if isinstance(topic, str) else topic.path
-        span = tracing.child(frame.trace)
+        span = span or tracing.child(frame.trace)
         octets = frame.encode(span.span_id)
         direction = direction_of(path)
         ends.tell(self._log, ends.SENT, frame, direction, span=span)

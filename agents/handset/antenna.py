@@ -8,6 +8,7 @@ through to the network later than it was sent leaves in that order, by one task.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
 from bus import ends, tracing
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bus.air import AirGate, Way
     from bus.client import BusClient
     from bus.counters import Counters
-    from bus.frame import Bearer, Frame
+    from bus.frame import Bearer, Frame, TraceContext
     from bus.topics import Topic
     from transport.air import Presence
 
@@ -51,7 +52,7 @@ class Antenna:
         self._gate = gate
         self._name = name
         self._log = log
-        self._outbox: asyncio.Queue[tuple[Topic, Frame]] = asyncio.Queue(OUTBOX)
+        self._outbox: asyncio.Queue[tuple[Topic, Frame, TraceContext | None]] = asyncio.Queue(OUTBOX)
         self._sender: asyncio.Task[None] | None = None
         self._presences: dict[str, Presence] = {}
 
@@ -69,32 +70,34 @@ class Antenna:
             sender.cancel()
             await asyncio.wait([sender])
 
-    async def up(self, ua: str, topic: Topic, frame: Frame) -> bool:
+    async def up(self, ua: str, topic: Topic, frame: Frame, span: TraceContext | None = None) -> bool:
         """Send what handset *ua* says; return whether it comes through, now or later.
 
-        What comes through at once has reached the network when this returns. What a handset that is off has
-        to say waits until it is on. Raises BrokerLost.
+        *span* is the message's own, if it has one already; what the air doubles gets another. What comes
+        through at once has reached the network when this returns. What a handset that is off has to say waits
+        until it is on. Raises BrokerLost.
         """
         if ua in self._presences:
             await self._until_on(self._presences[ua])
         arrived = 0
         waited = False
+        copies = chain([span], repeat(None))
 
         def arrive() -> None:
             nonlocal arrived
             if waited:
-                self._later(topic, frame)
+                self._later(topic, frame, next(copies))
             else:
                 arrived += 1
 
         through = self._gate.carry(frame.bearer, f"{ua}/up", len(frame.pdu), arrive)
         waited = True
         for _ in range(arrived):
-            await self._client.publish(topic, frame)
+            await self._client.publish(topic, frame, next(copies))
         if not through:
             # What is lost was sent all the same.
             self._counters.sent(frame.bearer, len(frame.pdu), topic.direction)
-            span = tracing.child(frame.trace)
+            span = span or tracing.child(frame.trace)
             ends.tell(self._log, ends.SENT, frame, topic.direction, span=span)
             ends.tell(self._log, ends.LOST, frame, topic.direction, span=span, reason=ON_AIR)
         return through
@@ -124,18 +127,18 @@ class Antenna:
 
     def say(self, topic: Topic, frame: Frame) -> None:
         """Send a word of the network's own: it goes over no air, and nobody waits for it."""
-        self._later(topic, frame)
+        self._later(topic, frame, None)
 
-    def _later(self, topic: Topic, frame: Frame) -> None:
+    def _later(self, topic: Topic, frame: Frame, span: TraceContext | None) -> None:
         try:
-            self._outbox.put_nowait((topic, frame))
+            self._outbox.put_nowait((topic, frame, span))
         except asyncio.QueueFull:
             self._log.warning("antenna.dropped", reason="outbox-full", bearer=str(frame.bearer))
 
     async def _send(self) -> None:
         while True:
-            topic, frame = await self._outbox.get()
+            topic, frame, span = await self._outbox.get()
             try:
-                await self._client.publish(topic, frame)
+                await self._client.publish(topic, frame, span)
             except BusError as error:
                 self._log.warning("antenna.dropped", reason=type(error).__name__, bearer=str(frame.bearer))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
+from bus import tracing
 from bus.capture import Layer
 from bus.errors import BusError
 from bus.frame import Bearer, Frame
@@ -100,7 +101,7 @@ class Channels:
         if connection is None or not _is_of(frame, connection):
             raise Rejected("no-such-connection")
         if pdu.kind is LinkKind.DATAGRAM:
-            self._slot.record(Layer.CAT_TP, pdu.payload, uplink=False, peer=frame.source)
+            self._slot.record(Layer.CAT_TP, pdu.payload, uplink=False, peer=frame.source, trace=frame.trace)
             self._terminal.received(connection.channel, pdu.payload)
         elif pdu.kind is LinkKind.DATA:
             self._take_segment(connection, pdu)
@@ -190,7 +191,6 @@ class Channels:
 
     async def _transmit(self, connection: _Connection, octets: bytes) -> None:
         if connection.bearer is Bearer.BIP_UDP:
-            self._slot.record(Layer.CAT_TP, octets, uplink=True, peer=connection.server)
             await self._send(connection, LinkKind.DATAGRAM, octets)
             return
         for at in range(0, len(octets), SEGMENT_OCTETS):
@@ -215,9 +215,12 @@ class Channels:
             trace=self._slot.trace,
             sent_at=self._site.clock.now(),
         )
+        span = tracing.child(frame.trace)
+        if kind is LinkKind.DATAGRAM:
+            self._slot.record(Layer.CAT_TP, payload, uplink=True, peer=connection.server, trace=span)
         topic = BipUp(fleet=self._site.fleet, server=connection.server)
         try:
-            return await self._site.antenna.up(self._ua, topic, frame)
+            return await self._site.antenna.up(self._ua, topic, frame, span)
         except BusError as error:
             self._site.log.warning("phone.not_sent", reason=type(error).__name__, bearer=str(frame.bearer))
             return False

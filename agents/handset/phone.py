@@ -187,7 +187,7 @@ class Phone(Actor[Post]):
     # what comes in ---------------------------------------------------------------------------------------
 
     async def _short_message(self, frame: Frame) -> None:
-        self._slot.record(Layer.SMS, frame.pdu, uplink=False, peer=frame.source)
+        self._slot.record(Layer.SMS, frame.pdu, uplink=False, peer=frame.source, trace=frame.trace)
         known = self._reports.get((frame.source, frame.reference))
         if known is not None:
             await self._report(frame, known)
@@ -231,7 +231,7 @@ class Phone(Actor[Post]):
             self._filter_read = True
         if not self.wants(_parsed(frame.pdu)):
             return None
-        self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
+        self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source, trace=frame.trace)
         return await self._slot.transmit(_page_command(frame.pdu))
 
     async def _packet(self, frame: Frame) -> None:
@@ -361,9 +361,11 @@ class Phone(Actor[Post]):
     # what goes out ---------------------------------------------------------------------------------------
 
     async def _report(self, frame: Frame, report: bytes) -> None:
-        self._slot.record(Layer.SMS, report, uplink=True, peer=frame.source)
+        answer = self._answer(frame, Bearer.REPORT, report)
+        span = tracing.child(answer.trace)
+        self._slot.record(Layer.SMS, report, uplink=True, peer=frame.source, trace=span)
         topic = ReportTo(fleet=self._site.fleet, address=frame.source)
-        await self._site.antenna.up(self.name, topic, self._answer(frame, Bearer.REPORT, report))
+        await self._site.antenna.up(self.name, topic, answer, span)
 
     def _answer(self, frame: Frame, bearer: Bearer, pdu: bytes) -> Frame:
         return Frame(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.files import CBMID_ENTRIES, USIM_AID
 from agents.handset.terminal import Subscriber, answer
+from bus import tracing
 from bus.capture import Layer
 from bus.errors import BrokerLost
 from bus.frame import Bearer, Frame
@@ -130,8 +131,9 @@ class Serving:
                 sent_at=site.clock.now(),
                 attempt=attempt,
             )
-            self._slot.record(Layer.SMS, tpdu, uplink=True, peer=to)
-            if await site.antenna.up(self._ua, topic, frame):
+            span = tracing.child(frame.trace)
+            self._slot.record(Layer.SMS, tpdu, uplink=True, peer=to, trace=span)
+            if await site.antenna.up(self._ua, topic, frame, span):
                 return True
             await site.clock.sleep(SUBMIT_TIMEOUT_S)
         site.log.warning("phone.not_sent", reason="no-network")

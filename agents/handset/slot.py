@@ -104,8 +104,16 @@ class Slot:
             self.record(Layer.APDU, command + response, uplink=False)
         return ResponseApdu.parse(response)
 
-    def record(self, layer: Layer, octets: bytes, *, uplink: bool, peer: str = "") -> None:
-        """Write *octets* to the capture, if there is one."""
+    def record(
+        self,
+        layer: Layer,
+        octets: bytes,
+        *,
+        uplink: bool,
+        peer: str = "",
+        trace: TraceContext | None = None,
+    ) -> None:
+        """Write *octets* to the capture, if there is one; *trace* has a message's own span."""
         if self._site.capture is not None:
             self._site.capture.write(
                 layer,
@@ -113,6 +121,6 @@ class Slot:
                 uplink=uplink,
                 handset=self._ua,
                 peer=peer,
-                trace=self.trace,
+                trace=trace or self.trace,
                 at=self._site.clock.now(),
             )

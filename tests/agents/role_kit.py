@@ -169,10 +169,11 @@ class WatchedClient(BusClient):
         """Says what is published in the place of a frame on a topic: nothing, it, another, or several."""
         self.handlers: dict[str, Handler] = {}
 
-    async def publish(self, topic: Topic | str, frame: Frame) -> None:
-        """Publish what ``alter`` makes of *frame*."""
+    async def publish(self, topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
+        """Publish what ``alter`` makes of *frame*; none but itself has its *span*."""
         for each in self.alter(str(topic), frame):
-            await super().publish(topic, each)
+            await super().publish(topic, each, span if each is frame else None)
+            span = None
 
     async def subscribe(self, topics: Any, handler: Handler) -> None:
         """Subscribe, and remember the handler for ``inject``."""

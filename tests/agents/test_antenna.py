@@ -14,7 +14,7 @@ from bus.air import AirGate
 from bus.bearers.sms import SmsSettings
 from bus.clock import SystemClock
 from bus.errors import BrokerLost
-from bus.frame import Bearer, Frame
+from bus.frame import Bearer, Frame, TraceContext
 from bus.topics import Orders, ReportTo, ShortMessageFrom
 from tests.agents.air_kit import HALF, LOST, THROUGH, seed_for
 from tests.agents.bearer_kit import (
@@ -78,8 +78,8 @@ async def test_what_comes_through_at_once_has_left_when_up_returns(kit: Kit) -> 
     assert await kit.antenna.up(kit.ua(), inbox(kit), message())
     assert len(await kit.wire.until(inbox(kit))) == 1
 
-    async def publish(topic: Topic | str, frame: Frame) -> None:
-        raise BrokerLost(f"{topic} {frame.bearer}", 1.0)
+    async def publish(topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
+        raise BrokerLost(f"{topic} {frame.bearer} {span}", 1.0)
 
     kit.clients["cell"].publish = publish  # type: ignore[method-assign]
     with pytest.raises(BrokerLost):
@@ -137,9 +137,9 @@ async def test_a_broker_that_is_away_costs_what_does_not_fit(kit: Kit) -> None:
     client = kit.clients["cell"]
     publish = client.publish
 
-    async def wait(topic: Topic | str, frame: Frame) -> None:
+    async def wait(topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
         if back.is_set():
-            await publish(topic, frame)
+            await publish(topic, frame, span)
             return
         away.set()
         await back.wait()

@@ -12,7 +12,7 @@ from agents.handset.channels import CONNECT_TIMEOUT_S, MAX_HELD, SEGMENT_OCTETS,
 from agents.handset.posts import OutOfReach
 from agents.handset.slot import Slot
 from bus.errors import BrokerLost
-from bus.frame import Bearer, Frame
+from bus.frame import Bearer, Frame, TraceContext
 from bus.topics import BipUp
 from tests.agents.bearer_kit import (
     RESERVED,
@@ -189,8 +189,8 @@ async def test_a_server_that_says_nothing(module: Module, clock: ManualClock) ->
 async def test_a_network_that_is_away(module: Module) -> None:
     """The broker is lost: the channel is not opened, and nothing is raised."""
 
-    async def publish(topic: Topic | str, frame: Frame) -> None:
-        raise BrokerLost(f"{topic} {frame.bearer}", 1.0)
+    async def publish(topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
+        raise BrokerLost(f"{topic} {frame.bearer} {span}", 1.0)
 
     module.kit.clients["cell"].publish = publish  # type: ignore[method-assign]
     assert (await module.channels.perform(module.opening())).result is TerminalResult.BIP_ERROR

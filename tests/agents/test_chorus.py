@@ -14,7 +14,7 @@ from bus.topics import Events
 from bus.tracing import child, new_trace
 
 if TYPE_CHECKING:
-    from bus.frame import Frame
+    from bus.frame import Frame, TraceContext
     from bus.topics import Topic
     from tests.agents.role_kit import Kit
 
@@ -73,8 +73,8 @@ async def test_a_broker_that_stays_away_costs_what_was_to_be_told_and_nothing_el
     client = kit.clients["cell"]
     publish = client.publish
 
-    async def fail(topic: Topic | str, frame: Frame) -> None:
-        assert (str(topic), frame.source) == (Events(fleet=kit.fleet).path, "1")
+    async def fail(topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
+        assert (str(topic), frame.source, span) == (Events(fleet=kit.fleet).path, "1", None)
         client.publish = publish  # type: ignore[method-assign]
         raise BrokerLost(str(kit.broker), 1.0)
 

@@ -12,7 +12,7 @@ from bus.actor import Actor, ActorGroup
 from bus.bearers.notice import Notice
 from bus.client import BusClient
 from bus.counters import Counters
-from bus.frame import Bearer, Frame
+from bus.frame import Bearer, Frame, TraceContext
 from bus.topics import ReportTo, ShortMessageTo
 from transport.concatenation import Reassembler
 from transport.sms import (
@@ -91,10 +91,10 @@ class WatchedClient(BusClient):
         way_back.set()
         return way_back
 
-    async def publish(self, topic: Topic | str, frame: Frame) -> None:
+    async def publish(self, topic: Topic | str, frame: Frame, span: TraceContext | None = None) -> None:
         """Publish and count."""
         await self.gate.wait()
-        await super().publish(topic, frame)
+        await super().publish(topic, frame, span)
         await self.way_back.wait()
         self.published.add()
 

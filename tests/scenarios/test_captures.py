@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path  # noqa: TC003 -- a named tuple has it
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,10 +14,12 @@ from pycrate_mobile.TS23040_SMS import (
 )
 
 from bus.capture import Layer, address
+from bus.ends import SENT
 from tests.peers import need
 from tests.scenarios.kit import captured, cli, fleet_of, log_events, logs, write_fleet, write_lossy
 from tests.scenarios.processes import otafleet
 from tests.transport.captures import complaints, dissect
+from transport.bip.link import HEADER_OCTETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 CHECKSUM_GOOD: Final = "1"
 MTI_SUBMIT: Final = 0x01
+BEARERS: Final = {Layer.SMS.value: {"sms", "report"}, Layer.CAT_TP.value: {"bip-udp"}}
+LINK_OCTETS: Final = {Layer.SMS.value: 0, Layer.CAT_TP.value: HEADER_OCTETS}
+"""Of a message what is not in its packet: the network's own word on which connection it is."""
 ALL_LAYERS: Final = {layer.value for layer in Layer}
 
 
@@ -86,14 +92,33 @@ def test_every_layer_of_the_lossy_run(lossy: Run) -> None:
 
 
 def test_each_packet_leads_to_the_log(run: Run) -> None:
-    """The trace in a packet's comment is one of the log's, so from a packet one finds its transaction."""
-    known = {entry["trace_id"] for entry in log_events(run.state) if "trace_id" in entry}
-    packets = captured(run.capture)
-    assert packets
-    assert {packet.trace_id for packet in packets} <= known
+    """Beside each packet tshark shows a trace that the log knows, beside a message also its span.
+
+    An APDU goes between phone and module, and has the span of the handset's work; a page has lines at the
+    level debug only.
+    """
     need("tshark")
+    lines = log_events(run.state)
+    sent = {(each["trace_id"], each["span_id"]): each for each in lines if each["event"] == SENT}
+    packets = captured(run.capture)
     comments = [packet["frame.comment"] for packet in dissect(run.capture, ("frame.comment",))]
-    assert [f"trace={packet.trace_id}" for packet in packets] == [text.split()[0] for text in comments]
+    ids = [dict(word.split("=") for word in comment.split()) for comment in comments]
+    assert {each["trace"] for each in ids} <= {each["trace_id"] for each in lines if "trace_id" in each}
+    met: Counter[tuple[str, str]] = Counter()
+    for packet, named in zip(packets, ids, strict=True):
+        if packet.dissector not in {Layer.SMS.value, Layer.CAT_TP.value}:
+            continue
+        line = sent[named["trace"], named["span"]]
+        assert (line["direction"] == "up") == packet.uplink
+        assert line["bearer"] in BEARERS[packet.dissector]
+        assert line["octets"] - len(packet.pdu) == LINK_OCTETS[packet.dissector]
+        met[line["bearer"], line["direction"]] += 1
+    assert set(met) >= {("sms", "down"), ("sms", "up"), ("report", "up")}
+    first = packets.index(next(each for each in packets if each.dissector == Layer.SMS.value))
+    trace, span = ids[first]["trace"], ids[first]["span"]
+    wanted = f'frame.comment contains "trace={trace[:16]}" and frame.comment contains "span={span}"'
+    found = dissect(run.capture, ("frame.number",), only=wanted)
+    assert str(first + 1) in {packet["frame.number"] for packet in found}
 
 
 PARTS: Final = (

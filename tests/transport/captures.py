@@ -55,14 +55,14 @@ def write(path: Path, packets: Iterable[Packet]) -> Path:
     return path
 
 
-def dissect(capture: Path, fields: Sequence[str]) -> list[dict[str, str]]:
-    """Return what tshark finds of *fields* in each packet of *capture*; absent ones are empty.
+def dissect(capture: Path, fields: Sequence[str], *, only: str = "") -> list[dict[str, str]]:
+    """Return what tshark finds of *fields* in each packet of *capture* that the filter *only* lets by.
 
-    A field that occurs more than once has its values joined by a semicolon.
+    A field that is absent is empty; one that occurs more than once has its values joined by a semicolon.
     """
     options = [option for field in fields for option in ("-e", field)]
     command = [need("tshark"), "-r", str(capture), *_ENABLED, "-T", "fields"]
-    command += ["-E", "aggregator=;", "-E", "separator=/t"]
+    command += ["-E", "aggregator=;", "-E", "separator=/t", *(["-Y", only] if only else [])]
     done = subprocess.run(
         [*command, *options], check=True, capture_output=True, text=True, timeout=_TIME_LIMIT_S
     )

@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from agents.airings import OPEN
 from agents.campaign_run import Aired, Books, Run
 from agents.errors import Refusal, Unanswered
 from agents.loading import in_version
@@ -93,14 +94,17 @@ class Campaigns:
         """Read what the store holds."""
         await self._books.load()
 
-    async def go_on(self) -> None:
-        """Go on with every campaign that was under way."""
+    async def go_on(self) -> dict[str, bytes]:
+        """Go on with every campaign that was under way; return by which traces, by service."""
         for row in self._books.rollouts.rows():
             async with self._turns.of(row["service"]):
                 try:
                     await self._known(row["service"])
                 except Refusal as refusal:
                     self._desk.log.warning("campaign.lost", service=row["service"], reason=refusal.reason)
+        return {
+            service: run.trace.trace_id for service, run in self._runs.items() if run.rollout.is_under_way
+        }
 
     def news(self, service: str) -> None:
         """Take note that a module has reported of a campaign."""
@@ -116,10 +120,16 @@ class Campaigns:
         """Return how far the campaigns are that are not over."""
         return [run.airing() for run in self._runs.values() if run.rollout.is_under_way]
 
-    def trace_of(self, service: str) -> bytes:
-        """Return by which trace the pages go of a campaign that is not over; empty where there is none."""
-        run = self._runs.get(service)
-        return run.trace.trace_id if run is not None and run.rollout.is_under_way else b""
+    def states(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """Return state and reason of each service's last campaign, by service and version."""
+        states = {}
+        for row in self._books.rollouts.rows():
+            campaign = self._diffuser.last(row["service"])
+            if campaign is not None and campaign["number"] == row["number"]:
+                is_over = row["state"] not in UNDER_WAY
+                state = row["state"] if is_over else OPEN
+                states[row["service"], campaign["version"]] = (state, row["reason"] if is_over else "")
+        return states
 
     @property
     def lost_letters(self) -> int:

@@ -36,8 +36,6 @@ TOO_MANY_ERRORS: Final = "too-many-errors"
 TOO_FEW_SUCCESSES: Final = "too-few-successes"
 ABORTED: Final = "aborted"
 DEADLINE: Final = "deadline"
-CUT_SHORT: Final = frozenset({TOO_MANY_ERRORS, TOO_FEW_SUCCESSES, ABORTED, DEADLINE})
-"""Why a campaign ended before its end; a target that had not heard it by then is refused for that."""
 AIRED: Final = "aired"
 SUCCESSES: Final = "enough-successes"
 REPORTED: Final = "no-errors"
@@ -57,6 +55,17 @@ class State(StrEnum):
     ABORTED = "aborted"
     EXPIRED = "expired"
     ENDED = "ended"
+
+
+STATES: Final[Mapping[str, State]] = {
+    TOO_MANY_ERRORS: State.STOPPED,
+    TOO_FEW_SUCCESSES: State.STOPPED,
+    ABORTED: State.ABORTED,
+    DEADLINE: State.EXPIRED,
+}
+"""By why a campaign ended before its end: how it stands then."""
+CUT_SHORT: Final = frozenset(STATES)
+"""A target that had not heard it by then is refused for one of these."""
 
 
 class Event(Enum):

@@ -45,7 +45,7 @@ from transport.security import certificates
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from agents.airings import Airings
+    from agents.airings import Airing, Airings
     from agents.diffuser import Aerial
     from agents.exchange import FromModule
     from agents.link import Question
@@ -303,10 +303,22 @@ class Supplier(Role):
             raise Refusal("unknown-service")
         return Terms(offer, known, self._ring.newest(service))
 
-    async def go_on(self) -> None:
-        """Go on with the campaigns and roll-overs that an earlier launch left under way."""
-        await self._campaigns.go_on()
+    async def go_on(self) -> Mapping[str, bytes]:
+        """Go on with the campaigns and roll-overs that an earlier launch left under way.
+
+        Returns the traces of the campaigns, by service.
+        """
+        traces = await self._campaigns.go_on()
         self._rolls.airings.go_on()
+        return traces
+
+    def on_air(self) -> list[Airing]:
+        """Return how far the campaigns are that are not over."""
+        return self._campaigns.on_air()
+
+    def campaign_states(self) -> Mapping[tuple[str, int], tuple[str, str]]:
+        """Return state and reason of each service's last campaign, by service and version."""
+        return self._campaigns.states()
 
     @property
     def lost_letters(self) -> int:

@@ -26,7 +26,7 @@ class Audience:
     started: float = 0.0
     """When the order was given."""
     stays: bool = False
-    """Whether it listens on when its step is over: a campaign goes on that a later step sees to its end."""
+    """Whether it listens on when its step is over: its campaign goes on."""
     traces: list[bytes] = field(default_factory=list)
     heard: dict[str, float] = field(default_factory=dict)
     complete: asyncio.Event = field(default_factory=asyncio.Event)

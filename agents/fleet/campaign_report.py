@@ -30,6 +30,7 @@ _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _COUNTS: Final = ("modules", "by_broadcast", "untold", "had_before", "one_by_one", "without")
 _CELLS: Final = 12
 """Cells on the screen; the report has all."""
+_ENDED: Final = "ended"
 _UNKNOWN: Final = "not known: an earlier launch sent it"
 
 
@@ -59,12 +60,16 @@ class Sent:
     repetitions: int
     cells: int
     published: int
-    """Pages, once for each repetition and cell."""
+    """Pages, once for each repetition and cell, by this launch."""
     lost: int | None
     """Pages that handsets did not hear, each counted; None where others broadcast as well."""
     lost_by_all: int
     """Those of all broadcasts of the run."""
     load: Load
+    planned: int = 0
+    """Pages, if it is broadcast to its end."""
+    is_whole: bool = True
+    """Whether this launch published all that was published."""
     state: str = "ended"
     """How the supplier's campaign ended."""
     reason: str = ""
@@ -104,6 +109,10 @@ class CampaignReport:
     broadcast loaded."""
     reported: Reported | None = None
     """None when nobody was asked to."""
+    state: str = "ended"
+    """How it stands: ``ended``, ``stopped``, ``aborted``, ``expired``, or ``open`` where it has not ended."""
+    reason: str = ""
+    """Why, where that is not its end."""
 
     @property
     def modules(self) -> int:
@@ -162,7 +171,7 @@ class CampaignReport:
 
 def chart(campaign: CampaignReport) -> Iterator[str]:
     """Yield the lines of the curve: the share of the targets that had told, over the seconds."""
-    if not campaign.coverage:
+    if not (campaign.coverage and campaign.targets):
         yield "  no handset told that its module has it"
         return
     heights = list(_heights(campaign))
@@ -221,7 +230,9 @@ def _cells(campaign: CampaignReport) -> Table:
 def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
     """Yield what there is to say beside the curve, a line each: what it is, what it comes to."""
     others = campaign.modules - campaign.targets
-    yield "targets", f"{campaign.targets}" + (f", and {others} others served afterwards" if others else "")
+    told = campaign.coverage[-1][1] if campaign.coverage else 0
+    share = f", {told} of them told ({math.floor(1000 * told / campaign.targets) / 10:g} %)" if told else ""
+    yield "targets", f"{campaign.targets}{share}" + (f"; {others} others served afterwards" if others else "")
     untold = f" ({campaign.untold} told when served)" if campaign.untold else ""
     before = f", {campaign.had_before} had it before" if campaign.had_before else ""
     bearers = Counter(each.bearer for each in campaign.arrivals if each.bearer)
@@ -235,39 +246,51 @@ def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
         yield "sent", _UNKNOWN
     else:
         yield from _sent(campaign.sent, campaign.programme_octets)
+    yield "instead", _instead(campaign)
+    if campaign.sent is not None:
         yield from _stages(campaign.sent)
-    yield "one by one", f"{_load(campaign.unicast, 'short messages')}, for those by broadcast"
+    if campaign.state != _ENDED or _is_staged(campaign):
+        yield "campaign", _standing(campaign)
 
 
 def _sent(sent: Sent, octets: int) -> Iterator[tuple[str, str]]:
-    repair = sent.repair_pages / sent.pages
-    yield (
-        "a cycle",
-        (
-            f"{octets:,} octets ({sent.scheme}) in {sent.packets:,} packets, {sent.pages:,} pages,"
-            f" {repair:.0%} of them repair"
-        ),
-    )
-    rounds = f"repetitions {sent.repetitions}, cells {sent.cells}"
-    yield "sent", f"{sent.published:,} pages: {sent.pages:,} a cycle, {rounds}"
-    is_known = sent.lost is not None
-    yield (
-        "lost",
-        f"{sent.lost_by_all:,} on the way to handsets"
-        + ("" if is_known else ", of all that was broadcast in this run"),
-    )
+    repair = f"{sent.repair_pages / sent.pages:.0%} of them repair" if sent.repair_pages else "none repair"
+    what = f"{octets:,} octets ({sent.scheme}) in {sent.packets:,} packets, {sent.pages:,} pages"
+    yield "a cycle", f"{what}, {repair}"
+    rounds = f"{sent.pages:,} a cycle, repetitions {sent.repetitions}, cells {sent.cells}"
+    of = f" of {sent.planned:,}" if sent.published < sent.planned else ""
+    yield "sent", f"{sent.published:,}{of} pages: {rounds}"
+    if not sent.is_whole:
+        yield "before", "an earlier launch sent pages too"
+    whose = "" if sent.lost is not None else ", in all broadcasts of the run"
+    yield "lost", f"{sent.lost_by_all:,} on the way to handsets{whose}"
     yield "broadcast", _load(sent.load, "pages")
 
 
 def _stages(sent: Sent) -> Iterator[tuple[str, str]]:
     """Yield what became of each stage, where there were several, or one that was judged or cut short."""
-    if len(sent.stages) > 1 or sent.reason:
+    if len(sent.stages) > 1 or sent.state != _ENDED:
         for number, stage in enumerate(sent.stages, 1):
             cells = f"{stage.cells} cell{'s' * (stage.cells != 1)}, {stage.holders} modules"
             span = f"from {seconds(stage.begun_s)} to {seconds(stage.ended_s)}"
-            yield f"stage {number}", f"{cells}, {span}: {stage.why}"
-        why = f": {sent.reason}" if sent.reason and sent.reason != sent.state else ""
-        yield "campaign", sent.state + why
+            yield f"stage {number}", f"{cells}, {span}: {stage.why or 'not over'}"
+
+
+def _is_staged(campaign: CampaignReport) -> bool:
+    return campaign.sent is not None and len(campaign.sent.stages) > 1
+
+
+def _standing(campaign: CampaignReport) -> str:
+    """Return how the campaign stands, and why if that says more."""
+    why = f": {campaign.reason}" if campaign.reason not in {"", campaign.state} else ""
+    return campaign.state + why
+
+
+def _instead(campaign: CampaignReport) -> str:
+    """Return what it would have taken to load those one by one whom the broadcast loaded."""
+    if not campaign.by_broadcast:
+        return "nothing: it loaded nobody"
+    return f"{_load(campaign.unicast, 'short messages')}, one by one for those by broadcast"
 
 
 def _load(load: Load, what: str) -> str:

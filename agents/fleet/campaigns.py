@@ -21,6 +21,7 @@ from agents.fleet.weather import MAX, conditions_of
 from agents.loading import PIECE_OCTETS
 from agents.messages.air import LoadApplication
 from agents.messages.codec import encode
+from agents.rollout import STATES, State
 from bus.frame import Bearer
 from transport.cell_broadcast import PAGE_OCTETS
 from transport.concatenation import split
@@ -55,6 +56,8 @@ class Books:
     """What the suppliers of this launch counted."""
 
     airings: Sequence[Airing] = ()
+    states: Mapping[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    """How the last campaign of each service stands, and why: by service and version."""
     found: AbstractSet[tuple[str, str, int]] = frozenset()
     """Modules, with service and version, that a broadcast had loaded, though no handset told so."""
     brought: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
@@ -66,33 +69,52 @@ class _Campaign:
     """A broadcast, and who was served between it and the service's next."""
 
     outcomes: Outcomes
+    """Of the step that saw its end, or who has told so far."""
     begun: int
     """The index of the step that ordered the broadcast; another one may have seen it to its end."""
     version: int
     had_before: set[str]
     told: Mapping[str, float]
-    """Who told that it has the version, and when the order was given to which it did so."""
+    """Who told that it has the version, and when."""
     served: set[str] = field(default_factory=set)
 
 
 def campaigns_of(
-    config: FleetConfig, ended: Iterable[Outcomes], books: Books, counts: Snapshot
+    config: FleetConfig,
+    ended: Sequence[Outcomes],
+    books: Books,
+    counts: Snapshot,
+    so_far: Iterable[Outcomes] = (),
 ) -> tuple[CampaignReport, ...]:
-    """Return a report for each step that broadcast an application."""
-    holders, campaigns = Holders(config), list[_Campaign]()
+    """Return a report for each broadcast of an application.
+
+    *so_far* has who told of those that a step began and did not wait for; where a later step saw the end of
+    one, it is that step's business.
+    """
+    ends = {outcomes.number - 1: outcomes for outcomes in so_far}
     for outcomes in ended:
         begun = broadcast_of(config, outcomes)
         if begun is not None:
-            version = version_of(config, begun)
-            before = holders.of(outcomes.service, version) & {outcome.ua for outcome in outcomes.outcomes}
-            told = {outcome.ua: outcome.started for outcome in outcomes.of(Result.OK)}
-            campaigns.append(
-                _Campaign(outcomes=outcomes, begun=begun, version=version, had_before=before, told=told)
-            )
+            ends[begun] = outcomes
+    holders, campaigns = Holders(config), list[_Campaign]()
+    for outcomes in ended:
+        if outcomes.number - 1 in ends:
+            campaigns.append(_begun(config, holders, outcomes.number - 1, ends[outcomes.number - 1]))
         elif outcomes.do in SERVED:
             _serve(campaigns, holders, outcomes)
         holders.after(outcomes)
     return tuple(_report(config, campaign, books, counts) for campaign in campaigns)
+
+
+def _begun(config: FleetConfig, holders: Holders, begun: int, end: Outcomes) -> _Campaign:
+    version = version_of(config, begun)
+    return _Campaign(
+        outcomes=end,
+        begun=begun,
+        version=version,
+        had_before=holders.of(end.service, version) & {outcome.ua for outcome in end.outcomes},
+        told={outcome.ua: outcome.started + outcome.told_s for outcome in end.of(Result.OK)},
+    )
 
 
 def _serve(campaigns: Sequence[_Campaign], holders: Holders, outcomes: Outcomes) -> None:
@@ -111,7 +133,8 @@ def _serve(campaigns: Sequence[_Campaign], holders: Holders, outcomes: Outcomes)
 def _is_brought(campaign: _Campaign, holders: Holders, outcome: Outcome) -> bool:
     """Say whether who was served so had not the version yet.
 
-    A later launch says the order again for whoever had not told: who was served since tells then.
+    A broadcast may go on while modules are served, and a later launch says its order again for whoever had
+    not told: who was served tells then.
     """
     if outcome.ua in campaign.told:
         return outcome.ua not in campaign.had_before and outcome.started < campaign.told[outcome.ua]
@@ -122,37 +145,53 @@ def _report(config: FleetConfig, campaign: _Campaign, books: Books, counts: Snap
     outcomes, service = campaign.outcomes, campaign.outcomes.service
     arrivals = tuple(_arrivals(config, campaign, books))
     own = [airing for airing in books.airings if airing.traces & outcomes.traces]
+    state, reason = _state(campaign, own, books)
     code = config.broadcast_programme(campaign.begun).code
     by_broadcast = sum(arrival.way is Way.BROADCAST for arrival in arrivals)
     return CampaignReport(
         step=outcomes.number,
         service=service,
         version=campaign.version,
+        state=state,
+        reason=reason,
         programme_octets=len(code),
         targets=len(outcomes.outcomes),
         arrivals=arrivals,
         time="wall" if config.air.speed == MAX else "simulated",
-        coverage=curve(sorted(outcome.latency_s for outcome in outcomes.of(Result.OK))),
+        coverage=curve(sorted(outcome.told_s for outcome in outcomes.of(Result.OK))),
         sent=_sent(config, own, books.airings, counts) if own else None,
         unicast=_unicast(config, campaign, code, by_broadcast),
     )
 
 
+def _state(campaign: _Campaign, own: Sequence[Airing], books: Books) -> tuple[str, str]:
+    """Return how a broadcast stands, and why: as who sent it says, or the store of its supplier.
+
+    Where the service has another one since, what became of its targets tells.
+    """
+    if own:
+        return own[-1].state, own[-1].reason
+    outcomes = campaign.outcomes
+    reasons = [outcome.reason for outcome in outcomes.of(Result.REFUSED) if outcome.reason in STATES]
+    by_outcomes = (STATES[reasons[0]].value, reasons[0]) if reasons else (State.ENDED.value, "")
+    return books.states.get((outcomes.service, campaign.version), by_outcomes)
+
+
 def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterator[Arrival]:
     """Yield how each module came by the version, in the order of their addresses."""
     service, version = campaign.outcomes.service, campaign.version
-    told = {outcome.ua: outcome.latency_s for outcome in campaign.outcomes.of(Result.OK)}
+    told = {outcome.ua: round(outcome.told_s, 6) for outcome in campaign.outcomes.of(Result.OK)}
     cells = config.cells_by_address()
     for ua in sorted({outcome.ua for outcome in campaign.outcomes.outcomes} | campaign.served):
         who, at_s, bearer = (ua, service, version), None, ""
         if ua in campaign.had_before:
             way = Way.BEFORE
         elif ua in told and ua not in campaign.served:
-            way, at_s = Way.BROADCAST, round(told[ua], 6)
+            way, at_s = Way.BROADCAST, told[ua]
         elif ua not in campaign.served:
             way = Way.NONE
         elif who in books.found:
-            way = Way.BROADCAST
+            way, at_s = Way.BROADCAST, told.get(ua)
         else:
             way, bearer = Way.SERVED, books.brought.get(who, "")
         yield Arrival(ua=ua, cell=cells[ua], way=way, at_s=at_s, bearer=bearer)
@@ -182,6 +221,8 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
         repetitions=sum(airing.repetitions for airing in own),
         cells=last.cells,
         published=published,
+        planned=sum(airing.planned for airing in own),
+        is_whole=all(airing.is_whole for airing in own),
         state=last.state,
         reason=last.reason,
         stages=last.stages,

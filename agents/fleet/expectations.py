@@ -43,12 +43,15 @@ class Outcome:
     reason: str = ""
     """A short stable code, for refused and failed."""
     latency_s: float = 0.0
+    """From the step's order on."""
+    told_s: float = 0.0
+    """When its handset told that it heard, in seconds from the order on that began the broadcast."""
     output: bytes = field(default=b"", repr=False)
     """What the application answered, for an invoke: the user's business, so in no log and no report."""
     traces: tuple[bytes, ...] = field(default=(), compare=False)
     """The trace ids of the orders that this launch gave about it, one for each attempt."""
     started: float = field(default=math.inf, compare=False)
-    """When an earlier launch gave the order, by the fleet's clock; this launch's come after all of those."""
+    """When the order was given, that which began it for a broadcast, by the fleet's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,8 @@ class Holders:
         begun = broadcast_of(self._config, ended)
         if begun is not None:
             self._broadcast(ended, begun)
+        elif ended.do == Verb.BROADCAST and ended.count(Result.OK):
+            self._begins(ended)
         elif ended.do in SERVED:
             for outcome in ended.of(Result.OK):
                 self.of(outcome.service, self.newest(outcome.service)).add(outcome.ua)
@@ -81,6 +83,11 @@ class Holders:
         if not (self._config.steps[begun].is_trial and cut_short):
             self._newest[ended.service] = version
         self.of(ended.service, version).update(outcome.ua for outcome in ended.of(Result.OK))
+
+    def _begins(self, ended: Outcomes) -> None:
+        """Learn that a campaign is on the air that nobody waits for: unless it is on trial, it is served."""
+        if not self._config.steps[ended.number - 1].is_trial:
+            self._newest[ended.service] = version_of(self._config, ended.number - 1)
 
     def _released(self, ended: Outcomes) -> None:
         for outcome in ended.of(Result.OK):

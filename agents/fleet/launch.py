@@ -20,7 +20,7 @@ from agents.fleet.explanations import Explainer
 from agents.fleet.exports import open_spans
 from agents.fleet.failures import as_fleet_error
 from agents.fleet.market import Market
-from agents.fleet.measure import make_report
+from agents.fleet.measure import Played, make_report
 from agents.fleet.metrics_server import MetricsServer, listen
 from agents.fleet.radio import Radio
 from agents.fleet.resources import peak_mib, quiet_collector
@@ -109,7 +109,7 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     console = await stack.enter_async_context(around.client("console", persistent=False))
     runner = Runner(around, console, state.ledger, progress, received=handsets.received)
     await runner.start()
-    await market.go_on()
+    runner.goes_on(await market.go_on())
     state.forget_previous()
     if server is not None:
         stack.enter_context(server.showing(_metrics_page(around, market, handsets, runner, simulated_from)))
@@ -126,7 +126,7 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
         around,
         market,
         await handsets.summaries(),
-        ended,
+        Played(ended, await runner.so_far()),
         wall_s=ground.now() - begun,
         simulated_s=clock.now() - simulated_from,
         base_mib=base_mib,

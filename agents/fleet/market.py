@@ -111,11 +111,16 @@ class Market:
         for authority in authorities_of(self._around.config):
             await self._open_under(authority)
 
-    async def go_on(self) -> None:
-        """Have suppliers go on with what an earlier launch left on the air; for when somebody listens."""
+    async def go_on(self) -> Mapping[str, bytes]:
+        """Have suppliers go on with what an earlier launch left on the air; for when somebody listens.
+
+        Returns the traces of the campaigns that go on, by service.
+        """
+        traces: dict[str, bytes] = {}
         for role in self.roles.values():
             if isinstance(role, Supplier):
-                await role.go_on()
+                traces |= await role.go_on()
+        return traces
 
     async def _open_under(self, authority: configs.Authority) -> None:
         under = _Under(self._around.config, authority)

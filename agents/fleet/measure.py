@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.fleet.campaign_report import Reported
 from agents.fleet.campaigns import Books, campaigns_of
@@ -36,22 +36,30 @@ _CONSOLE: Final = frozenset({Bearer.ORDER, Bearer.EVENT})
 _SERVES: Final = frozenset({Verb.SERVE, Verb.PULL})
 
 
+class Played(NamedTuple):
+    """What steps came to, and who had told of campaigns that nobody waited for when the last one ended."""
+
+    steps: Sequence[tuple[StepReport, Outcomes]]
+    so_far: Sequence[Outcomes] = ()
+
+
 def make_report(
     around: Surroundings,
     market: Market,
     handsets: Sequence[HandsetSummary],
-    ended: Sequence[tuple[StepReport, Outcomes]],
+    played: Played,
     *,
     wall_s: float,
     simulated_s: float,
     base_mib: float,
     resumed: bool,
 ) -> Report:
-    """Return the report of a run whose steps have *ended*.
+    """Return the report of a run whose steps are *played*.
 
     *handsets* has a summary for each process that hosted some; *base_mib* is what ours held before there
     were any.
     """
+    ended = [outcomes for _, outcomes in played.steps]
     own_peak = peak_mib()
     elsewhere = [summary for summary in handsets if summary.counts]
     counts = counted([around.counters.snapshot(), *(summary.counts for summary in elsewhere)])
@@ -62,14 +70,14 @@ def make_report(
         fleet=around.config.fleet.name,
         seed=around.config.fleet.seed,
         handsets=count,
-        modules_served=_served([outcomes for _, outcomes in ended]),
+        modules_served=_served(ended),
         wall_s=wall_s,
         simulated_s=simulated_s,
-        steps=tuple(report for report, _ in ended),
+        steps=tuple(report for report, _ in played.steps),
         bearers=_bearers(counts),
         resources=_resources(market, handsets),
         audited=_audited(market),
-        latency=Latency.of(outcome.latency_s for _, outcomes in ended for outcome in outcomes.outcomes),
+        latency=Latency.of(outcome.latency_s for outcomes in ended for outcome in outcomes.outcomes),
         memory=MemoryReport(peak_mib=peak, base_mib=base, kib_per_handset=(peak - base) * 1024 / count),
         messages_per_handset=_messages(counts) / count,
         dropped=counts["dropped"],
@@ -78,7 +86,7 @@ def make_report(
         + sum(summary.dead_letters for summary in handsets),
         broker=BrokerReport(kind=around.broker.kind, address=str(around.broker)),
         resumed=resumed,
-        campaigns=_campaigns(around, market, [outcomes for _, outcomes in ended], counts),
+        campaigns=_campaigns(around, market, ended, played.so_far, counts),
     )
 
 
@@ -91,12 +99,19 @@ def counted(counts: Iterable[Snapshot | None]) -> Snapshot:
 
 
 def _campaigns(
-    around: Surroundings, market: Market, ended: Sequence[Outcomes], counts: Snapshot
+    around: Surroundings,
+    market: Market,
+    ended: Sequence[Outcomes],
+    so_far: Sequence[Outcomes],
+    counts: Snapshot,
 ) -> tuple[CampaignReport, ...]:
     suppliers = [role for role in market.roles.values() if isinstance(role, Supplier)]
     books = Books(
-        airings=[airing for supplier in suppliers for airing in supplier.airings.ended],
+        airings=[
+            airing for supplier in suppliers for airing in (*supplier.airings.ended, *supplier.on_air())
+        ],
         found=frozenset(who for supplier in suppliers for who in supplier.airings.found),
+        states={name: how for supplier in suppliers for name, how in supplier.campaign_states().items()},
         brought={who: over for supplier in suppliers for who, over in supplier.airings.brought.items()},
     )
     tallies = {name: tally for supplier in suppliers for name, tally in supplier.reports.by_version().items()}
@@ -104,14 +119,14 @@ def _campaigns(
         replace(made, reported=_reported(tallies.get((made.service, made.version), Tally())))
         if _is_reported(around.config, made.step - 1)
         else made
-        for made in campaigns_of(around.config, ended, books, counts)
+        for made in campaigns_of(around.config, ended, books, counts, so_far)
     )
 
 
 def _is_reported(config: FleetConfig, index: int) -> bool:
-    """Say whether modules were asked to report of the broadcast that step *index* is the end of."""
+    """Say whether modules were asked to report of the broadcast that step *index* began, or is the end of."""
     begun = broadcast_ended(config.steps, index)
-    return begun is not None and config.steps[begun].report_share > 0
+    return config.steps[index if begun is None else begun].report_share > 0
 
 
 def _reported(tally: Tally) -> Reported:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agents.fleet.explanations import Explanation
 
 _SECOND_MS: Final = 1000
+_LONG_S: Final = 100
+"""Of a step that takes longer nobody wants to know hundredths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +269,7 @@ def _steps_table(report: Report) -> Table:
             str(step.number),
             escape(" ".join(filter(None, (step.do, step.service)))),
             *(str(count) for count in (step.targets, step.ok, step.refused, step.failed)),
-            f"{step.seconds:.2f}",
+            f"{step.seconds:.2f}" if step.seconds < _LONG_S else f"{step.seconds:.0f}",
             *map(_milliseconds, (step.latency.p50, step.latency.p95, step.latency.p99)),
             _verdict(step),
         )

@@ -78,6 +78,7 @@ class Ledger:
             result=Result(row["outcome"]),
             reason=row["reason"],
             latency_s=row["latency_s"],
+            told_s=row["told_s"],
             output=row["output"],
             started=row["started"],
         )
@@ -98,6 +99,7 @@ class Ledger:
                 "output": outcome.output,
                 "started": started,
                 "latency_s": outcome.latency_s,
+                "told_s": outcome.told_s,
             }
             for outcome in outcomes
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.console import CONSOLE
 from agents.fleet.audience import Audience
+from agents.fleet.begun import Begun
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.figures import StepsPlayed
@@ -27,7 +28,7 @@ from bus.tracing import new_trace
 from transport.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from agents.console import Console
     from agents.fleet.config import Step
@@ -86,8 +87,7 @@ class Runner:
         self._console: Console = around.console("console")
         self._waiting: dict[bytes, tuple[asyncio.Future[Event], Target]] = {}
         self._audiences: dict[bytes, Audience] = {}
-        self._campaigns: dict[str, Audience] = {}
-        """By service, those whose end a later step is to see."""
+        self._begun = Begun(around.config, ledger)
         self._under_way: set[bytes] = set()
         """The traces of orders of which we were told since that they are being carried out."""
         self._agents = Agents(around.config)
@@ -99,6 +99,18 @@ class Runner:
     async def start(self) -> None:
         """Listen to events."""
         await self._client.subscribe([Events(fleet=self._around.config.fleet.name)], self._received)
+
+    def goes_on(self, traces: Mapping[str, bytes]) -> None:
+        """Listen to the campaigns that go on by themselves: by service, under which trace."""
+        for service, trace_id in traces.items():
+            audience = self._begun.last(service, self._around.clock.now())
+            if audience is not None:
+                audience.traces.append(trace_id)
+                self._audiences[trace_id] = audience
+
+    async def so_far(self) -> list[Outcomes]:
+        """Return who has told of each campaign that a step began and did not wait for."""
+        return await self._begun.so_far(self._around.clock.now())
 
     async def play(self, index: int) -> tuple[StepReport, Outcomes]:
         """Play step *index* (from 0), or what is left of it; return how it ended."""
@@ -164,15 +176,13 @@ class Runner:
     async def _begin(self, index: int, step: Step, outcomes: list[Outcome]) -> list[bytes]:
         """Have a campaign begun; from now on handsets tell that they heard it. Returns the orders' traces."""
         service = step.service or ""
-        addresses = (ua for ua, _service in self._around.config.subscribed(step))
         started = self._around.clock.now()
-        audience = Audience(addresses=frozenset(addresses), started=started, stays=True)
+        audience = self._begun.audience(index, started)
         outcome = self._outcome(index, "", service)
         if outcome is None:
             asked = await self._ask(self._target_for_all(index, step, "", service), audience)
             outcome = self._ended("", service, asked, started)
             await self._ledger.keep(index + 1, outcome, started=started)
-            self._campaigns[service] = audience
         outcomes.append(outcome)
         self._progress.advance(index)
         return audience.traces
@@ -205,12 +215,12 @@ class Runner:
                 outcomes.append(known)
                 self._progress.advance(index)
         for (_agent, service), listening in audiences.items():
-            audience = self._campaigns.pop(service, None) or Audience(
-                addresses=frozenset(listening), started=self._around.clock.now()
+            started = self._around.clock.now()
+            audience = self._begun.ended_by(index, started) or Audience(
+                addresses=frozenset(listening), started=started
             )
-            audience.stays, started = False, audience.started
             target = self._target_for_all(index, step, min(listening), service)
-            event, _ = await self._ask(target, audience)
+            event, _ = await self._ask(target, audience, hears_out=True)
             traces += audience.traces
             ordered = tuple(audience.traces)
             unheard = (Result.FAILED, "not-heard")
@@ -221,18 +231,21 @@ class Runner:
             for ua in sorted(listening):
                 at = audience.heard.get(ua)
                 result, reason = unheard if at is None else (Result.OK, "")
-                latency_s = (ended if at is None else at) - started
+                at = ended if at is None else at
                 told.append(
                     Outcome(
                         ua=ua,
                         service=service,
                         result=result,
                         reason=reason,
-                        latency_s=latency_s,
+                        # Of a campaign that an earlier step began it may have told before this one.
+                        latency_s=max(0.0, at - started),
+                        told_s=at - audience.started,
                         traces=ordered,
+                        started=audience.started,
                     )
                 )
-            await self._ledger.keep_all(index + 1, told, started=started)
+            await self._ledger.keep_all(index + 1, told, started=audience.started)
             outcomes += told
             self._progress.advance(index, len(told))
         return traces
@@ -286,9 +299,12 @@ class Runner:
             latency_s=self._around.clock.now() - started,
             output=event.output if event else b"",
             traces=asked.traces,
+            started=started,
         )
 
-    async def _ask(self, target: Target, audience: Audience | None = None) -> _Asked:
+    async def _ask(
+        self, target: Target, audience: Audience | None = None, *, hears_out: bool = False
+    ) -> _Asked:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Event] = loop.create_future()
         traces: list[bytes] = []
@@ -307,7 +323,7 @@ class Runner:
                     await self._give(target, trace, future)
                 if future.done():
                     event = future.result()
-                    if audience is not None and not audience.stays and event.result == Result.OK:
+                    if audience is not None and hears_out and event.result == Result.OK:
                         took_s = _on_air_s(event, loop.time() - began)
                         await audience.hear_out(took_s, self._received_pages)
                     return _Asked(event, tuple(traces))

@@ -341,6 +341,7 @@ STEP_RESULTS = Table(
     column("output", OCTETS),
     column("started", SECONDS),
     column("latency_s", SECONDS),
+    column("told_s", SECONDS),
 )
 
 # The modules' memory, of all handsets in one database: see ``pages``.

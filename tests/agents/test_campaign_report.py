@@ -53,13 +53,13 @@ def test_the_screen_says_how_each_module_got_it() -> None:
     text = " ".join(render(CAMPAIGN))
     for line in (
         "Broadcast of points, version 2 (step 6)",
-        "targets 100, and 20 others served afterwards",
+        "targets 100, 88 of them told (88 %); 20 others served afterwards",
         "loaded 90 by broadcast (2 told when served), 25 one by one afterwards, 5 without",
         "a cycle 4,096 octets (raptorq) in 250 packets, 250 pages, 60% of them repair",
         "sent 5,000 pages: 250 a cycle, repetitions 2, cells 10",
         "lost 12,345 on the way to handsets",
         "broadcast 5,000 pages, 440,000 octets, 9,416 s on air",
-        "one by one 2,970 short messages, 445,000 octets, 2,970 s on air, for those by broadcast",
+        "instead 2,970 short messages, 445,000 octets, 2,970 s on air, one by one for those by broadcast",
     ):
         assert line in text, line
 
@@ -77,7 +77,7 @@ def test_what_is_not_known_is_said() -> None:
             arrivals=arrivals(88, untold=2, before=5, served=25, without=5),
         )
     )
-    assert "lost 20,000 on the way to handsets, of all that was broadcast in this run" in lines
+    assert "lost 20,000 on the way to handsets, in all broadcasts of the run" in lines
     assert "90 by broadcast (2 told when served), 5 had it before, 25 one by one" in " ".join(lines)
 
 
@@ -96,13 +96,38 @@ def test_stages_are_told_with_their_verdicts() -> None:
         StageAired(cells=1, holders=4, begun_s=0.5, ended_s=120.0, why="enough-successes"),
         StageAired(cells=3, holders=12, begun_s=120.0, ended_s=180.0, why="too-many-errors"),
     )
-    sent = replace(SENT, stages=stages, state="stopped", reason="too-many-errors")
-    lines = render(campaign(sent=sent))
+    state, reason = "stopped", "too-many-errors"
+    sent = replace(SENT, stages=stages, state=state, reason=reason)
+    lines = render(campaign(sent=sent, state=state, reason=reason))
     assert "stage 1 1 cell, 4 modules, from 0.50 s to 120 s: enough-successes" in lines
     assert "stage 2 3 cells, 12 modules, from 120 s to 180 s: too-many-errors" in lines
     assert "campaign stopped: too-many-errors" in lines
-    assert "campaign aborted" in render(campaign(sent=replace(sent, state="aborted", reason="aborted")))
+    assert "campaign aborted" in render(campaign(sent=sent, state="aborted", reason="aborted"))
+    # Also where nobody knows any more what was sent.
+    assert "campaign expired: deadline" in render(campaign(sent=None, state="expired", reason="deadline"))
     assert not any("stage" in line for line in render(campaign(sent=replace(SENT, stages=stages[:1]))))
+
+
+def test_an_open_campaign_is_told_so_far() -> None:
+    """What was published of what is planned, by which launch, the stage that is not over, and who told."""
+    stages = (StageAired(cells=1, holders=4, begun_s=0.5, ended_s=20.0, why=""),)
+    sent = replace(SENT, stages=stages, state="open", planned=20_000, is_whole=False)
+    made = campaign(sent=sent, state="open", reason="paused")
+    lines = render(made)
+    assert "targets 100, 88 of them told (88 %); 20 others served afterwards" in lines
+    assert any(line.startswith("sent 5,000 of 20,000 pages: ") for line in lines)
+    assert "before an earlier launch sent pages too" in lines
+    assert "stage 1 1 cell, 4 modules, from 0.50 s to 20.00 s: not over" in lines
+    assert "campaign open: paused" in lines
+    assert (made.to_json()["state"], made.to_json()["reason"]) == ("open", "paused")
+
+
+def test_who_loaded_nobody_is_compared_with_nothing() -> None:
+    """Neither short messages nor error correction are counted where there are none."""
+    sent = replace(SENT, repair_pages=0)
+    lines = render(campaign(coverage=(), arrivals=arrivals(0, without=120), sent=sent))
+    assert "instead nothing: it loaded nobody" in lines
+    assert "a cycle 4,096 octets (raptorq) in 250 packets, 250 pages, none repair" in lines
 
 
 def test_json_has_every_figure() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agents.fleet.campaign_report import CampaignReport
+    from agents.fleet.config import FleetConfig
     from bus.counters import Snapshot
 
 CONFIG: Final = load_config(CONFIGS / "broadcast.toml")
@@ -53,7 +54,7 @@ def step(
 ) -> Outcomes:
     """Return a step that ended well for *uas*, each a second later than the one before it."""
     outcomes = [
-        Outcome(ua=addresses[ua], service="points", result=Result.OK, latency_s=float(place))
+        Outcome(ua=addresses[ua], service="points", result=Result.OK, told_s=float(place))
         for place, ua in enumerate(uas, 1)
     ] + [
         Outcome(ua=addresses[ua], service="points", result=Result.FAILED, reason="not-heard") for ua in failed
@@ -210,6 +211,68 @@ def test_a_version_that_was_stopped_is_served_to_nobody() -> None:
     made = campaigns_of(config, ended, Books(), counts(0))
     assert [(one.step, one.version) for one in made] == [(first, 1), (stopped, 2), (end, 3)]
     assert [(one.by_broadcast, one.one_by_one) for one in made] == [(1, 1), (0, 0), (1, 0)]
+
+
+def begun(config: FleetConfig) -> tuple[int, int]:
+    """Return the numbers of the steps of *config* that begin a campaign and see its end."""
+    numbered = list(enumerate(config.steps, 1))
+    number = next(number for number, one in numbered if one.do is Verb.BROADCAST and not one.wait)
+    return number, next(number for number, one in numbered if one.do is Verb.FINISH_CAMPAIGN)
+
+
+@pytest.mark.parametrize("is_finished", [False, True], ids=["open", "finished"])
+def test_a_campaign_that_its_step_does_not_wait_for(*, is_finished: bool) -> None:
+    """It has its section by the step that began it, so far; or by the one that saw its end, and only there.
+
+    Who was served meanwhile counts as such, but for who had it by then from the broadcast.
+    """
+    config = load_config(CONFIGS / "rollout.toml")
+    number, end = begun(config)
+    # Without stages and thresholds, whoever is served is given the version at once.
+    at_once = config.steps[number - 1].model_copy(update=dict.fromkeys(("stages", "success", "errors")))
+    steps = (*config.steps[: number - 1], at_once, *config.steps[number:])
+    config = config.model_copy(update={"steps": steps})
+    addresses = {"": ""} | dict(zip("abcd", config.cells_by_address(), strict=False))
+    told = step(number, "broadcast", "a", "b", failed=("c", "d"), addresses=addresses)
+    first, second, *others = told.outcomes
+    heard = [replace(first, started=100.0, told_s=5.0), replace(second, started=100.0, told_s=50.0), *others]
+    told = replace(told, outcomes=heard)
+    served = step(number + 1, "pull", "a", "b", "c", addresses=addresses)
+    served = replace(served, outcomes=[replace(each, started=120.0) for each in served.outcomes])
+    ended = [step(number, "broadcast", "", addresses=addresses), served]
+    if is_finished:
+        ended.append(replace(told, number=end, do="finish-campaign"))
+    still = replace(airing(published=20), planned=40, state="open", reason="paused")
+    (made,) = campaigns_of(config, ended, Books(airings=[still]), counts(20), [told])
+    assert made.step == (end if is_finished else number)
+    assert (made.state, made.reason, made.coverage) == ("open", "paused", ((5.0, 1), (50.0, 2)))
+    assert made.sent is not None
+    assert (made.sent.published, made.sent.planned, made.targets) == (20, 40, 4)
+    ways = {arrival.ua: arrival.way for arrival in made.arrivals}
+    assert [ways[addresses[ua]] for ua in "abcd"] == [Way.BROADCAST, Way.SERVED, Way.SERVED, Way.NONE]
+
+
+@pytest.mark.parametrize(("state", "reason"), [("aborted", "aborted"), ("open", "")], ids=["aborted", "open"])
+def test_an_earlier_launchs_campaign_stands_as_its_supplier_says(state: str, reason: str) -> None:
+    """What was sent is not known any more; that it was aborted is, and whether it goes on."""
+    config = load_config(CONFIGS / "rollout.toml")
+    number, _ = begun(config)
+    addresses = {"": ""} | dict(zip("a", config.cells_by_address(), strict=False))
+    told = step(number, "broadcast", failed=("a",), addresses=addresses)
+    books = Books(states={("points", 3): (state, reason)})
+    ended = [step(number, "broadcast", "", addresses=addresses)]
+    (made,) = campaigns_of(config, ended, books, counts(0), [told])
+    assert (made.version, made.sent, made.state, made.reason) == (3, None, state, reason)
+
+
+def test_who_told_while_it_was_served_has_its_time() -> None:
+    """Its call was on its way when it heard: that its supplier learned of it too takes nothing away."""
+    told = step(FIRST, "broadcast", "a")
+    told = replace(told, outcomes=[replace(told.outcomes[0], started=100.0)])
+    served = step(FIRST + 1, "pull", "a")
+    served = replace(served, outcomes=[replace(served.outcomes[0], started=100.5)])
+    (made,) = campaigns(told, served, found="a")
+    assert (made.by_broadcast, made.untold, made.arrivals[0].at_s) == (1, 0, 1.0)
 
 
 def test_what_was_sent_is_the_orders_own() -> None:

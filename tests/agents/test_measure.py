@@ -18,7 +18,7 @@ from agents.fleet import measure
 from agents.fleet.expectations import Outcome, Outcomes, Result
 from agents.fleet.loop import loop_factory
 from agents.fleet.market import Market
-from agents.fleet.measure import make_report
+from agents.fleet.measure import Played, make_report
 from agents.fleet.radio import HandsetSummary
 from agents.fleet.report import AuditReport, Latency, StepReport
 from agents.fleet.resources import cores, peak_mib, quiet_collector
@@ -108,7 +108,7 @@ class Run:
             self.around,
             self.market,
             handsets,
-            steps,
+            Played(steps),
             wall_s=2.5,
             simulated_s=25.0,
             base_mib=base,

@@ -196,7 +196,7 @@ def test_a_narrow_screen_loses_nothing() -> None:
     assert "…" not in shown
     for number, name, figures in (
         (1, "block account", "0.42 30.0 57.0 60.0 held"),
-        (12, "wait", "120.07 120020 120020 1000.0 held"),
+        (12, "wait", "120 120020 120020 1000.0 held"),
     ):
         assert f"{number} {name} 60 60 0 0 {figures}" in lines
     (begun,) = (line for line in lines if line.startswith("11 release 60 60"))

@@ -107,3 +107,55 @@ def test_killed_on_the_air_a_campaign_goes_on(config: Path) -> None:
     assert again["stage"] == 1
     assert (begun["cells"] - 2) * a_cell <= pages <= (begun["cells"] - 1) * a_cell
     assert len(_of(events, "campaign.roll_call")) == 1
+
+
+OPEN = """
+[[step]]                           # 7
+do = "broadcast"
+service = "points"
+handsets = ["town"]
+application = "apps/loyalty2.wat"
+stages = [10, 50, 100]
+success = 0.9
+report_share = 1.0
+report_within_s = 60
+wait = false
+expect = { ok = 1 }
+
+[[step]]                           # 8
+do = "wait"
+for_s = 60
+"""
+SEEN = """
+[[step]]                           # 9
+do = "finish-campaign"
+service = "points"
+expect = { ok = "all" }
+"""
+
+
+def test_what_nobody_waits_for_is_told_so_far(config: Path) -> None:
+    """It has a section that says it is open; the launch that sees its end knows who told the one before.
+
+    The step's latencies are its own, the curve's times count from the order on that began the campaign.
+    """
+    story = config.read_text().partition("[[step]]                           # 7")[0]
+    config.write_text(story + OPEN.replace('"apps/', f'"{CONFIGS}/apps/'))
+    first = play(config)
+    assert first.missed == ()
+    *_, still = first.to_json()["campaigns"]
+    assert (still["step"], still["state"], still["targets"], still["sent"]["state"]) == (7, "open", 8, "open")
+    assert 0 < still["sent"]["published"] < still["sent"]["planned"]
+    assert (still["by_broadcast"], still["without"]) == (len(still["coverage"]), 8 - len(still["coverage"]))
+    config.write_text(config.read_text() + SEEN)
+    second = play(config)
+    assert (second.resumed, second.missed) == (True, ())
+    *_, ended = second.to_json()["campaigns"]
+    assert (ended["step"], ended["state"], ended["by_broadcast"], ended["without"]) == (9, "ended", 8, 0)
+    assert ended["coverage"][: len(still["coverage"])] == still["coverage"]
+    assert (ended["sent"]["is_whole"], [one["why"] for one in ended["sent"]["stages"]]) == (
+        False,
+        ["enough-successes"] * 3,
+    )
+    assert second.steps[8].latency.p99 <= 1000 * second.steps[8].seconds
+    assert ended["coverage"][-1]["s"] > 60

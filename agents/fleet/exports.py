@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from agents.console import CONSOLE
 from agents.errors import FleetError
+from agents.fleet.addresses import server_addresses
 from agents.fleet.houses import authorities_of, personalizer_of
 from bus.sampling import Sampling
 from bus.spans import exported_by, is_ua
@@ -106,6 +107,8 @@ def services_of(config: FleetConfig) -> Callable[[str], str]:
     roles = (*config.operators, *config.suppliers, *config.allocators)
     for role in roles:
         names[role.name] = names[role.number] = role.name  # on the air it goes by its number
+    # and on a channel by the address of its server
+    names |= {str(server.host): supplier for supplier, server in server_addresses(config).items()}
 
     def service_of(agent: str) -> str:
         return names.get(agent) or (HANDSETS if is_ua(agent) else OTHERS)

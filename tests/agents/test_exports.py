@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from agents.cli import app
-from agents.fleet.exports import NOT_INSTALLED, endpoint_of, named_by, ratio_of
+from agents.fleet.config import load_config
+from agents.fleet.exports import NOT_INSTALLED, endpoint_of, named_by, ratio_of, services_of
 from tests.collector import Collector
 from tests.scenarios.kit import log_events, write_single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 URL = "http://127.0.0.1:4318"
 GENERAL = {"OTEL_EXPORTER_OTLP_ENDPOINT": URL}
 
@@ -119,6 +121,24 @@ def test_no_ratio(argument: str) -> None:
     """What is no ratio is told with its variable's name."""
     with pytest.raises(ValueError, match=f"OTEL_TRACES_SAMPLER_ARG: '{argument}' is no ratio"):
         ratio_of({"OTEL_TRACES_SAMPLER_ARG": argument})
+
+
+@pytest.mark.parametrize(
+    ("agent", "service"),
+    [
+        ("bank", "bank"),
+        ("15550300", "bank"),
+        ("192.0.2.1", "bank"),
+        ("mno", "mno"),
+        ("console", "console"),
+        ("8988847800010000014", "handsets"),
+        ("192.0.2.2", "others"),
+    ],
+    ids=["name", "number", "server", "operator", "console", "handset", "stranger"],
+)
+def test_whose_span_it_is(agent: str, service: str) -> None:
+    """Whatever an agent is called on a bearer, its spans are of one service."""
+    assert services_of(load_config(CONFIGS / "lossy.toml"))(agent) == service
 
 
 @pytest.mark.usefixtures("without_extra")

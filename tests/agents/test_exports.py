@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +12,13 @@ from agents.cli import app
 from agents.fleet.config import load_config
 from agents.fleet.exports import NOT_INSTALLED, endpoint_of, named_by, ratio_of, services_of
 from tests.collector import Collector
-from tests.scenarios.kit import log_events, write_single
+from tests.scenarios.kit import CONFIGS, log_events, write_single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+
 URL = "http://127.0.0.1:4318"
 GENERAL = {"OTEL_EXPORTER_OTLP_ENDPOINT": URL}
 
@@ -127,7 +127,7 @@ def test_no_ratio(argument: str) -> None:
     ("agent", "service"),
     [
         ("bank", "bank"),
-        ("15550300", "bank"),
+        ("15550200", "bank"),
         ("192.0.2.1", "bank"),
         ("mno", "mno"),
         ("console", "console"),

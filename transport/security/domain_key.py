@@ -30,9 +30,10 @@ and could not tell by itself that the key is an old one. The counter of the comm
 who commands the module chooses it, and could have a key wrapped for each of those to come.
 
 What it does not prove is who made it: HPKE's base mode has no sender. It comes inside a signed reservation,
-and an operator who puts another DK there gains nothing: a supplier signs with his own key in every form, so
-that the stranger's DK opens no session, it only prevents one. Neither has it forward secrecy: whoever gets
-the module's sealing key later reads the DK that it was sent.
+and an operator who puts a DK of his own there gains nothing: a supplier signs with his own key in every form,
+so that the stranger's DK opens no session, it only prevents one. One whom a module has told a former DK can
+put that there, and the module takes what the supplier broadcast under it. Neither has it forward secrecy:
+whoever gets the module's sealing key later reads the DK that it was sent.
 
 A domain is renewed by a DK of a higher generation; ``newer_than`` refuses the return of an old one to a
 module that has it still.

@@ -115,11 +115,14 @@ class DomainRolls:
         await self.members.admit(service, message.ua, message.ticket)
         return WrappedDomainKey(octets=wrapped)
 
-    async def changed(self, message: ResourceChanged, before: Row) -> None:
-        """Take note of whom the operator lets into a domain again, or takes out of it."""
+    async def changed(self, message: ResourceChanged, before: Row | None) -> None:
+        """Take note of whom the operator lets into a domain again, or takes out of it.
+
+        *before* is the resource as it was, None for one that was never activated.
+        """
         if message.state == RELEASED:
             await self.members.leave(message.service, message.ua)
-        elif message.state == ACTIVE and before["barred"] == BARS["blocked"]:
+        elif message.state == ACTIVE and before is not None and before["barred"] == BARS["blocked"]:
             await self.members.clear(message.service, message.ua)
 
     # the roll-over ----------------------------------------------------------------------------------------

@@ -213,6 +213,9 @@ class Supplier(Role):
     async def _resource_changed(self, question: Question, message: ResourceChanged) -> Done:
         self._check_operator(question)
         row = self._find(message.ua, message.service)
+        if row is None:
+            # Never given to us; but we may have been asked to wrap a domain key for it.
+            await self._rolls.changed(message, None)
         if row is None or message.turn <= row["turn"]:
             await self._resources.settled()
             return Done()

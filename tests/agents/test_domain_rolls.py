@@ -335,6 +335,21 @@ async def test_who_is_left_out_before_it_is_activated_stays_so(kit: Kit, how: st
     assert _generation(kit, 2) == 2
 
 
+async def test_who_is_released_before_it_is_activated_keeps_no_key_alive(kit: Kit) -> None:
+    """Its supplier never had the resource, and forgets all the same that it wrapped a key for it."""
+    await _ready(kit, _offer())
+    await kit.handset(kit.ua(2))
+    await kit.take("personalise", "subscribe", "reserve", service="silent", ua=kit.ua(2))
+    await kit.take("release", service="silent")
+    assert await _roll(kit, leave_out=["coast"]) == ""
+    assert _former(kit) == [1]
+    await kit.take("release", "subscribe", service="silent", ua=kit.ua(2))
+    assert _rows(kit, "SELECT * FROM domain_members") == []
+    assert _former(kit) == []
+    await kit.take("reserve", "activate", "serve", service="silent", ua=kit.ua(2))
+    assert _generation(kit, 2) == 2
+
+
 async def test_who_is_left_out_and_refuses_its_reservation_is_reserved_anew(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

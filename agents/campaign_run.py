@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.airings import OPEN, Airing, StageAired
+from agents.causes import stored
 from agents.rollout import Await, Event, Publish, Reported, State
 from agents.store.registry import Registry
 from agents.store.tables import ROLLOUT_STAGES, ROLLOUTS
+from bus import tracing
 from bus.actor import Actor
 from transport.diffusion import FragmentKind
 
@@ -100,6 +102,7 @@ class Run(Actor[None]):
         self.on_air_s = 0.0
         """How long the pages took, of our own time."""
         self._books = books
+        self._first_trace = trace
         self._traces = {trace.trace_id}
         self._is_begun_here = is_whole
         self._kept: Course | None = None
@@ -146,6 +149,7 @@ class Run(Actor[None]):
         do: Publish | Await | None = Await(0.0)
         while do is not None:
             self.news.clear()
+            tracing.bind(self.trace, role=self._books.desk.keys.role.value)
             async with self._turn:
                 do = self.rollout.next(self._reported(), self._now())
                 if isinstance(do, Publish):
@@ -207,6 +211,7 @@ class Run(Actor[None]):
                     "aired_at": course.aired_at,
                     "begun_at": aired.begun_at,
                     "command": self.command,
+                    "trace": stored(self._first_trace),
                 }
             ),
         )

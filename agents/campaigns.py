@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.airings import OPEN
 from agents.campaign_run import Aired, Books, Run
+from agents.causes import continued
 from agents.errors import Refusal, Unanswered
 from agents.loading import in_version
 from agents.messages.codec import decode, encode
@@ -34,7 +35,7 @@ from agents.messages.orders import BroadcastOrder
 from agents.module_reports import Reporting
 from agents.role import Turns
 from agents.rollout import ABORTED, UNDER_WAY, Course, Event, Plan, Rollout, Stage, State, in_stages
-from bus.tracing import new_trace
+from bus import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -246,9 +247,10 @@ class Campaigns:
             return None
         run = self._runs[service] = await self._left(self._terms(service), row)
         if run.rollout.is_under_way:
-            self._desk.log.info(
-                "campaign.goes_on", service=service, stage=row["stage"], packets=row["packets"]
-            )
+            with tracing.bound(run.trace, role=self._desk.keys.role.value):
+                self._desk.log.info(
+                    "campaign.goes_on", service=service, stage=row["stage"], packets=row["packets"]
+                )
             run.go()
         return run
 
@@ -278,7 +280,7 @@ class Campaigns:
             self._books,
             aired,
             Rollout(plan, *self._course(row, is_same=is_same)),
-            trace=new_trace(self._desk.rng),
+            trace=continued(row["trace"]),
             command=row["command"],
             # Whose programme modules do not know by this signature need not be asked for it.
             is_whole=not is_same and not is_under_way,

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agents.causes import continued, stored
 from agents.errors import Refusal
 from agents.messages.codec import decode, encode
 from agents.messages.orders import DomainRollOrder
 from agents.store.registry import Registry
 from agents.store.tables import DOMAIN_ROLLS, RENEWALS
+from bus import tracing
 from bus.actor import Actor
-from bus.tracing import new_trace
 from transport.cell_broadcast import GeographicScope, Schedule
 from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
 
@@ -58,10 +59,19 @@ class RenewalAirings(Actor[str]):
         row = self._rolls.get(service)
         return int(row["roll"]) if row else 0
 
-    def made(self, service: str, said: DomainRollOrder, packets: Sequence[bytes]) -> list[Awaitable[None]]:
-        """Return the changes that make *said* the last roll-over of *service*, to be broadcast."""
+    def made(
+        self, service: str, said: DomainRollOrder, packets: Sequence[bytes], trace: TraceContext
+    ) -> list[Awaitable[None]]:
+        """Return the changes that make *said* the last roll-over of *service*, to be broadcast in *trace*."""
         former = [row["number"] for row in self._renewals.rows() if row["service"] == service]
-        roll = {"service": service, "roll": said.roll, "ordered": encode(said), "broadcasts": 1, "aired": 0}
+        roll = {
+            "service": service,
+            "roll": said.roll,
+            "ordered": encode(said),
+            "broadcasts": 1,
+            "aired": 0,
+            "trace": stored(trace),
+        }
         return [
             *(self._renewals.remove(service, number) for number in former if number >= len(packets)),
             *(
@@ -89,9 +99,11 @@ class RenewalAirings(Actor[str]):
             except Refusal as refusal:
                 self._desk.log.warning("domain_key.lost", service=message, reason=refusal.reason)
                 return
+            trace = continued(row["trace"])
+            tracing.bind(trace, role=self._desk.keys.role.value)
             self._desk.log.info("domain_key.goes_on", service=message, roll=row["roll"])
             await self._again(row, said)
-            await self.broadcast(message, cells, new_trace(self._desk.rng))
+            await self.broadcast(message, cells, trace)
 
     def join(self, service: str, said: DomainRollOrder, trace: TraceContext) -> bool:
         """Make what is on the air that of an order, if it is what *said* is about; say whether it is."""

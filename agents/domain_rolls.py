@@ -139,7 +139,7 @@ class DomainRolls:
         async with self._turns.of(offer.service):
             service = self._service(offer)
             if self.airings.last(offer.service) < said.roll:
-                await self._succeed(offer, service, keys, said, left_out)
+                await self._succeed(offer, service, keys, said, left_out, trace=trace)
                 await self.airings.broadcast(offer.service, cells, trace)
             else:
                 await self.airings.broadcast_again(offer.service, said, cells, trace, joined=joined)
@@ -161,6 +161,8 @@ class DomainRolls:
         keys: RoleKeys,
         said: DomainRollOrder,
         left_out: frozenset[str],
+        *,
+        trace: TraceContext,
     ) -> None:
         """Make the next key and all that its broadcast takes, and keep that, all or nothing.
 
@@ -183,7 +185,7 @@ class DomainRolls:
         # Handed over in the same step of the loop, all of this shares a transaction.
         await asyncio.gather(
             *self.members.succeeded(service, left_out, self._holders(offer)),
-            *self.airings.made(offer.service, said, made.packets),
+            *self.airings.made(offer.service, said, made.packets, trace),
             *self._without_session(offer),
             self._services.put(service.but(domain_key=made.domain_key)),
         )

@@ -248,6 +248,7 @@ DOMAIN_ROLLS = Table(
     column("ordered", OCTETS),
     column("broadcasts", NUMBER),
     column("aired", NUMBER),
+    column("trace", OCTETS),
 )
 RENEWALS = Table(
     "renewals",
@@ -315,6 +316,7 @@ ROLLOUTS = Table(
     column("aired_at", SECONDS),
     column("begun_at", SECONDS),
     column("command", NUMBER),
+    column("trace", OCTETS),
 )
 ROLLOUT_STAGES = Table(
     "rollout_stages",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bus import tracing
 from bus.bearers.bip_lines import CatTpLine, StreamLine
 from bus.bearers.bip_links import MAX_CHANNELS, BipLink, Links, Timekeeper
 from bus.bearers.bip_outbox import Outbox
@@ -329,7 +330,8 @@ class Switchboard:
         self._counters.retried(Bearer.BIP_UDP)
 
     def _tell(self, what: str, link: BipLink, **more: str | int) -> None:
-        self._log.info(f"bip.{what}", ua=link.ua, bearer=str(link.bearer), **more)
+        ids = tracing.ids(link.trace)
+        self._log.info(f"bip.{what}", **ids, ua=link.ua, bearer=str(link.bearer), **more)
 
     def _drop(self, reason: str, frame: Frame) -> None:
         self._counters.dropped(reason)

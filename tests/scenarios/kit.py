@@ -390,6 +390,10 @@ def ends(state: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+OF_THE_HOUSE: Final = {"broker.started", "fleet.launched", "fleet.ended"}
+"""The events of a run, on good air or bad, that belong to no transaction."""
+
+
 def log_events(state: Path) -> list[dict[str, Any]]:
     """Return every event of the logs."""
     return [json.loads(line) for path in logs(state) for line in path.read_text().splitlines()]

@@ -67,6 +67,7 @@ PUBLIC: Final = frozenset(
         "supplier_digest",
         "tar",
         "ticket",
+        "trace",
         "what",
     }
 )

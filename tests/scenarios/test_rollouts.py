@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.fleet.config import Verb
-from tests.scenarios.kit import CONFIGS, ROOT, fleet_of, log_events, modules, play
+from tests.scenarios.kit import CONFIGS, OF_THE_HOUSE, ROOT, fleet_of, log_events, modules, play
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,9 @@ def test_a_bad_version_is_stopped_and_a_good_one_goes_through_its_stages(config:
     assert good["sent"]["published"] == 2 * good["sent"]["pages"] * good["sent"]["cells"]
     town, old = _versions(config.parent / "state").values()
     assert (set(town), set(old)) == ({3}, {1})
-    reported = _of(log_events(config.parent / "state"), "campaign.reported")
+    events = log_events(config.parent / "state")
+    assert {one["event"] for one in events if "trace_id" not in one} == OF_THE_HOUSE
+    reported = _of(events, "campaign.reported")
     assert {(one["version"], one["outcome"]) for one in reported} <= {
         (2, "refused"),
         (2, "loaded"),
@@ -105,6 +107,7 @@ def test_killed_on_the_air_a_campaign_goes_on(config: Path) -> None:
     begun = next(one for one in _of(events, "campaign.begun") if one["version"] == 3)
     a_cell = 2 * begun["pages"]
     assert again["stage"] == 1
+    assert (again["trace_id"], again["parent_id"]) == (begun["trace_id"], begun["span_id"])
     assert (begun["cells"] - 2) * a_cell <= pages <= (begun["cells"] - 1) * a_cell
     assert len(_of(events, "campaign.roll_call")) == 1
 

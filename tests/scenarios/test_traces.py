@@ -13,7 +13,7 @@ from agents.traces.chart import chart_of
 from agents.traces.lookup import Outcome, Selection
 from bus.ends import LOST, SENT, TAKEN
 from bus.vocabulary import EVENTS
-from tests.scenarios.kit import log_events, play, write_fleet, write_lossy
+from tests.scenarios.kit import OF_THE_HOUSE, log_events, play, write_fleet, write_lossy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,11 @@ def test_each_line_keeps_to_the_schema(state: Path) -> None:
         assert ("trace_id" in line) == ("span_id" in line) == ("parent_id" in line)
     agents = {line["agent"]: line.get("role") for line in lines if "agent" in line and "trace_id" in line}
     assert {"handset", "operator", "supplier", "authority"} <= set(agents.values())
+
+
+def test_what_is_of_no_transaction_is_of_the_house(state: Path) -> None:
+    """Each line belongs to a transaction, but those about the launch itself."""
+    assert {line["event"] for line in log_events(state) if "trace_id" not in line} == OF_THE_HOUSE
 
 
 def test_each_message_has_both_ends_or_is_lost(state: Path) -> None:

@@ -168,6 +168,15 @@ class BusClient:
             direction = direction_of(topic)
             self._counters.received(frame.bearer, len(frame.pdu), direction)
             ends.tell(self._log, ends.TAKEN, frame, direction)
+            with tracing.bound(frame.trace):
+                self._handle(handler, frame, message)
+        except FrameRejected as error:
+            self._drop(message, error.reason, error.detail)
+
+    def _handle(self, handler: Handler, frame: Frame, message: aiomqtt.Message) -> None:
+        """Hand *frame* in; what is told of that meanwhile belongs to its transaction."""
+        topic = message.topic.value
+        try:
             handler(frame, topic)
         except FrameRejected as error:
             self._drop(message, error.reason, error.detail)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
+from rich.text import Text
 
 from agents.cli.telling import EXIT_CONFIG, EXIT_FAILED, complain, make_console, write_whole
-from agents.traces.chart import chart_of, to_json
+from agents.fleet.expectations import Result
+from agents.fleet.reasons import in_words
+from agents.traces.chart import chart_of, reasons, to_json
 from agents.traces.chart_mermaid import to_mermaid
 from agents.traces.chart_svg import to_svg
 from agents.traces.chart_text import draw_text
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from agents.traces.chart import Chart
     from agents.traces.lookup import Transaction
     from agents.traces.reading import Fields
 
@@ -63,7 +67,17 @@ def show(transaction: Transaction, lines: Sequence[Fields], form: Form) -> None:
     elif form.mermaid:
         typer.echo(to_mermaid(chart), nl=False)
     elif form.svg is None:
-        draw_text(chart, make_console())
+        _draw(chart)
     if form.svg is not None and (faults := write_whole(to_svg(chart).encode(), form.svg)):
         complain(faults)
         raise typer.Exit(EXIT_FAILED)
+
+
+def _draw(chart: Chart) -> None:
+    """Draw *chart* on the screen, and below it say what its reasons mean."""
+    console = make_console()
+    draw_text(chart, console)
+    meant = [(reason, in_words(Result.REFUSED, reason)) for reason in reasons(chart)]
+    explained = [Text(f"{reason}: {words}", "dim") for reason, words in meant if words != reason]
+    if explained:
+        console.print(Text("\n").join([Text(), *explained]), highlight=False)

@@ -20,7 +20,7 @@ from agents.traces.chart_entries import Entries
 from agents.traces.chart_fold import fold
 from agents.traces.chart_lines import ORDER, ORDER_ENDED, SENT, Lapse, Moment, in_order, read
 from agents.traces.chart_people import is_ua, line_up
-from agents.traces.chart_rows import Arrow
+from agents.traces.chart_rows import Arrow, Kind, Remark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,6 +119,12 @@ def _only_module(participants: Sequence[Participant]) -> str:
 
 def _length(lapse: Lapse) -> tuple[float, float]:
     return lapse.wall_s or 0.0, lapse.simulated_s or 0.0
+
+
+def reasons(chart: Chart) -> list[str]:
+    """Return why somebody said no, or something went wrong, in *chart*: each reason once, in order."""
+    told = (row.reason for row in chart.rows if isinstance(row, Remark) and row.kind is not Kind.NOTE)
+    return [reason for reason in dict.fromkeys((*told, chart.reason)) if reason]
 
 
 def to_json(chart: Chart) -> dict[str, Any]:

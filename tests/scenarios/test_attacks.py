@@ -11,6 +11,8 @@ import pytest
 
 from agents.console import Console
 from agents.exchange import UNSECURED
+from agents.fleet.expectations import Result
+from agents.fleet.reasons import in_words
 from agents.freshness import References
 from agents.link_sealed import QUESTION
 from agents.messages.air import MANAGER_TAR, Subscribe
@@ -18,6 +20,8 @@ from agents.messages.codec import encode
 from agents.messages.inside import LookUp, ResourceChanged
 from agents.messages.orders import Event
 from agents.messages.signed import Purpose, sign
+from agents.traces.chart import chart_of, reasons
+from agents.traces.chart_words import words
 from bus.clock import SystemClock
 from bus.frame import Bearer, Frame
 from bus.topics import Inbox, ShortMessageFrom
@@ -85,8 +89,15 @@ def under_another_reference(number: int, payload: bytes) -> bytes:
 
 
 def refusals(state: Path, event: str, reason: str) -> int:
-    """Return how often the log has *event* for *reason*."""
-    return sum(entry["event"] == event and entry.get("reason") == reason for entry in log_events(state))
+    """Return how often the log has *event* for *reason*; their charts name it, and it has words."""
+    entries = log_events(state)
+    found = [entry for entry in entries if entry["event"] == event and entry.get("reason") == reason]
+    for trace_id in {entry["trace_id"] for entry in found}:
+        chart = chart_of(entry for entry in entries if entry.get("trace_id") == trace_id)
+        assert any(f"{event}: {reason}" in words(row, chart) for row in chart.rows)
+        assert reason in reasons(chart)
+        assert in_words(Result.REFUSED, reason) != reason
+    return len(found)
 
 
 # ---- the console -----------------------------------------------------------------------------------------

@@ -137,6 +137,7 @@ class Actor(ABC, Generic[M]):
         self._group = group
         self._mailbox: deque[M] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._handled = 0  # messages being handled; a worker is there a little longer than its last one
         self._dead_letters: list[DeadLetter[M]] = []
         self._names = {"agent": name, "role": role} if role else {"agent": name}
 
@@ -164,7 +165,7 @@ class Actor(ABC, Generic[M]):
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing waits and nothing is being handled, and what is delivered would be taken."""
-        return not (self._workers or self._mailbox) and self._group.taking
+        return not (self._handled or self._mailbox) and self._group.taking
 
     @property
     def dead_letters(self) -> tuple[DeadLetter[M], ...]:
@@ -203,7 +204,11 @@ class Actor(ABC, Generic[M]):
         while self._mailbox:
             # The task was born in the context of whoever delivered: that one's trace is not ours.
             tracing.bind_only(self._names)
-            await self._supervise(self._mailbox.popleft())
+            self._handled += 1
+            try:
+                await self._supervise(self._mailbox.popleft())
+            finally:
+                self._handled -= 1
 
     async def _supervise(self, message: M) -> None:
         for attempt in range(1, ATTEMPTS + 1):

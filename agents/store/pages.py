@@ -1,14 +1,15 @@
-"""The memory images of the modules, as pages: a change of state costs the pages it touched, not the image.
+"""The memory images of the modules, as sheets of pages: a change of state costs the sheets it touched.
 
-A page of zeros is not stored, and neither is one that was never handed over; whoever puts an image together
-takes the missing pages for zeros.
+A row is what a memory hands out at once, a few pages in a row under the number of the first; a memory always
+divides its pages in the same way. A sheet of zeros is not stored, and neither is one that was never handed
+over; whoever puts an image together takes the missing pages for zeros.
 """
 
 from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
 
 Pages = list[tuple[int, bytes]]
-"""``(number, octets)``, in the order of their numbers."""
+"""``(number of the first page, octets)``, in the order of their numbers."""
 
 
 class PageStore:
@@ -31,13 +32,13 @@ class PageStore:
 
     async def load(self, ua: str) -> Pages:
         """Return the stored pages of module *ua*: none when it was never saved."""
-        query = select(PAGES.c.number, PAGES.c.octets).where(PAGES.c.ua == ua).order_by(PAGES.c.number)
+        query = select(PAGES.c.first, PAGES.c.octets).where(PAGES.c.ua == ua).order_by(PAGES.c.first)
         async with self._store.engine.connect() as connection:
             return [(number, octets) for number, octets in await connection.execute(query)]
 
     async def load_all(self) -> dict[str, Pages]:
         """Return the stored pages of every module, by UA."""
-        query = select(PAGES.c.ua, PAGES.c.number, PAGES.c.octets).order_by(PAGES.c.ua, PAGES.c.number)
+        query = select(PAGES.c.ua, PAGES.c.first, PAGES.c.octets).order_by(PAGES.c.ua, PAGES.c.first)
         async with self._store.engine.connect() as connection:
             rows = await connection.execute(query)
             return {
@@ -46,15 +47,15 @@ class PageStore:
             }
 
     async def save(self, ua: str, changes: Iterable[tuple[int, bytes]]) -> None:
-        """Store these pages of module *ua*, all or none; return when they are durable.
+        """Store these sheets of module *ua*, all or none; return when they are durable.
 
         Raises ``FleetError`` when the transaction failed.
         """
-        changes = list(changes)
-        await self._store.change(
-            PAGES,
-            rows=[
-                {"ua": ua, "number": number, "octets": octets} for number, octets in changes if any(octets)
-            ],
-            gone=[(ua, number) for number, octets in changes if not any(octets)],
-        )
+        rows: list[dict[str, Any]] = []
+        gone = []
+        for number, octets in changes:
+            if octets.strip(b"\0"):
+                rows.append({"ua": ua, "first": number, "octets": octets})
+            else:
+                gone.append((ua, number))
+        await self._store.change(PAGES, rows=rows, gone=gone)

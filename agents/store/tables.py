@@ -349,7 +349,8 @@ STEP_RESULTS = Table(
 # The modules' memory, of all handsets in one database: see ``pages``.
 
 MODULES = MetaData()
-PAGES = Table("pages", MODULES, key("ua", UA), key("number", Integer()), column("octets", OCTETS))
+# A row is a sheet of pages; ``first`` is the number of its first one.
+PAGES = Table("pages", MODULES, key("ua", UA), key("first", Integer()), column("octets", OCTETS))
 
 # The personaliser keeps nothing but its keys: what it made is in the modules and in the authority's register.
 

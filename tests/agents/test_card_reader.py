@@ -229,8 +229,9 @@ async def test_a_corrupt_memory_does_not_boot(database: GroupCommit) -> None:
     """A page that was altered on the disk is told in a sentence with the module's address."""
     card = Market().personalise().card
     contacts = await contacts_of(card, database)
-    number, octets = next((number, octets) for number, octets in card.pages.items() if number == 1)
-    await PageStore(database).save(UA, [(number, bytes((octets[0] ^ 1,)) + octets[1:])])
+    octets = bytearray(card.pages[0])
+    octets[256] ^= 1
+    await PageStore(database).save(UA, [(0, bytes(octets))])
     with pytest.raises(FleetError, match=f"the memory of module {UA} is corrupt: corrupt-slot"):
         await contacts.power_on()
     assert list(contacts.take_notes()) == []
@@ -244,7 +245,7 @@ async def test_a_boot_stores_what_it_repaired(database: GroupCommit) -> None:
     await PageStore(database).save(UA, [(end, b"half a journal".ljust(256, b"\0"))])
     await contacts.power_on()
     async with database.engine.connect() as connection:
-        numbers = {row.number for row in await connection.execute(PAGES.select())}
+        numbers = {row.first for row in await connection.execute(PAGES.select())}
     assert end not in numbers
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agents.handset.security_module.allocation import best_fit, fragmentation, gaps
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, ModuleError
 from agents.handset.security_module.medium import PAGE
-from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE, RECORD_SIZES, Memory, Record
+from agents.handset.security_module.memory import MAX_SIZE, MIN_SIZE, RECORD_SIZES, SHEET, Memory, Record
 
 SIZE = MIN_SIZE
 
@@ -157,19 +157,31 @@ def test_misuse_of_a_transaction_is_refused() -> None:
             memory.read(offset, length)
 
 
-def test_changes_are_whole_pages_and_given_once() -> None:
-    """Only pages that really changed are handed out, whole, in order, once."""
+def test_changes_are_whole_sheets_and_given_once() -> None:
+    """Only sheets with a page that really changed are handed out, whole, in order, once."""
     memory = Memory.format(SIZE)
     memory.take_changes()
-    page = memory.zone_start // PAGE
+    sheet = memory.zone_start // PAGE // SHEET + 1
+    at = (sheet + 2) * SHEET * PAGE
     with memory.transaction() as transaction:
-        transaction.write((page + 3) * PAGE - 2, b"abcd")
-        transaction.write(page * PAGE, bytes(PAGE))
-    changes = memory.take_changes()
-    assert [number for number, _ in changes] == [page + 2, page + 3]
-    assert changes[0][1] == bytes(PAGE - 2) + b"ab"
-    assert changes[1][1] == b"cd" + bytes(PAGE - 2)
+        transaction.write(at - 2, b"abcd")
+        transaction.write(sheet * SHEET * PAGE, bytes(PAGE))
+    assert memory.take_changes() == [
+        ((sheet + 1) * SHEET, bytes(SHEET * PAGE - 2) + b"ab"),
+        ((sheet + 2) * SHEET, b"cd" + bytes(SHEET * PAGE - 2)),
+    ]
     assert memory.take_changes() == []
+
+
+def test_the_last_sheet_ends_with_the_image() -> None:
+    """An image of other than whole sheets has a shorter last one, and comes back from it."""
+    memory = Memory.format(SIZE + 3 * PAGE)
+    kept = dict(memory.take_changes())
+    with memory.transaction() as transaction:
+        transaction.write(memory.size - 1, b"z")
+    changes = memory.take_changes()
+    assert changes == [(SIZE // PAGE, bytes(3 * PAGE - 1) + b"z")]
+    assert bytes(Memory.from_pages((kept | dict(changes)).items())) == bytes(memory)
 
 
 def test_a_memory_comes_back_from_the_pages_that_were_kept() -> None:
@@ -191,7 +203,9 @@ def test_a_memory_comes_back_from_the_pages_that_were_kept() -> None:
         ("not-an-image", [(0, bytes(PAGE))]),
         ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (2 * SIZE // PAGE + 3, bytes(PAGE))]),
         ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (5, bytes(PAGE - 1))]),
-        ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (-1, bytes(PAGE))]),
+        ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (5, b"")]),
+        ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (2 * SIZE // PAGE - 1, bytes(9 * PAGE))]),
+        ("bad-page", [(0, bytes(Memory.format(SIZE))[:PAGE]), (-1, bytes(2 * PAGE))]),
     ],
 )
 def test_pages_that_are_no_memory_are_rejected(reason: str, pages: list[tuple[int, bytes]]) -> None:

@@ -143,7 +143,7 @@ def test_what_a_boot_mended_is_handed_out() -> None:
         image = {at // PAGE: cut.image[at : at + PAGE] for at in range(0, MIN_SIZE, PAGE)}
         kept = image | dict(cut.journal)
         memory = Memory.from_pages(kept.items())
-        kept.update(memory.take_changes())
+        kept.update(_pages(memory.take_changes()))
         assert b"".join(kept[number] for number in range(PAGES)) == bytes(memory)
         assert not any(any(page) for number, page in kept.items() if number >= PAGES)
         assert memory.take_changes() == []
@@ -152,6 +152,15 @@ def test_what_a_boot_mended_is_handed_out() -> None:
         assert bytes(Memory.boot(cut.image + behind)) == bytes(memory)
         mended += bytes(memory) == after != cut.image
     assert mended
+
+
+def _pages(changes: list[tuple[int, bytes]]) -> dict[int, bytes]:
+    """Return the pages of some sheets."""
+    return {
+        first + at // PAGE: octets[at : at + PAGE]
+        for first, octets in changes
+        for at in range(0, len(octets), PAGE)
+    }
 
 
 def _committed() -> tuple[bytes, bytes, dict[int, bytes]]:

@@ -22,7 +22,7 @@ from agents.handset.security_module.definitions import Definition, DefinitionTab
 from agents.handset.security_module.domain_renewal import RENEWED
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.medium import PAGE, Medium
-from agents.handset.security_module.memory import Memory, Record
+from agents.handset.security_module.memory import SHEET, Memory, Record
 from agents.handset.security_module.module import INS_TERMINAL_PROFILE, SecurityModule
 from agents.handset.security_module.operator_session import kept
 from agents.messages.air import (
@@ -145,8 +145,9 @@ def play(film: Film, module: SecurityModule) -> list[bytes]:
     return [module.process(command, now) for command, now, _ in film.commands]
 
 
-def _pages(image: bytes) -> dict[int, bytes]:
-    return {at // PAGE: image[at : at + PAGE] for at in range(0, len(image), PAGE)}
+def _sheets(image: bytes) -> dict[int, bytes]:
+    """Return an image as a memory hands it out."""
+    return {at // PAGE: image[at : at + SHEET * PAGE] for at in range(0, len(image), SHEET * PAGE)}
 
 
 # --- what is done ---
@@ -688,7 +689,7 @@ def test_from_each_state_the_command_comes_to_its_end(name: str, filmed: Film) -
             assert play(filmed, module) == [response for _, _, response in filmed.commands]
             assert medium.image == filmed.ends[-1]
         else:
-            market.card.pages = _pages(image)
+            market.card.pages = _sheets(image)
             market.card.module = module
             story.again(market, filmed, done)
         _check_sound(bytes(medium.image), market.supplier.key.public)

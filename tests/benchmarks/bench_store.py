@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from agents.handset.security_module.memory import SHEET
 from agents.store.database import SQLITE_PRAGMAS, open_store
 from agents.store.tables import MODULES, PAGES
 
@@ -30,14 +31,14 @@ ROUNDS: Final = 5
 TASKS: Final = 128
 ROWS: Final = 4_096
 ROWS_ALONE: Final = 512
-OCTETS: Final = bytes(range(256))
-UPSERT: Final = "INSERT OR REPLACE INTO pages (ua, number, octets) VALUES (?, ?, ?)"
+OCTETS: Final = bytes(range(256)) * SHEET
+UPSERT: Final = "INSERT OR REPLACE INTO pages (ua, first, octets) VALUES (?, ?, ?)"
 
 Row = tuple[str, int, bytes]
 
 
 def rows(count: int) -> list[Row]:
-    """Return *count* pages of as many modules."""
+    """Return *count* sheets of pages, of as many modules."""
     return [(f"89880000{number:011}", 0, OCTETS) for number in range(count)]
 
 
@@ -47,8 +48,8 @@ async def grouped(path: Path) -> float:
         left = iter(rows(ROWS))
 
         async def work() -> None:
-            for ua, number, octets in left:
-                await store.save(PAGES, [{"ua": ua, "number": number, "octets": octets}])
+            for ua, first, octets in left:
+                await store.save(PAGES, [{"ua": ua, "first": first, "octets": octets}])
 
         began = perf_counter()
         await asyncio.gather(*(work() for _ in range(TASKS)))
@@ -62,7 +63,7 @@ def alone(path: Path, count: int, at_once: int) -> float:
         connection.execute(f"PRAGMA {pragma}")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS pages"
-        " (ua VARCHAR(20), number INTEGER, octets BLOB, PRIMARY KEY (ua, number))"
+        " (ua VARCHAR(20), first INTEGER, octets BLOB, PRIMARY KEY (ua, first))"
     )
     todo = rows(count)
     began = perf_counter()

@@ -11,9 +11,10 @@ pages that it really changed go through the ``journal`` behind the image (its la
 ``medium``, all or none of them, wherever power fails. A boot first does what the journal asks for, and only
 then looks at the image: octets that are wrong without a journal's fault are an ImageRejected.
 
-What was applied is handed out by ``take_changes`` as whole pages, which the shell makes durable before the
-answer leaves; pages never handed out are zeros, so ``from_pages`` needs none of them. The journal's own pages
-are not among them: a shell that stores the changes of one command together needs no journal of ours.
+What was applied is handed out by ``take_changes`` as whole sheets of SHEET pages, which the shell makes
+durable before the answer leaves: a new programme is a few rows of a database then, not a few dozen. Sheets
+never handed out are zeros, so ``from_pages`` needs none of them. The journal's own pages are not among them:
+a shell that stores the changes of one command together needs no journal of ours.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ __all__ = [
     "MAX_SIZE",
     "MIN_SIZE",
     "RECORD_SIZES",
+    "SHEET",
     "Memory",
     "Record",
     "Transaction",
 ]
 
+SHEET: Final = 8
+"""Pages that are handed out together: 2 KiB, of which two fill a page of most databases."""
 _LENGTH: Final = struct.Struct(">H")
 _ZEROS: Final = bytes(16 * 1024)
 
@@ -177,18 +181,21 @@ class Memory:
 
     @classmethod
     def from_pages(cls, pages: Iterable[tuple[int, bytes]]) -> Memory:
-        """Return the memory whose pages these are, the missing ones being zeros; raise ImageRejected."""
+        """Return the memory of these ``(page number, octets)``, each of one page or more in a row.
+
+        Missing pages are zeros; of what is given twice the last counts. Raises ImageRejected.
+        """
         found = dict(pages)
-        size = geometry_of(found.get(0, b"")).size
+        size = geometry_of(found.get(0, b"")[:PAGE]).size
         image, behind = bytearray(size), {}
         end = size // PAGE
-        for number, page in found.items():
-            if len(page) != PAGE or not 0 <= number < end + journal.longest(end):
-                raise ImageRejected("bad-page", f"page {number} of {len(page)} octets")
-            if number < end:
-                image[number * PAGE : (number + 1) * PAGE] = page
-            else:
-                behind[number] = page
+        for number, octets in found.items():
+            last = number + len(octets) // PAGE
+            if not octets or len(octets) % PAGE or not 0 <= number < last <= end + journal.longest(end):
+                raise ImageRejected("bad-page", f"page {number} of {len(octets)} octets")
+            inside = max(0, end - number) * PAGE
+            image[number * PAGE : min(last, end) * PAGE] = octets[:inside]
+            behind.update(_pages_of(max(number, end), octets[inside:]))
         return cls(Medium(image, _without_zeros(behind)))
 
     def __bytes__(self) -> bytes:
@@ -261,13 +268,16 @@ class Memory:
         return transaction.read(offset, len(octets)) == octets
 
     def take_changes(self) -> list[tuple[int, bytes]]:
-        """Return ``(page number, PAGE octets)`` of each page changed since the last call, in order.
+        """Return ``(page number, octets)`` of each sheet in which a page was changed since the last call.
 
-        Of the journal there are only pages that a boot found and wiped, as zeros.
+        A sheet is up to SHEET pages, from one whose number is a multiple of that, to the end of the image at
+        most; they come in order. Behind them come pages of the journal that a boot found and wiped, as zeros.
         """
-        numbers, self._dirty = sorted(self._dirty or ()), None
-        image = self._image
-        return [(number, bytes(image[number * PAGE : (number + 1) * PAGE]) or ZEROS) for number in numbers]
+        numbers, self._dirty = self._dirty or (), None
+        image, end = self._image, self.size // PAGE
+        sheets = sorted({number - number % SHEET for number in numbers if number < end})
+        changes = [(first, bytes(image[first * PAGE : (first + SHEET) * PAGE])) for first in sheets]
+        return changes + [(number, ZEROS) for number in sorted(numbers) if number >= end]
 
     def get_record(self, record: Record) -> bytes | None:
         """Return a record of the operating area, None when it was never put; raise ImageRejected."""
@@ -329,6 +339,12 @@ class Memory:
             journal.commit(self._medium, changes)
             self._dirty = self._dirty or set()
             self._dirty.update(changes)
+
+
+def _pages_of(first: int, octets: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the pages that *octets* are, numbered from the *first* one on."""
+    for at in range(0, len(octets), PAGE):
+        yield first + at // PAGE, octets[at : at + PAGE]
 
 
 def _without_zeros(pages: Mapping[int, bytes]) -> dict[int, bytes]:

@@ -31,14 +31,15 @@ class FilmedMedium(Medium):
         self.writes: list[Write] = []
         self.ends: list[bytes] = [bytes(image)]
 
-    def write(self, number: int, octets: bytes) -> None:
-        """Write a page, and remember it."""
-        assert len(octets) == PAGE
-        self.writes.append((number, bytes(octets)))
-        super().write(number, octets)
-        # Between two transactions, and only then, there is no journal.
-        if number >= self.pages and not self.journal and self.ends[-1] != self.image:
-            self.ends.append(bytes(self.image))
+    def write_all(self, pages: Iterable[Write]) -> None:
+        """Write pages one by one, and remember each."""
+        for number, octets in pages:
+            assert len(octets) == PAGE
+            self.writes.append((number, bytes(octets)))
+            super().write_all([(number, octets)])
+            # Between two transactions, and only then, there is no journal.
+            if number >= self.pages and not self.journal and self.ends[-1] != self.image:
+                self.ends.append(bytes(self.image))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,14 +49,10 @@ def commit(medium: Medium, changes: Mapping[int, bytes]) -> None:
     head = _head(pages)
     journal = [head[at : at + PAGE] for at in range(0, len(head), PAGE)]
     journal += [page for _, page in pages]
-    first, write = medium.pages, medium.write
-    end = first + len(journal)
-    for number in range(end - 1, first - 1, -1):
-        write(number, journal[number - first])
-    for number, page in pages:
-        write(number, page)
-    for number in range(first, end):
-        write(number, ZEROS)
+    behind = list(enumerate(journal, medium.pages))
+    medium.write_all(reversed(behind))
+    medium.write_all(pages)
+    medium.write_all((number, ZEROS) for number, _ in behind)
 
 
 def recover(medium: Medium) -> set[int]:
@@ -68,11 +64,9 @@ def recover(medium: Medium) -> set[int]:
     if not medium.journal:
         return set()
     changes = _committed(medium)
-    for number, page in changes:
-        medium.write(number, page)
+    medium.write_all(changes)
     wiped = sorted(medium.journal)
-    for number in wiped:
-        medium.write(number, ZEROS)
+    medium.write_all((number, ZEROS) for number in wiped)
     return {*wiped, *(number for number, _ in changes)}
 
 

@@ -1,7 +1,7 @@
 """What the octets of a module lie on: pages, each written whole by one method and by no other.
 
 A page write is the only thing that power can fail in: before it, after it, or in its middle, which leaves the
-page torn. Whoever wants to see that happen gives ``Memory`` a medium whose ``write`` does it.
+page torn. Whoever wants to see that happen gives ``Memory`` a medium whose ``write_all`` does it.
 
 The image comes first, ``size`` octets of it. The pages behind it are the journal's (``journal``). They are
 zeros between two commands, and pages of zeros take no room, so a module at rest has none of them.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 PAGE: Final = 256
 ZEROS: Final = bytes(PAGE)
@@ -41,14 +41,19 @@ class Medium:
 
     def write(self, number: int, octets: bytes) -> None:
         """Write page *number*, PAGE octets of it, to the image or behind it."""
-        start = number * PAGE
-        if start < len(self.image):
-            self.image[start : start + PAGE] = octets
-        elif octets != ZEROS:
-            if self._journal is None:
-                self._journal = {}
-            self._journal[number] = octets
-        elif self._journal is not None:
-            self._journal.pop(number, None)
-            if not self._journal:
-                self._journal = None  # an emptied dict would keep the room of its fullest day
+        self.write_all([(number, octets)])
+
+    def write_all(self, pages: Iterable[tuple[int, bytes]]) -> None:
+        """Write pages, one after another, in this order: power may fail at each of them."""
+        image, end, journal = self.image, self.pages, self._journal
+        for number, octets in pages:
+            if number < end:
+                image[number * PAGE : (number + 1) * PAGE] = octets
+            elif octets != ZEROS:
+                if journal is None:
+                    journal = self._journal = {}
+                journal[number] = octets
+            elif journal is not None:
+                journal.pop(number, None)
+                if not journal:
+                    journal = self._journal = None  # an emptied dict would keep the room of its fullest day

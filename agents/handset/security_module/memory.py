@@ -68,11 +68,11 @@ class Transaction:
 
     def __init__(self, image: bytearray) -> None:
         self._image = image
-        self._pages: dict[int, bytearray] = {}
+        self._pages: dict[int, bytes | bytearray] = {}  # octets where the whole page is new
         self._open = True
 
     @property
-    def pages(self) -> Mapping[int, bytearray]:
+    def pages(self) -> Mapping[int, bytes | bytearray]:
         """The staged pages by number."""
         return self._pages
 
@@ -83,15 +83,16 @@ class Transaction:
         end = offset + len(octets)
         if offset < PAGE or end > len(self._image):
             raise ValueError(f"{offset}..{end} is not writable memory")
+        number, start = divmod(offset, PAGE)
         done = 0
         while done < len(octets):
-            number, start = divmod(offset + done, PAGE)
             chunk = octets[done : done + PAGE - start]
             if len(chunk) == PAGE:
-                self._pages[number] = bytearray(chunk)  # nothing of what was there stays
+                self._pages[number] = chunk  # nothing of what was there stays
             else:
                 self._page(number)[start : start + len(chunk)] = chunk
             done += len(chunk)
+            number, start = number + 1, 0
 
     def read(self, offset: int, length: int) -> bytes:
         """Return memory as it will be once this transaction is applied."""
@@ -117,8 +118,10 @@ class Transaction:
 
     def _page(self, number: int) -> bytearray:
         page = self._pages.get(number)
-        if page is None:
-            page = self._pages[number] = self._image[number * PAGE : (number + 1) * PAGE]
+        if isinstance(page, bytearray):
+            return page
+        page = bytearray(page) if page is not None else self._image[number * PAGE : (number + 1) * PAGE]
+        self._pages[number] = page
         return page
 
 
@@ -187,7 +190,8 @@ class Memory:
         """
         found = dict(pages)
         size = geometry_of(found.get(0, b"")[:PAGE]).size
-        image, behind = bytearray(size), {}
+        image = bytearray(size)
+        behind: dict[int, bytes] = {}
         end = size // PAGE
         for number, octets in found.items():
             last = number + len(octets) // PAGE

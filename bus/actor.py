@@ -137,6 +137,7 @@ class Actor(ABC, Generic[M]):
         self._group = group
         self._mailbox: deque[M] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._is_held = False
         self._handled = 0  # messages being handled; a worker is there a little longer than its last one
         self._dead_letters: list[DeadLetter[M]] = []
         self._names = {"agent": name, "role": role} if role else {"agent": name}
@@ -154,7 +155,7 @@ class Actor(ABC, Generic[M]):
         if len(self._mailbox) >= self.capacity:
             raise MailboxFull(self.name, self.capacity)
         self._mailbox.append(message)
-        if len(self._workers) < self.concurrency:
+        if len(self._workers) < self.concurrency and not self._is_held:
             self._hire()
 
     @property
@@ -165,7 +166,7 @@ class Actor(ABC, Generic[M]):
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing waits and nothing is being handled, and what is delivered would be taken."""
-        return not (self._handled or self._mailbox) and self._group.taking
+        return not (self._handled or self._mailbox or self._is_held) and self._group.taking
 
     @property
     def dead_letters(self) -> tuple[DeadLetter[M], ...]:
@@ -186,6 +187,19 @@ class Actor(ABC, Generic[M]):
     async def restart(self, cause: Exception) -> None:
         """Put the actor's state right after *cause*, before the message is handled again."""
 
+    def hold(self) -> None:
+        """Begin no message before ``release``: elsewhere something is done for this actor, now at rest."""
+        self._is_held = True
+
+    def release(self, first: M | None = None) -> None:
+        """Go on with what came meanwhile; with *first* before it, whatever the capacity."""
+        self._is_held = False
+        if first is not None:
+            self._mailbox.appendleft(first)
+        if self._mailbox and len(self._workers) < self.concurrency:
+            with contextlib.suppress(MailboxFull):  # the group is ending, and takes its mailboxes along
+                self._hire()
+
     # ---- the worker ----
 
     def _hire(self) -> None:
@@ -196,7 +210,7 @@ class Actor(ABC, Generic[M]):
     def _dismiss(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         # A worker that somebody cancelled alone leaves its mailbox to a new one.
-        if self._mailbox and not self._workers and not self._group.cancelled:
+        if self._mailbox and not (self._workers or self._is_held or self._group.cancelled):
             with contextlib.suppress(MailboxFull):
                 self._hire()
 

@@ -10,20 +10,17 @@ troubling the module.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.console import COMMAND, RESPONSE
 from agents.handset.channels import Channels
+from agents.handset.paging import Paging
 from agents.handset.posts import InReach, OrderGiven, OutOfReach, Post, PoweredOff, PoweredOn, TimerEnded
-from agents.handset.security_module import domain_renewal
-from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.links import GIVEN_UP
-from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.menu import REFUSED, RESULT, Item
 from agents.handset.security_module.outgoing import GOES_ON
 from agents.handset.serving import Serving
-from agents.handset.slot import Slot, envelope_command
+from agents.handset.slot import Slot
 from agents.handset.terminal import Subscriber
 from agents.messages.orders import Event, Order
 from bus import spans, tracing
@@ -33,7 +30,6 @@ from bus.frame import Bearer, Frame
 from bus.topics import ContactReply, ReportTo
 from bus.tracing import new_trace
 from transport.apdu import ResponseApdu
-from transport.cell_broadcast import Page
 from transport.errors import Rejected
 from transport.sms.report import FailureCause, SmsDeliverReport
 from transport.sms.user_data import UserData
@@ -45,6 +41,7 @@ if TYPE_CHECKING:
     from agents.handset.security_module.module import SecurityModule
     from agents.handset.site import Site
     from bus.frame import TraceContext
+    from transport.cell_broadcast import Page
 
 CAPACITY: Final = 1024
 """Room for the pages of a campaign, which come faster than they are taken when nothing waits for the air."""
@@ -56,16 +53,6 @@ MOST_SECONDS: Final = 1 << 40
 """More than any handset is wrong by."""
 REMEMBERED: Final = 48
 """Reports that a phone keeps for frames that come again; other senders send meanwhile."""
-PAGES: Final = 512
-"""Pages that are kept read, for all handsets of the process."""
-_HEARD: Final = {
-    ANNOUNCED: "announce",
-    LOADED: "broadcast",
-    KNOWN: "broadcast",
-    domain_renewal.RENEWED: "roll-domain-key",
-    domain_renewal.KNOWN: "roll-domain-key",
-}
-"""What a handset tells the console of what its module heard, by the note that the module leaves."""
 
 
 class Phone(Actor[Post]):
@@ -79,9 +66,7 @@ class Phone(Actor[Post]):
         self._channels = Channels(ua, site, self._slot)
         self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
         self._is_off = False
-        self._filter_read = False
-        self._answered: tuple[Frame, bytes | Exception] | None = None
-        """A page that the module has taken already, and what it answered, or how it crashed over it."""
+        self._paging = Paging(ua, site, self._slot, self._serving, self)
         self._contacted: tuple[bytes, ResponseApdu] = (b"", ResponseApdu())
         """The last APDU over the contacts, by its reference, and what the module answered."""
         self._timers: dict[int, TimerEnded] = {}
@@ -104,38 +89,12 @@ class Phone(Actor[Post]):
 
     def wants(self, page: Page) -> bool:
         """Whether the module asked for such pages; until its file is read, nobody knows, and it is asked."""
-        return not self._filter_read or self._serving.filter.passes(page.message_identifier)
+        return self._paging.wants(page)
 
     def take_page(self, frame: Frame) -> None:
-        """Take a page: at once if the handset is at rest, else in its turn.
-
-        Nothing comes of most pages but that the module has them; what does come of one is done in its turn.
-        Raises MailboxFull as ``deliver``.
-        """
-        if self._filter_read and self.is_at_rest:
-            self._slot.trace = frame.trace
-            if self._site.capture is not None:
-                self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source)
-            answer: bytes | Exception | None
-            try:
-                answer = self._slot.hear(_page_command(frame.pdu))
-            except Exception as error:  # noqa: BLE001 -- raised again in its turn, where it is supervised
-                answer = error
-            if answer is None or (isinstance(answer, bytes) and self._is_only_said(frame, answer)):
-                return
-            self._answered = (frame, answer)
-        self.deliver(frame)
-
-    def _is_only_said(self, frame: Frame, answer: bytes) -> bool:
-        """Log what the module said of a page, if nothing else came of it and nobody is to be told.
-
-        Where spans are exported, that is a piece of work like any other, with its times, and has its turn.
-        """
-        if spans.is_exported() or not self._slot.only_noted(answer, but=_HEARD):
-            return False
-        with tracing.bound(tracing.child(frame.trace), agent=self.name, role="handset", ua=self.name):
-            self._slot.say(_page_command(frame.pdu), answer)
-        return True
+        """Take a page: at once if the handset is at rest, else in its turn; MailboxFull as ``deliver``."""
+        if not (self.is_at_rest and self._paging.take(frame)):
+            self.deliver(frame)
 
     async def handle(self, message: Post) -> None:
         """Take one thing, under its trace."""
@@ -165,8 +124,7 @@ class Phone(Actor[Post]):
         self._timers.clear()
         self._channels = Channels(self.name, self._site, self._slot)
         self._serving = Serving(self.name, self._site, self._slot, self._channels, self._set_timer)
-        self._filter_read = False
-        self._answered = None
+        self._paging = Paging(self.name, self._site, self._slot, self._serving, self)
 
     async def _power_off(self, message: PoweredOff) -> None:
         self._is_off = True
@@ -204,35 +162,7 @@ class Phone(Actor[Post]):
         await self._serving.serve(response)
 
     async def _page(self, frame: Frame) -> None:
-        response = await self._answer_to_page(frame)
-        if response is None:
-            return
-        await self._serving.serve(response)
-        for note in self._slot.notes:
-            if note.name in _HEARD:
-                self._tell_heard(_HEARD[note.name], note.tar, frame.trace)
-
-    def _tell_heard(self, do: str, tar: bytes, trace: TraceContext) -> None:
-        """Tell the console, with the other handsets of the cell, what the module heard."""
-        resource = self.module.definitions.by_tar(tar)
-        service = resource.service if resource else ""
-        self._site.log.info("order.ended", do=do, service=service, result="ok", reason="")
-        self._site.chorus.tell(do, self.name, service, trace=trace)
-
-    async def _answer_to_page(self, frame: Frame) -> ResponseApdu | None:
-        """Return what the module says of a page, once that is durable; None if it did not ask for it."""
-        answered, self._answered = self._answered, None
-        if answered is not None and answered[0] is frame:
-            if isinstance(answered[1], Exception):
-                raise answered[1]
-            return await self._slot.settle(_page_command(frame.pdu), answered[1])
-        if not self._filter_read:
-            await self._serving.read_filter()
-            self._filter_read = True
-        if not self.wants(_parsed(frame.pdu)):
-            return None
-        self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source, trace=frame.trace)
-        return await self._slot.transmit(_page_command(frame.pdu))
+        await self._paging.handle(frame)
 
     async def _packet(self, frame: Frame) -> None:
         try:
@@ -403,18 +333,6 @@ def _seconds(argument: bytes) -> int | None:
     except ValueError:
         return None
     return seconds if abs(seconds) < MOST_SECONDS else None
-
-
-@lru_cache(maxsize=PAGES)
-def _parsed(pdu: bytes) -> Page:
-    """Return the page in *pdu*: handsets of a cell hear the same ones."""
-    return Page.parse(pdu)
-
-
-@lru_cache(maxsize=PAGES)
-def _page_command(pdu: bytes) -> bytes:
-    """Return the command APDU that brings the page in *pdu* to a module."""
-    return envelope_command(Envelope(tag=Tag.CELL_BROADCAST_DOWNLOAD, page=pdu))
 
 
 def _report(response: ResponseApdu) -> SmsDeliverReport:

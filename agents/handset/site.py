@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agents.handset.chorus import Chorus
+from agents.handset.joint_save import JointSave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,8 +41,11 @@ class Site:
     capture: Capture | None = None
     chorus: Chorus = field(init=False, repr=False, compare=False)
     """Who speaks for several of them."""
+    joint_save: JointSave = field(init=False, repr=False, compare=False)
+    """Who stores for several of them."""
 
     def __post_init__(self) -> None:
-        """Let them speak with one voice where they have the same to tell."""
+        """Let them speak with one voice where they have the same to tell, and store at one go."""
         chorus = Chorus(self.console, self.client, self.group, counters=self.counters, log=self.log)
         object.__setattr__(self, "chorus", chorus)
+        object.__setattr__(self, "joint_save", JointSave(self.pages, self.group))

@@ -13,7 +13,7 @@ from bus.fallbacks import fall_back
 from transport.apdu import INS_ENVELOPE, INS_STORE_DATA, PROPRIETARY, CommandApdu, ResponseApdu
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Iterable
 
     from agents.handset.security_module.core import Note
     from agents.handset.security_module.module import SecurityModule
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 REFUSED: Final = ".refused"
 """How the names of notes end that tell of a refusal."""
-_GOOD: Final = ResponseApdu().encode()
+GOOD: Final = ResponseApdu().encode()
+"""What a module answers that asks for nothing."""
 
 
 def envelope_command(envelope: Envelope) -> bytes:
@@ -60,28 +61,18 @@ class Slot:
     def hear(self, command: bytes) -> bytes | None:
         """Give the module one APDU that mostly comes to nothing; None says that it came to just that.
 
-        Else the response is returned, which is nobody's before ``settle`` has stored what the module changed.
+        Else the response is returned, which is nobody's before what the module changed is stored.
         """
         response = self._give(command)
-        if response != _GOOD or self.module.has_news:
+        if response != GOOD or self.module.has_news:
             return response
         if self._site.capture is not None:
             self.record(Layer.APDU, command + response, uplink=False)
         return None
 
-    def only_noted(self, response: bytes, *, but: Container[str]) -> bool:
-        """Say whether nothing came of a command but notes, none of them one of *but*: ``say`` them then."""
-        noted = self.module.noted
-        return response == _GOOD and bool(noted) and not any(name in but for name in noted)
-
-    def say(self, command: bytes, response: bytes) -> None:
-        """Log what the module says at *command*, of which nothing else came."""
-        self._log_notes()
-        self.record(Layer.APDU, command + response, uplink=False)
-
-    def _log_notes(self) -> None:
-        for note in self.module.take_notes():
-            self.notes.append(note)
+    def log(self, notes: Iterable[Note]) -> None:
+        """Log what happened in the module."""
+        for note in notes:
             if note.name == FALLBACK:
                 self.trace = fall_back(self.trace, self._ua, note.reason)
                 tracing.bind(self.trace)
@@ -95,7 +86,9 @@ class Slot:
     async def settle(self, command: bytes, response: bytes) -> ResponseApdu:
         """Make durable what the module changed at *command*, and log what it says; return its *response*."""
         site = self._site
-        self._log_notes()
+        notes = self.module.take_notes()
+        self.log(notes)
+        self.notes.extend(notes)
         changes = self.module.take_changes()
         if changes:
             await site.pages.save(self._ua, changes)

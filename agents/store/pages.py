@@ -16,7 +16,7 @@ from sqlalchemy import select
 from agents.store.tables import PAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from agents.store.group_commit import GroupCommit
 
@@ -51,11 +51,16 @@ class PageStore:
 
         Raises ``FleetError`` when the transaction failed.
         """
+        await self.save_all({ua: changes})
+
+    async def save_all(self, changes: Mapping[str, Iterable[tuple[int, bytes]]]) -> None:
+        """Store these sheets of several modules, all or none, as ``save``."""
         rows: list[dict[str, Any]] = []
         gone = []
-        for number, octets in changes:
-            if octets.strip(b"\0"):
-                rows.append({"ua": ua, "first": number, "octets": octets})
-            else:
-                gone.append((ua, number))
+        for ua, sheets in changes.items():
+            for number, octets in sheets:
+                if octets.strip(b"\0"):
+                    rows.append({"ua": ua, "first": number, "octets": octets})
+                else:
+                    gone.append((ua, number))
         await self._store.change(PAGES, rows=rows, gone=gone)

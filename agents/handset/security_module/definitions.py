@@ -15,7 +15,6 @@ from agents.handset.security_module.allocation import Area, AreaKind, best_fit, 
 from agents.handset.security_module.definition import Definition, SessionRecord
 from agents.handset.security_module.digests import digest_of
 from agents.handset.security_module.errors import ImageRejected, MemoryFull, TransitionRefused
-from agents.handset.security_module.geometry import EMPTY_SLOT
 from agents.handset.security_module.life_cycle import TRANSITIONS, ResourceEvent, ResourceState, transition
 
 if TYPE_CHECKING:
@@ -250,9 +249,7 @@ class DefinitionTable:
         return sorted(areas, key=lambda area: area.start)
 
     def _used(self) -> Iterator[tuple[int, Definition]]:
-        for offset in self._memory.definition_slots():
-            if self._memory.holds(offset, EMPTY_SLOT):  # as most slots are
-                continue
+        for offset in self._memory.used_slots():
             octets = self._memory.read_slot(offset, self._memory.slot_size)
             if octets is not None:
                 yield offset, _parsed(octets)

@@ -17,9 +17,10 @@ programmes; what one of them was not sent, it does not get.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module import applications, domain_renewal, reporting
 from agents.handset.security_module.errors import ModuleError
@@ -65,15 +66,27 @@ _ENVELOPE: Final = 8192
 """Octets that a collector may hold beside a programme's pieces: what is not proven yet, and spare ones."""
 
 
-class Listening(NamedTuple):
+@dataclass(slots=True)
+class Listening:
     """A collector, and the record of DEF that it goes by: when that is another, so is the collector.
 
-    *refused* is why a resource that this is the record of takes no programme, or nothing.
+    *refused* is why a resource that this is the record of takes no programme, or nothing. *generation* is the
+    memory's, as of which the record was as it is here.
     """
 
     stored: Stored
     collector: Collector
     refused: str
+    generation: int
+
+    def holds(self, core: Core) -> bool:
+        """Say whether the record is as it was: it is compared if anything in memory has changed."""
+        generation = core.memory.generation
+        if self.generation != generation:
+            if not core.definitions.is_still(self.stored):
+                return False
+            self.generation = generation
+        return True
 
 
 def receive(core: Core, incoming: Incoming, identifier: int) -> None:
@@ -82,7 +95,7 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
     Never raises for what a packet holds: a refusal is a note.
     """
     listening = core.listening.get(incoming.header.tar)
-    if listening is None or not core.definitions.is_still(listening.stored):
+    if listening is None or not listening.holds(core):
         listening = _listening(core, incoming.header.tar)
     if listening is None or listening.stored.definition.message_identifier != identifier:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, NOT_FOR_ALL)
@@ -136,7 +149,8 @@ def _listening(core: Core, tar: bytes) -> Listening | None:
         collector = known.collector
     else:
         collector = _collector(core, stored.definition)
-    listening = core.listening[tar] = Listening(stored, collector, _refused(stored.definition))
+    refused, generation = _refused(stored.definition), core.memory.generation
+    listening = core.listening[tar] = Listening(stored, collector, refused, generation)
     return listening
 
 

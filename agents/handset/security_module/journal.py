@@ -52,7 +52,7 @@ def commit(medium: Medium, changes: Mapping[int, bytes]) -> None:
     behind = list(enumerate(journal, medium.pages))
     medium.write_all(reversed(behind))
     medium.write_all(pages)
-    medium.write_all((number, ZEROS) for number, _ in behind)
+    medium.write_all([(number, ZEROS) for number, _ in behind])
 
 
 def recover(medium: Medium) -> set[int]:
@@ -79,9 +79,7 @@ def _head(pages: Sequence[tuple[int, bytes]]) -> bytes:
     count = len(pages)
     numbers = struct.pack(f">{count}I", *(number for number, _ in pages))
     numbers = numbers.ljust(_head_pages(count) * PAGE - _MARK.size, b"\0")
-    crc = zlib.crc32(numbers, zlib.crc32(_COUNT.pack(count)))
-    for _, page in pages:
-        crc = zlib.crc32(page, crc)
+    crc = zlib.crc32(b"".join([_COUNT.pack(count), numbers, *(page for _, page in pages)]))
     return _MARK.pack(_MAGIC, count, crc) + numbers
 
 

@@ -29,6 +29,7 @@ from agents.handset.security_module.errors import ImageRejected, MemoryFull
 from agents.handset.security_module.geometry import (
     DEFAULT_RESOURCES,
     DEFAULT_SLOT_SIZE,
+    EMPTY_SLOT,
     MAX_DEFINITIONS,
     MAX_SIZE,
     MIN_SIZE,
@@ -55,7 +56,7 @@ __all__ = [
     "Transaction",
 ]
 
-SHEET: Final = 8
+SHEET: Final = 16
 """Pages that are handed out together: 2 KiB, of which two fill a page of most databases."""
 _LENGTH: Final = struct.Struct(">H")
 _ZEROS: Final = bytes(16 * 1024)
@@ -133,6 +134,7 @@ class Memory:
         "_image",
         "_medium",
         "_transaction",
+        "generation",
         "geometry",
     )
 
@@ -148,6 +150,8 @@ class Memory:
         self._image = medium.image
         self._dirty: set[int] | None = journal.recover(medium) or None
         self._transaction: Transaction | None = None
+        self.generation = 0
+        """Counts up with each transaction that changed something: as long as it stays, all of it stays."""
         for offset, capacity in self.geometry.all_slots():
             self._check_slot(offset, capacity)
 
@@ -320,6 +324,13 @@ class Memory:
         """Octets that a record of DEF may have."""
         return self.slot_size - SLOT_HEAD.size
 
+    def used_slots(self) -> list[int]:
+        """Return the offsets of DEF's slots that are not empty, as an open transaction has them."""
+        if self._transaction is not None:
+            return [offset for offset in self.definition_slots() if not self.holds(offset, EMPTY_SLOT)]
+        starts_with = self._image.startswith
+        return [offset for offset in self.definition_slots() if not starts_with(EMPTY_SLOT, offset)]
+
     def definition_slots(self) -> range:
         """Return the offsets of DEF's slots."""
         return range(self.table_start, self.table_start + self.slots * self.slot_size, self.slot_size)
@@ -337,10 +348,11 @@ class Memory:
         changes = {
             number: bytes(page)
             for number, page in transaction.pages.items()
-            if image[number * PAGE : (number + 1) * PAGE] != page
+            if not image.startswith(page, number * PAGE)
         }
         if changes:
             journal.commit(self._medium, changes)
+            self.generation += 1
             self._dirty = self._dirty or set()
             self._dirty.update(changes)
 

@@ -90,11 +90,6 @@ class SecurityModule:
         """Whether there is anything to take: changes to be made durable, or notes."""
         return bool(self._core.notes) or self._core.memory.has_changes
 
-    @property
-    def noted(self) -> tuple[str, ...]:
-        """The names of the notes that wait to be taken, if there is nothing to be made durable; else none."""
-        return () if self._core.memory.has_changes else tuple(note.name for note in self._core.notes)
-
     def take_changes(self) -> list[tuple[int, bytes]]:
         """Return the pages changed since they were last taken: (page number, octets)."""
         return self._core.memory.take_changes()

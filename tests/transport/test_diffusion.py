@@ -322,10 +322,16 @@ class CountedWork(SharedWork):
 
     asked = 0
 
-    def open(self, packet: bytes) -> Any:
-        """Count, then open."""
-        self.asked += 1
-        return super().open(packet)
+    @property
+    def opener(self) -> Callable[[bytes], Any]:
+        """Return what counts, then opens."""
+        opener = super().opener
+
+        def counted(packet: bytes) -> Any:
+            self.asked += 1
+            return opener(packet)
+
+        return counted
 
 
 @each_coding

@@ -165,7 +165,9 @@ class PageAssembler:
             return None
         self._held.pop(name, None)
         whole = _whole(tuple(message.contents))
-        self._remember(name, _Memory(message.serial, message.dcs, whole.digests))
+        self._complete[name] = _Memory(message.serial, message.dcs, whole.digests)
+        if len(self._complete) > self._max_remembered:
+            self._complete.popitem(last=False)
         return whole.content
 
     def expire(self, now: float) -> list[Dropped]:
@@ -208,11 +210,6 @@ class PageAssembler:
         if len(self._held) == self._max_messages:
             self._drop(next(iter(self._held)), DropReason.CROWDED_OUT)
         self._held[name] = message
-
-    def _remember(self, name: _Name, memory: _Memory) -> None:
-        self._complete[name] = memory
-        if len(self._complete) > self._max_remembered:
-            self._complete.popitem(last=False)
 
     def _forget_old(self, now: float) -> None:
         limit = now - self._timeout_s

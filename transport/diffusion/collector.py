@@ -132,6 +132,7 @@ class Collector:
         if newer_than < 0 or max_programme < 1 or max_octets < 1 or timeout_s <= 0:
             raise ValueError("a collector needs room for something, and a positive time-out")
         self._work = work
+        self._open = work.opener
         self._newer_than = newer_than
         self._holds = holds
         self._max_programme = max_programme
@@ -174,9 +175,13 @@ class Collector:
         "bad-signature"; "other-campaign" for what is of another than the one being collected;
         "full". What is refused changes nothing.
         """
-        self._forget_old(now)
-        fragment = self._work.open(packet)
-        if fragment.campaign != self._ended or fragment.kind in _OF_HEADS:
+        if self._current is None or self._seen_at <= now - self._timeout_s:
+            self._forget_old(now)
+        fragment = self._open(packet)
+        current = self._current
+        if current is not None and fragment.campaign == current.campaign and fragment.kind not in _OF_HEADS:
+            self._add(current, fragment, now)  # as nearly all are
+        elif fragment.campaign != self._ended or fragment.kind in _OF_HEADS:
             _TAKE[fragment.kind](self, fragment, now)
         return self._reported() if self._events else ()
 
@@ -283,13 +288,6 @@ class Collector:
                 with suppress(DiffusionRejected):
                     self._add(self._current, fragment, now)
 
-    def _take_other(self, fragment: Fragment, now: float) -> None:
-        current = self._current
-        if current is not None and current.campaign == fragment.campaign:
-            self._add(current, fragment, now)
-        else:
-            self._keep(fragment, now)
-
     def _keep(self, fragment: Fragment, now: float) -> None:
         if self._current is None:
             self._unproven.add(fragment, now)
@@ -332,8 +330,8 @@ class Collector:
 _TAKE: Final[Mapping[FragmentKind, Callable[[Collector, Fragment, float], None]]] = {
     FragmentKind.HEAD: Collector._take_head,  # noqa: SLF001 -- a table of this class's own methods
     FragmentKind.SIGNATURE: Collector._take_signature,  # noqa: SLF001
-    FragmentKind.DIGESTS: Collector._take_other,  # noqa: SLF001
-    FragmentKind.PIECE: Collector._take_other,  # noqa: SLF001
+    FragmentKind.DIGESTS: Collector._keep,  # noqa: SLF001
+    FragmentKind.PIECE: Collector._keep,  # noqa: SLF001
 }
 
 

@@ -21,7 +21,7 @@ from transport.errors import DiffusionRejected, SignatureRejected
 from transport.security.suites import suite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from transport.diffusion.fragment import Domain
     from transport.diffusion.manifest import Manifest
@@ -37,8 +37,12 @@ class Work:
     def __init__(self, domain: Domain) -> None:
         self.domain = domain
 
-    def open(self, packet: bytes) -> Fragment:
-        """Return the fragment in *packet*; PacketRejected, DiffusionRejected as ``open_fragment``."""
+    @property
+    def opener(self) -> Callable[[bytes], Fragment]:
+        """What gives the fragment in a packet; PacketRejected, DiffusionRejected as ``open_fragment``."""
+        return self._open_packet
+
+    def _open_packet(self, packet: bytes) -> Fragment:
         return open_fragment(packet, self.domain)
 
     def verify(self, manifest: Manifest, signature: bytes) -> None:
@@ -73,15 +77,16 @@ class SharedWork(Work):
 
     def __init__(self, domain: Domain, *, packets: int = MAX_PACKETS) -> None:
         super().__init__(domain)
-        self._open = lru_cache(maxsize=packets)(super().open)
+        self._opener = lru_cache(maxsize=packets)(self._open_packet)
         self._head = lru_cache(maxsize=MAX_SIGNATURES)(super().head)
         self._digest = lru_cache(maxsize=MAX_PROGRAMMES)(super().digest)
         self._verify = lru_cache(maxsize=MAX_SIGNATURES)(super().verify)
         self._recover = lru_cache(maxsize=MAX_PROGRAMMES)(self._recover_of)
 
-    def open(self, packet: bytes) -> Fragment:
-        """See ``Work.open``."""
-        return self._open(packet)
+    @property
+    def opener(self) -> Callable[[bytes], Fragment]:
+        """See ``Work.opener``."""
+        return self._opener
 
     def verify(self, manifest: Manifest, signature: bytes) -> None:
         """See ``Work.verify``."""

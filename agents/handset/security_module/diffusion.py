@@ -79,15 +79,6 @@ class Listening:
     refused: str
     generation: int
 
-    def holds(self, core: Core) -> bool:
-        """Say whether the record is as it was: it is compared if anything in memory has changed."""
-        generation = core.memory.generation
-        if self.generation != generation:
-            if not core.definitions.is_still(self.stored):
-                return False
-            self.generation = generation
-        return True
-
 
 def receive(core: Core, incoming: Incoming, identifier: int) -> None:
     """Take one packet of a campaign, which came under a message *identifier*. Nobody is answered.
@@ -95,7 +86,7 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
     Never raises for what a packet holds: a refusal is a note.
     """
     listening = core.listening.get(incoming.header.tar)
-    if listening is None or not listening.holds(core):
+    if listening is None or listening.generation != core.memory.generation:
         listening = _listening(core, incoming.header.tar)
     if listening is None or listening.stored.definition.message_identifier != identifier:
         refuse(core, incoming, ResponseStatus.INSUFFICIENT_SECURITY_LEVEL, NOT_FOR_ALL)
@@ -138,10 +129,14 @@ def _take(core: Core, definition: Definition, event: Event, now: float) -> None:
 def _listening(core: Core, tar: bytes) -> Listening | None:
     """Return who collects for a TAR from now on, None where it is no global service's.
 
-    The record is read anew, for it says otherwise than the one that it went by. The collector stays if
+    Where the record says otherwise than the one that it went by, it is read anew; the collector stays if
     nothing changed that it goes by.
     """
-    known = core.listening.pop(tar, None)
+    known = core.listening.get(tar)
+    if known is not None and core.definitions.is_still(known.stored):
+        known.generation = core.memory.generation
+        return known
+    core.listening.pop(tar, None)
     stored = core.definitions.record_of(tar)
     if stored is None or not stored.definition.domain_key or not stored.definition.supplier_public:
         return None

@@ -72,7 +72,7 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
     content = core.pages(page.message_identifier).receive(page, now)
     if content is not None:
         packet, header = heard.packet(content)
-        incoming = Incoming(header=header, octets=packet, now=now, dialect=CELL_BROADCAST)
+        incoming = Incoming(header, packet, now, "", CELL_BROADCAST)
         _take_broadcast(core, incoming, page.message_identifier)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
@@ -72,8 +72,14 @@ class Geometry:
     slot_size: int = DEFAULT_SLOT_SIZE
     records: tuple[int, ...] = tuple(RECORD_SIZES.values())
     """Of each record's slot, in the order of ``Record``."""
+    table_start: int = field(init=False, repr=False, compare=False)
+    """Where DEF begins."""
+    zone_start: int = field(init=False, repr=False, compare=False)
+    """Where the zone for resources begins."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "table_start", PAGE + sum(self.records))
+        object.__setattr__(self, "zone_start", self.table_start + self.slots * self.slot_size)
         if not MIN_SIZE <= self.size <= MAX_SIZE or self.size % PAGE:
             raise ValueError(
                 f"a memory has {MIN_SIZE} to {MAX_SIZE} octets in pages of {PAGE}, not {self.size}"
@@ -86,16 +92,6 @@ class Geometry:
             raise ValueError(
                 f"{self.slots} definitions of {self.slot_size} octets leave no zone in {self.size}"
             )
-
-    @property
-    def table_start(self) -> int:
-        """Where DEF begins."""
-        return PAGE + sum(self.records)
-
-    @property
-    def zone_start(self) -> int:
-        """Where the zone for resources begins."""
-        return self.table_start + self.slots * self.slot_size
 
     def slot(self, record: Record) -> tuple[int, int]:
         """Return where a record's slot begins, and its octets."""

@@ -56,7 +56,7 @@ __all__ = [
     "Transaction",
 ]
 
-SHEET: Final = 16
+SHEET: Final = 8
 """Pages that are handed out together: 2 KiB, of which two fill a page of most databases."""
 _LENGTH: Final = struct.Struct(">H")
 _ZEROS: Final = bytes(16 * 1024)
@@ -113,6 +113,11 @@ class Transaction:
             return first in pages  # as it is of a slot's head
         return any(number in pages for number in range(first, last + 1))
 
+    def is_within(self, start: int, end: int) -> bool:
+        """Say whether any staged page is among those from *start* to *end*, which are whole pages."""
+        first, last = start // PAGE, end // PAGE
+        return any(first <= number < last for number in self._pages)
+
     def close(self) -> None:
         """Take no further writes."""
         self._open = False
@@ -134,6 +139,7 @@ class Memory:
         "_image",
         "_medium",
         "_transaction",
+        "_used",
         "generation",
         "geometry",
     )
@@ -152,6 +158,7 @@ class Memory:
         self._transaction: Transaction | None = None
         self.generation = 0
         """Counts up with each transaction that changed something: as long as it stays, all of it stays."""
+        self._used: tuple[int, tuple[int, ...]] | None = None  # the slots in use, as of a generation
         for offset, capacity in self.geometry.all_slots():
             self._check_slot(offset, capacity)
 
@@ -324,12 +331,16 @@ class Memory:
         """Octets that a record of DEF may have."""
         return self.slot_size - SLOT_HEAD.size
 
-    def used_slots(self) -> list[int]:
+    def used_slots(self) -> tuple[int, ...]:
         """Return the offsets of DEF's slots that are not empty, as an open transaction has them."""
-        if self._transaction is not None:
-            return [offset for offset in self.definition_slots() if not self.holds(offset, EMPTY_SLOT)]
-        starts_with = self._image.startswith
-        return [offset for offset in self.definition_slots() if not starts_with(EMPTY_SLOT, offset)]
+        if self._used is None or self._used[0] != self.generation:
+            starts_with = self._image.startswith
+            used = tuple(offset for offset in self.definition_slots() if not starts_with(EMPTY_SLOT, offset))
+            self._used = (self.generation, used)
+        transaction = self._transaction
+        if transaction is None or not transaction.is_within(self.table_start, self.zone_start):
+            return self._used[1]
+        return tuple(offset for offset in self.definition_slots() if not self.holds(offset, EMPTY_SLOT))
 
     def definition_slots(self) -> range:
         """Return the offsets of DEF's slots."""

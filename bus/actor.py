@@ -138,6 +138,7 @@ class Actor(ABC, Generic[M]):
         self._mailbox: deque[M] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._is_held = False
+        self._released: asyncio.Event | None = None  # made by who waits for it
         self._handled = 0  # messages being handled; a worker is there a little longer than its last one
         self._dead_letters: list[DeadLetter[M]] = []
         self._names = {"agent": name, "role": role} if role else {"agent": name}
@@ -174,9 +175,13 @@ class Actor(ABC, Generic[M]):
         return tuple(self._dead_letters)
 
     async def idle(self) -> None:
-        """Return when the mailbox is empty and nothing is being handled; not to be awaited in a handler."""
-        while self._workers:
-            await asyncio.wait(self._workers)
+        """Return when it is at rest, or would be if it took messages; not to be awaited in a handler."""
+        while self._workers or self._is_held:
+            if self._workers:
+                await asyncio.wait(self._workers)
+            else:
+                self._released = self._released or asyncio.Event()
+                await self._released.wait()
 
     # ---- for the subclass ----
 
@@ -194,6 +199,9 @@ class Actor(ABC, Generic[M]):
     def release(self, first: M | None = None) -> None:
         """Go on with what came meanwhile; with *first* before it, whatever the capacity."""
         self._is_held = False
+        released, self._released = self._released, None
+        if released is not None:
+            released.set()
         if first is not None:
             self._mailbox.appendleft(first)
         if self._mailbox and len(self._workers) < self.concurrency:

@@ -13,6 +13,7 @@ from agents.handset.security_module.rights import rights_mask
 from agents.messages.codec import encode
 from agents.messages.orders import BroadcastOrder
 from agents.offers import Version
+from agents.store.tables import PAGES
 from agents.supplier import Supplier
 from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.topics import Broadcast, ShortMessageTo
@@ -128,6 +129,25 @@ async def test_a_page_that_only_leaves_a_note_waits_for_no_turn(kit: Kit) -> Non
     assert _version(kit) == 1
     assert [one["event"] for one in events].count("diffusion.announced") == 1
     assert (await kit.event("broadcast")).result == "ok"
+
+
+async def test_a_programme_that_cannot_be_stored_is_taken_again(kit: Kit) -> None:
+    """The handset takes nothing else until the last page is done with: here on the module as it was stored."""
+    await _ready(kit, _offer())
+    phone = kit.cell.phones[kit.ua()]
+    before = phone.module
+    kit.fail_next_save("handsets", PAGES)
+    assert await _broadcast(kit, "city") == ""
+    await phone.idle()
+    assert kit.counters.snapshot()["crashes"] == {kit.ua(): 1}
+    assert phone.module is not before
+    assert (_version(kit), phone.dead_letters) == (0, ())
+    for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL)):  # the next round of the carousel
+        kit.clients["cell"].inject(Broadcast(fleet=kit.fleet, cell=CELL), frame)
+    assert (await kit.event("broadcast")).result == "ok"
+    assert _version(kit) == 1
+    (definition,) = (await kit.boot(kit.ua())).definitions.all()
+    assert definition.version == 1
 
 
 async def test_a_campaign_is_the_same_octets_each_time(

@@ -101,6 +101,68 @@ async def test_an_actor_at_rest_has_no_task(group: ActorGroup) -> None:
     assert actor.handled == ["a", "b", "c"]
 
 
+async def test_an_actor_is_at_rest_before_its_worker_is_gone(group: ActorGroup) -> None:
+    """When the last message is handled nothing is left to wait for; a delivery then is handled all the same."""
+    actor = _Recorder("phone", group)
+    at_rest: list[bool] = []
+    actor.deliver("a")
+    (worker,) = (task for task in asyncio.all_tasks() if task.get_name() == "phone")
+    worker.add_done_callback(lambda _task: at_rest.append(actor.is_at_rest))
+    worker.add_done_callback(lambda _task: actor.deliver("b"))
+    await group.idle()
+    assert (at_rest, actor.handled) == ([True], ["a", "b"])
+
+
+async def test_a_held_actor_begins_nothing(group: ActorGroup) -> None:
+    """It is not at rest, and takes messages; released it goes on with them, with the one it is given first."""
+    actor = _Recorder("phone", group, capacity=1)
+    actor.hold()
+    waiting = asyncio.create_task(actor.idle())
+    actor.deliver("came meanwhile")
+    await asyncio.sleep(0)
+    assert (actor.is_at_rest, actor.begun, waiting.done()) == (False, [], False)
+    actor.release("comes first")
+    await waiting
+    assert (actor.is_at_rest, actor.handled) == (True, ["comes first", "came meanwhile"])
+    actor.hold()
+    actor.release()
+    assert actor.is_at_rest
+    await actor.idle()
+
+
+async def test_an_actor_held_while_its_worker_goes(group: ActorGroup) -> None:
+    """Neither the end of the worker nor a delivery begins anything; a release does, once."""
+    actor = _Recorder("phone", group)
+    actor.deliver("a")
+    (worker,) = (task for task in asyncio.all_tasks() if task.get_name() == "phone")
+    worker.add_done_callback(lambda _task: actor.hold())
+    worker.add_done_callback(lambda _task: actor.deliver("b"))
+    await group.idle()
+    assert (actor.handled, actor.waiting) == (["a"], 1)
+    actor.release()
+    await actor.idle()
+    assert actor.handled == ["a", "b"]
+
+
+async def test_a_group_that_ends_waits_for_what_is_held(group: ActorGroup) -> None:
+    """Who holds an actor is a task of the group: the end waits for it, and for the mailbox after that."""
+    actor, gate = _Recorder("phone", group), asyncio.Event()
+
+    async def hold() -> None:
+        actor.hold()
+        await gate.wait()
+        actor.release()
+
+    group.spawn(hold(), name="holder")
+    await asyncio.sleep(0)
+    actor.deliver("a")
+    end = asyncio.create_task(group.stop())
+    await asyncio.sleep(0)
+    gate.set()
+    await end
+    assert actor.handled == ["a"]
+
+
 async def test_a_full_mailbox_takes_no_more(group: ActorGroup) -> None:
     """The message past the bound is refused with a typed error; those before it are handled."""
     actor = _Recorder("operator", group, capacity=2)

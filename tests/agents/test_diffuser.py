@@ -132,7 +132,7 @@ async def test_a_page_that_only_leaves_a_note_waits_for_no_turn(kit: Kit) -> Non
 
 
 async def test_a_programme_that_cannot_be_stored_is_taken_again(kit: Kit) -> None:
-    """The handset takes nothing else until the last page is done with: here on the module as it was stored."""
+    """The last page is taken again, on the module as it was stored; the next round loads it."""
     await _ready(kit, _offer())
     phone = kit.cell.phones[kit.ua()]
     before = phone.module

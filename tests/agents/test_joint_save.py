@@ -40,7 +40,7 @@ async def test_what_comes_together_is_one_transaction(kit: Kit) -> None:
     await kit.group.idle()
     assert told == dict.fromkeys(addresses)
     assert store.transactions == before + 1
-    assert {ua: await kit.pages.load(ua) for ua in addresses} == dict.fromkeys(addresses, [(8, SHEET)])
+    assert {ua: await kit.pages.load(ua) for ua in addresses} == {ua: [(8, SHEET)] for ua in addresses}
 
 
 async def test_what_comes_during_a_save_is_in_the_next(kit: Kit) -> None:

@@ -102,7 +102,7 @@ async def test_an_actor_at_rest_has_no_task(group: ActorGroup) -> None:
 
 
 async def test_an_actor_is_at_rest_before_its_worker_is_gone(group: ActorGroup) -> None:
-    """When the last message is handled nothing is left to wait for; a delivery then is handled all the same."""
+    """When the last message is handled nothing is waited for; a delivery then is handled all the same."""
     actor = _Recorder("phone", group)
     at_rest: list[bool] = []
     actor.deliver("a")
@@ -114,7 +114,7 @@ async def test_an_actor_is_at_rest_before_its_worker_is_gone(group: ActorGroup) 
 
 
 async def test_a_held_actor_begins_nothing(group: ActorGroup) -> None:
-    """It is not at rest, and takes messages; released it goes on with them, with the one it is given first."""
+    """It is not at rest, but takes messages; released it handles them, after the one it is given first."""
     actor = _Recorder("phone", group, capacity=1)
     actor.hold()
     waiting = asyncio.create_task(actor.idle())

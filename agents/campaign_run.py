@@ -129,6 +129,11 @@ class Run(Actor[None]):
         """Whether it is not over and nobody is at it: a fault of our own kept it from going on."""
         return not self.over.is_set() and self.is_at_rest
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over, as far as the store knows."""
+        return self.rollout.is_under_way or self.stands_still
+
     def go(self) -> None:
         """Begin, or go on."""
         self.deliver(None)
@@ -277,9 +282,9 @@ class Run(Actor[None]):
         course, campaign, plan = self.rollout.course, self.aired.campaign, self.rollout.plan
         repetitions = self._books.diffuser.aerial.repetitions
         state, reason = course.state.value, course.reason
-        if self.rollout.is_under_way:
-            state, reason = OPEN, state if course.state is State.PAUSED else ""
-            reason = "crashed" if self.stands_still else reason
+        if self.is_open:
+            paused = state if course.state is State.PAUSED else ""
+            state, reason = OPEN, "crashed" if self.stands_still else paused
         return Airing(
             traces=frozenset(self._traces),
             scheme=campaign.coding.scheme.name.lower(),

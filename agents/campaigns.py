@@ -119,7 +119,7 @@ class Campaigns:
 
     def on_air(self) -> list[Airing]:
         """Return how far the campaigns are that are not over."""
-        return [run.airing() for run in self._runs.values() if run.rollout.is_under_way]
+        return [run.airing() for run in self._runs.values() if run.is_open]
 
     def states(self) -> dict[tuple[str, int], tuple[str, str]]:
         """Return state and reason of each service's last campaign, by service and version."""
@@ -145,7 +145,8 @@ class Campaigns:
         """Begin the campaign that an order is for, or join it; return when it is over, or begun.
 
         Raises Refusal: as ``Diffuser.campaign``; ``no-broadcast``, ``unknown-group``; ``unknown-version``;
-        ``too-few-cells`` for so many stages; ``campaign-running`` while another one is under way,
+        ``too-few-cells`` for so many stages; ``nobody-asked``, where a threshold is held against the reports
+        of a sample that no module is in; ``campaign-running`` while another one is under way,
         ``campaign-paused`` where this one is; and why it did not come to its end.
         """
         said = decode(ordered.order.argument, BroadcastOrder)
@@ -153,7 +154,7 @@ class Campaigns:
         octets = encode(replace(said, wait=True))
         async with self._turns.of(ordered.order.service):
             run = await self._known(ordered.order.service)
-            if run is None or not run.rollout.is_under_way:
+            if run is None or not run.is_open:
                 # As they are now: while we waited the domain key may have become another.
                 terms = self._terms(ordered.order.service)
                 run = await self._begin(terms, said, octets, ordered.trace)
@@ -221,6 +222,10 @@ class Campaigns:
             begun_at=self._desk.clock.now(),
         )
         plan = self._plan(aired, said, stages)
+        is_report_due = plan.success is not None and any(plan.holders)
+        if is_report_due and not self._books.reports.is_anybody_asked(service):
+            # It would be stopped, after all its time, for want of reports that nobody can send.
+            raise Refusal("nobody-asked")
         run = Run(self._books, aired, Rollout(plan), trace=trace, command=0, is_whole=True)
         await run.keep(*self._without_stages(service))
         if service in self._runs:

@@ -127,6 +127,17 @@ class ModuleReports:
             for (service, version), campaign in self._campaigns.items()
         }
 
+    def is_anybody_asked(self, service: str) -> bool:
+        """Say whether a module is in the sample that the last campaign of *service* asks to report."""
+        known, last = self._services.get(service), self._diffuser.last(service)
+        assert known is not None, "it has a campaign"
+        assert last is not None, "it has a campaign"
+        return any(
+            _is_asked(row["ua"], known["tar"], last)
+            for row in self._resources.rows()
+            if row["service"] == service and row["state"] != RELEASED and not row["barred"]
+        )
+
     async def take(self, came: FromModule, report: CampaignReport) -> None:
         """Take the *report* that *came*; return when it is stored.
 
@@ -209,24 +220,28 @@ class ModuleReports:
         last = self._diffuser.last(service["service"])
         if last is None:
             raise Refusal("unknown-campaign")
-        is_asked = is_in_sample(
-            ua,
-            tar=service["tar"],
-            generation=last["generation"],
-            campaign=last["number"],
-            share=last["report_share"],
-        )
         faults = {
             "past-campaign": report.campaign < last["number"],
             "future-campaign": report.campaign > last["number"],
             "wrong-version": report.version != last["version"],
             # The campaign's: the module may have a later one by now.
             "wrong-generation": report.generation != last["generation"],
-            "not-asked": not is_asked,
+            "not-asked": not _is_asked(ua, service["tar"], last),
         }
         for reason, found in faults.items():
             if found:
                 raise Refusal(reason)
+
+
+def _is_asked(ua: str, tar: bytes, campaign: Row) -> bool:
+    """Whether a module is one of those that report on a campaign."""
+    return is_in_sample(
+        ua,
+        tar=tar,
+        generation=campaign["generation"],
+        campaign=campaign["number"],
+        share=campaign["report_share"],
+    )
 
 
 def _is_better(outcome: int, *, than: int) -> bool:

@@ -6,6 +6,7 @@ A step about a campaign means the last one that a step before it began for the s
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from agents.fleet.config_steps import ABOUT_CAMPAIGNS, Verb
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from agents.fleet.config import FleetConfig
     from agents.fleet.config_steps import Step
+    from agents.fleet.config_tables import Handsets
 
 
 def broadcast_before(steps: Sequence[Step], index: int) -> int | None:
@@ -39,7 +41,7 @@ def check_rollouts(config: FleetConfig) -> Iterator[str]:
         place = f"step[{index}]"
         if step.do is Verb.BROADCAST:
             yield from _check_stages(config, place, step)
-            yield from _check_thresholds(place, step)
+            yield from _check_thresholds(config, place, step)
         elif (
             step.do in ABOUT_CAMPAIGNS
             and step.service in config.offers
@@ -52,13 +54,7 @@ def _check_stages(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
     offer = config.offers.get(step.service or "")
     if step.stages is None or offer is None:
         return
-    groups = [
-        group
-        for group in config.handsets
-        if group.operator == offer.supplier.operator
-        and (step.handsets is None or group.name in step.handsets)
-    ]
-    cells = sum(group.cells for group in groups)
+    cells = sum(group.cells for group in _groups(config, step))
     if cells < len(step.stages):
         yield (
             f"{place}.stages: {len(step.stages)} stages need as many cells, and the broadcast has {cells}"
@@ -66,9 +62,34 @@ def _check_stages(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
         )
 
 
-def _check_thresholds(place: str, step: Step) -> Iterator[str]:
+def _groups(config: FleetConfig, step: Step) -> list[Handsets]:
+    """Return the groups in whose cells a broadcast is heard."""
+    operator = config.offers[step.service or ""].supplier.operator
+    return [
+        group
+        for group in config.handsets
+        if group.operator == operator and (step.handsets is None or group.name in step.handsets)
+    ]
+
+
+def _check_thresholds(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
     if step.report_within_s is not None and not step.report_share:
         yield f"{place}.report_within_s: nobody reports without 'report_share'"
     for key in ("success", "errors"):
         if getattr(step, key) is not None and not step.report_share:
             yield f"{place}.{key}: is a share of modules' reports, and nobody reports without 'report_share'"
+    if step.success is not None and step.report_share and step.service in config.offers:
+        yield from _check_sample(config, place, step)
+
+
+def _check_sample(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
+    """Yield a problem where a stage has so few modules that chance decides whether one of them reports."""
+    groups = _groups(config, step)
+    cells = sum(group.cells for group in groups)
+    first = max(1, math.ceil(cells * (step.stages or (100,))[0] / 100))
+    modules = sum(group.count for group in groups if step.service in group.services) * first / max(1, cells)
+    if 0 < modules * step.report_share < 1:
+        yield (
+            f"{place}.report_share: 'success' needs a report, and of the first stage (modules: {modules:.3g})"
+            " less than one can be expected; let more of them report, or begin with more cells"
+        )

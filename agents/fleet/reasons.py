@@ -71,6 +71,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "too-long-to-broadcast": "it does not fit into one cell broadcast message",
         "campaign-running": "another campaign of the service is on the air",
         "campaign-paused": "the campaign is paused",
+        "nobody-asked": "report_share is so small that no module at all is to report",
         "too-many-errors": "too many modules reported errors, and the campaign was stopped",
         "too-few-successes": "too few modules took it, and the campaign was stopped",
         "aborted": "the campaign was aborted",

@@ -95,7 +95,8 @@ def _check_step(config: FleetConfig, place: str, step: Step) -> Iterator[str]:
         )
     if step.do is Verb.WAIT:
         problems += _check_wait(config, place, step)
-    if not problems and not config.targets(step):
+    # A broadcast that is not waited for has a target of its own, but is for modules all the same.
+    if not problems and not (config.targets(step) if step.wait else config.subscribed(step)):
         problems.append(f"{place}: {step.do} would have no target: no handset it names has such a service")
     yield from problems
 

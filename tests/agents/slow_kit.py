@@ -63,6 +63,13 @@ class Slow:
                 self.clock.advance(15.0)
                 await asyncio.sleep(0)
 
+    async def until_still(self, done: Callable[[], bool]) -> None:
+        """Let pages go until something is so, whether anything is published or not."""
+        async with asyncio.timeout(20):
+            while not done():
+                self.clock.advance(15.0)
+                await asyncio.sleep(0)
+
     async def until_idle(self) -> None:
         """Let pages go until nobody in the market has anything to do."""
         idle = asyncio.create_task(self._kit.group.idle())

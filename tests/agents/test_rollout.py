@@ -202,6 +202,42 @@ def test_a_sample_is_not_taken_for_failures() -> None:
     assert replace(many, report_share=1.0).due(0) == 1000.0
 
 
+@pytest.mark.parametrize(
+    ("success", "errors", "reported", "state", "reason"),
+    [
+        (None, 0.0, Reported(refused=1), State.STOPPED, TOO_MANY_ERRORS),
+        (None, 0.0, Reported(good=1), State.ENDED, ""),
+        (None, 0.99, Reported(refused=1), State.STOPPED, TOO_MANY_ERRORS),
+        (None, 1.0, Reported(refused=1), State.ENDED, ""),
+        (1.0, None, Reported(good=1), State.ENDED, ""),
+        (1.0, None, Reported(), State.STOPPED, TOO_FEW_SUCCESSES),
+        (0.01, None, Reported(), State.STOPPED, TOO_FEW_SUCCESSES),
+        (1.0, 1.0, Reported(refused=1), State.STOPPED, TOO_FEW_SUCCESSES),
+        (1.0, 0.0, Reported(), State.STOPPED, TOO_FEW_SUCCESSES),
+    ],
+    ids=[
+        "0-refused",
+        "0-good",
+        "99-refused",
+        "100-refused",
+        "all-good",
+        "all-mute",
+        "1-mute",
+        "both",
+        "mute",
+    ],
+)
+def test_thresholds_at_their_ends_with_one_module(
+    success: float | None, errors: float | None, reported: Reported, state: State, reason: str
+) -> None:
+    """No share of errors is passed by one refusal, all of them by none; a success in all cases needs it."""
+    plan = _plan(stages=(("a",),), holders=(1,), success=success, errors=errors)
+    rollout = Rollout(plan)
+    assert len(list(_air(rollout))) == plan.packets
+    assert rollout.next(reported, plan.report_s) is None
+    assert (rollout.course.state, rollout.course.reason) == (state, reason)
+
+
 def test_where_nobody_has_the_resource_nothing_is_waited_for() -> None:
     """A stage of empty cells has no report that could be missing."""
     rollout = Rollout(_plan(holders=(0, 0, 0), success=1.0, errors=0.0))

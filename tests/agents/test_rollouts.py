@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agents.campaign_run import GRAIN
-from agents.handset.security_module.rights import rights_mask
 from agents.messages.codec import encode
 from agents.messages.orders import BroadcastOrder, DomainRollOrder
-from agents.offers import Version
 from agents.store.group_commit import GroupCommit
 from agents.store.tables import ROLLOUTS
 from agents.supplier import Supplier
 from bus.frame import Bearer
 from bus.topics import Broadcast
-from tests.agents.role_kit import FILLING, Kit, offer, open_kit, programme
+from tests.agents.role_kit import Kit, open_kit
+from tests.agents.rollout_kit import READY, market, opened
 from tests.agents.slow_kit import CELL, CELLS, OTHERS, REPETITIONS, Slow
-from transport.security.terms import DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,39 +28,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from agents.messages.orders import Event
-    from agents.offers import Offer
     from bus.address import BrokerAddress
-
-READY: Final = ("personalise", "subscribe", "reserve", "activate")
-
-
-def _offer(**changes: Any) -> Offer:
-    """Return a global service whose programme has a few packets, with a second version."""
-    code = programme("loyalty") + FILLING
-    silent = offer("silent", backend="none", code=code, data_size=64)
-    terms: dict[str, Any] = {
-        "forms": (DOMAIN_SYMMETRIC,),
-        "logic_name": "points",
-        "custody": "supplier",
-        "code_size": 8192,
-        "rights": rights_mask(()),
-        "updates": (Version(number=2, code=code + b"\0\1\0"),),
-    }
-    return replace(silent, **(terms | changes))
-
-
-async def _open(kit: Kit) -> Slow:
-    """Open a market with slow pages; nothing is agreed yet."""
-    slow = Slow(kit)
-    kit.offers["bank"] = [_offer()]
-    await kit.start("root", "factory", "mno", "bank")
-    return slow
-
-
-async def _market(kit: Kit) -> Slow:
-    slow = await _open(kit)
-    await kit.agree("silent")
-    return slow
 
 
 def _said(**changes: Any) -> bytes:
@@ -102,7 +67,7 @@ async def _finished(kit: Kit, slow: Slow, do: str = "finish-campaign", argument:
 
 async def test_stages_are_broadcast_one_after_the_other(kit: Kit) -> None:
     """Each cell hears every page, as often as without stages, and no cell before its turn."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await _begin(kit, stages=[30, 60, 100])
     assert (await _finished(kit, slow)).result == "ok"
     on_air = [frame.destination for _, frame in kit.wire.frames if frame.bearer is Bearer.CELL_BROADCAST]
@@ -119,7 +84,7 @@ async def test_stages_are_broadcast_one_after_the_other(kit: Kit) -> None:
 
 async def test_a_paused_campaign_publishes_nothing(kit: Kit) -> None:
     """Resumed, it goes on with the page behind: in the end each was on the air once."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await _begin(kit)
     await slow.until(lambda: slow.pages(CELL) > 10)
     assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
@@ -141,7 +106,7 @@ async def test_a_paused_campaign_publishes_nothing(kit: Kit) -> None:
 
 async def test_an_abort_is_final_for_the_order(kit: Kit) -> None:
     """Nothing more is published, who waits is told; the same order begins anew, with the same octets."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await _send(kit, "broadcast", _said())
     await slow.until(lambda: slow.pages(CELL) > 10)
     assert await _tell(kit, slow, "abort-campaign", 2) == ("ok", "")
@@ -160,7 +125,7 @@ async def test_an_abort_is_final_for_the_order(kit: Kit) -> None:
 
 async def test_an_order_that_is_said_again_joins(kit: Kit) -> None:
     """Both are told of its end, nothing is published twice; another one, or another key, has to wait."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await _send(kit, "broadcast", _said())
     await slow.until(lambda: slow.pages(CELL) > 3)
     await _send(kit, "broadcast", _said())
@@ -177,7 +142,7 @@ async def test_an_order_that_is_said_again_joins(kit: Kit) -> None:
 
 async def test_what_cannot_be_said(kit: Kit) -> None:
     """Of no campaign nothing can be said, and three cells are not enough for four stages."""
-    await _market(kit)
+    await market(kit)
     for do in ("pause-campaign", "resume-campaign", "abort-campaign", "finish-campaign"):
         assert await _order(kit, do, b"1") == ("refused", "no-campaign")
     refused = await _order(kit, "broadcast", _said(stages=[10, 20, 30, 100]))
@@ -187,7 +152,7 @@ async def test_what_cannot_be_said(kit: Kit) -> None:
 
 async def test_at_its_deadline_a_campaign_expires(kit: Kit) -> None:
     """Even while it is paused; who waits for its end is told."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await _begin(kit, deadline_s=1)
     await slow.until(lambda: slow.pages(CELL) > 3)
     await _send(kit, "finish-campaign")
@@ -199,7 +164,7 @@ async def test_at_its_deadline_a_campaign_expires(kit: Kit) -> None:
 
 async def test_a_pause_that_could_not_be_stored_is_none(kit: Kit) -> None:
     """The campaign goes on as if nobody had spoken, and the order is carried out when it is tried again."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await _begin(kit)
     await slow.until(lambda: slow.pages(CELL) > 3)
     kit.fail_next_save("bank", ROLLOUTS)
@@ -217,7 +182,7 @@ async def test_whatever_a_kill_leaves_can_go_on(
 
     A campaign that goes on would not make good for either.
     """
-    slow = await _market(kit)
+    slow = await market(kit)
     change, seen = GroupCommit.change, set()
 
     async def watched(store: GroupCommit, table: Table, **changes: Any) -> None:
@@ -250,7 +215,7 @@ def _stored(kit: Kit) -> tuple[str, int, int, int, int] | None:
 
 async def test_a_version_on_trial_is_served_to_nobody(kit: Kit) -> None:
     """Before its campaign has ended, and after an abort, who calls is given the one before it."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await kit.handset()
     await kit.take(*READY, service="silent")
     assert (await _finished(kit, slow, "broadcast", _said(groups=["coast"]))).result == "ok"
@@ -279,7 +244,7 @@ def _held(kit: Kit) -> int:
 
 async def test_modules_reports_decide(kit: Kit) -> None:
     """The one module of the cells reports that it has it, and only then the campaign has ended."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await kit.handset()
     await kit.take(*READY, service="silent")
     judged = {"groups": ["city"], "success": 1.0, "report_share": 1.0, "report_within_s": 1}
@@ -294,7 +259,7 @@ async def test_modules_reports_decide(kit: Kit) -> None:
 
 async def test_a_version_on_trial_stays_where_it_was_heard(kit: Kit) -> None:
     """Served meanwhile, and when the campaign was aborted, a module that has it is not given an older one."""
-    slow = await _market(kit)
+    slow = await market(kit)
     await kit.handset()
     await kit.take(*READY, service="silent")
     assert (await _finished(kit, slow, "broadcast", _said(groups=["city"]))).result == "ok"
@@ -317,7 +282,7 @@ async def test_a_campaign_outlives_its_supplier(
     Its handset told the launch before; asked by a roll call at its end, it tells this one.
     """
     async with open_kit(broker, "outlives", tmp_path, log) as kit:
-        slow = await _market(kit)
+        slow = await market(kit)
         await kit.handset()
         await kit.take(*READY, service="silent")
         # Until a half of the second stage is on the air.
@@ -328,7 +293,7 @@ async def test_a_campaign_outlives_its_supplier(
         before = {cell: slow.pages(cell) for cell in CELLS}
         bank = kit.roles["bank"]
     async with open_kit(broker, "outlives", tmp_path, log, run=2) as kit:
-        slow = await _open(kit)
+        slow = await opened(kit)
         await kit.handset()
         bank = kit.roles["bank"]
         assert isinstance(bank, Supplier)

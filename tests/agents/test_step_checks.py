@@ -34,7 +34,7 @@ KEYS: Final[dict[str, str]] = {
     "stages": "[100]",
     "success": "0.9",
     "errors": "0.1",
-    "report_share": "0.5",
+    "report_share": "1.0",
     "report_within_s": "60",
     "deadline_s": "60",
     "wait": "true",
@@ -206,11 +206,18 @@ COAST: Final = {"service": '"points"', "handsets": '["coast"]'}
         ),
         ({"report_within_s": "9"}, "report_within_s: nobody reports without 'report_share'"),
         (
+            {"success": "1.0", "report_share": "0.3"},
+            (
+                "report_share: 'success' needs a report, and of the first stage (modules: 1) less than one"
+                " can be expected; let more of them report, or begin with more cells"
+            ),
+        ),
+        (
             {"handsets": str(["coast"] * 33).replace("'", '"')},
             "handsets: names 33 groups, and a broadcast takes 32 at most, or all",
         ),
     ],
-    ids=["no-rise", "too-few-cells", "success", "errors", "within", "too-many-groups"],
+    ids=["no-rise", "too-few-cells", "success", "errors", "within", "sample", "too-many-groups"],
 )
 def test_a_rollout_that_cannot_be(keys: dict[str, str], problem: str, tmp_path: Path) -> None:
     """One sentence says what is wrong, and where."""
@@ -224,6 +231,15 @@ def test_a_campaign_that_no_step_began(do: Verb, tmp_path: Path) -> None:
     steps = step(do, service='"points"') + step("broadcast", **COAST)
     assert problems(tmp_path, steps, services=POINTS) == [
         "step[0].do: there is no broadcast of 'points' before it"
+    ]
+
+
+@pytest.mark.parametrize("wait", ["true", "false"])
+def test_a_broadcast_to_nobody(wait: str, tmp_path: Path) -> None:
+    """A group whose handsets have no such service is told, whether the step waits for the end or not."""
+    steps = step("broadcast", service='"points"', handsets='["city"]', wait=wait)
+    assert problems(tmp_path, steps, services=POINTS) == [
+        "step[0]: broadcast would have no target: no handset it names has such a service"
     ]
 
 

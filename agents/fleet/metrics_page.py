@@ -3,7 +3,8 @@
 The processes that host handsets are asked over the lines by which they are led: one port is all that a
 Prometheus has to know, sums over processes are made here, and a process that is busy costs a scrape two
 seconds at most. However often and by however many it is asked for, a page is made by one at a time, and not
-again before nineteen times as long has passed as it took: whoever comes before that gets the last one.
+again before nineteen times as long has passed as it took: whoever comes before that gets the last one, and
+whoever comes while one is made gets that one, so that nobody waits for more than one.
 """
 
 from __future__ import annotations
@@ -18,12 +19,34 @@ from agents.fleet.metrics import Figures, page_of
 from agents.subscriptions import RELEASED
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from agents.fleet.crew import Crew
     from agents.fleet.figures import CrewFigures
     from agents.fleet.market import Market
     from agents.fleet.radio import Radio
     from agents.fleet.steps import Runner
     from agents.fleet.surroundings import Surroundings
+
+
+class Shared:
+    """What *make* makes, for whomever asks: by one at a time, when *pace* has rested."""
+
+    def __init__(self, make: Callable[[], Awaitable[bytes]], pace: Pace) -> None:
+        self._make = make
+        self._pace = pace
+        self._turn = asyncio.Lock()
+        self._count = 0
+        self._octets = b""
+
+    async def __call__(self) -> bytes:
+        """Return it: of now, as it was made while we waited, or the last one if that is not long ago."""
+        known = self._count
+        async with self._turn:
+            if self._count == known and self._pace.is_rested:
+                self._octets = await self._make()
+                self._count += 1
+            return self._octets
 
 
 class MetricsPage:
@@ -38,18 +61,18 @@ class MetricsPage:
         self._runner = runner
         self._begun_s = begun_s
         self._pace = Pace()
-        self._turn = asyncio.Lock()
-        self._octets = b""
+        self._shared = Shared(self._make, self._pace)
 
     async def __call__(self) -> bytes:
         """Return the page: of this moment, or the last one if that was a moment ago."""
-        async with self._turn:
-            if self._pace.is_rested:
-                crew = await self._handsets.figures()
-                begun = time.perf_counter()
-                self._octets = page_of(self._figures(crew))
-                self._pace.worked(time.perf_counter() - begun)
-            return self._octets
+        return await self._shared()
+
+    async def _make(self) -> bytes:
+        crew = await self._handsets.figures()
+        begun = time.perf_counter()
+        octets = page_of(self._figures(crew))
+        self._pace.worked(time.perf_counter() - begun)
+        return octets
 
     def _figures(self, crew: CrewFigures) -> Figures:
         around, roles = self._around, self._market.roles

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-
 URL = "http://127.0.0.1:4318"
 GENERAL = {"OTEL_EXPORTER_OTLP_ENDPOINT": URL}
 

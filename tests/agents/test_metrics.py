@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from agents.fleet.figures import (
     Walk,
 )
 from agents.fleet.metrics import FAMILIES, ROOT, Family, Figures, page_of
+from agents.fleet.metrics_page import Shared
 from agents.fleet.report import StepReport
 from agents.handset.security_module.errors import ImageRejected
 from bus.counters import MAX_REASONS, OTHERS, Counters
@@ -284,3 +286,40 @@ def test_a_pace_is_a_twentieth_of_the_time() -> None:
     assert not pace.is_rested
     now[0] = REST
     assert pace.is_rested
+
+
+async def test_whoever_comes_while_a_page_is_made_gets_that_one() -> None:
+    """Five who ask at once wait for one page, not for each other's; the next one has another made."""
+    made: list[bytes] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def make() -> bytes:
+        begun.set()
+        await go_on.wait()
+        made.append(b"page %d" % len(made))
+        return made[-1]
+
+    shared = Shared(make, Pace())
+    first = asyncio.create_task(shared())
+    await begun.wait()
+    others = asyncio.gather(*(shared() for _ in range(4)))
+    go_on.set()
+    assert await first == b"page 0"
+    assert await others == [b"page 0"] * 4
+    assert await shared() == b"page 1"
+
+
+async def test_who_waited_for_a_page_that_failed_has_one_made() -> None:
+    """A fault is told to the one it befell; whoever waited behind it tries for itself."""
+    tries: list[int] = []
+
+    async def make() -> bytes:
+        tries.append(1)
+        if len(tries) == 1:
+            raise LookupError("nothing there")
+        return b"page"
+
+    shared = Shared(make, Pace())
+    one, other = await asyncio.gather(shared(), shared(), return_exceptions=True)
+    assert isinstance(one, LookupError)
+    assert other == b"page"

@@ -199,7 +199,8 @@ class Campaign:
         """Return the pages of *packet*, which are the same ones in each cycle.
 
         The message code is the packet's place and the update number the campaign's, so that a campaign's
-        pages take the place of those of the one before.
+        pages take the place of those of the one before. Who broadcasts one campaign several times, and wants
+        it to be heard again by who has it, counts updates by itself.
         """
         serial = SerialNumber(
             scope=GeographicScope.PLMN,

@@ -360,7 +360,7 @@ def images(state: Path) -> dict[str, Memory]:
     """Return every module's memory, by UA."""
     pages: dict[str, list[tuple[int, bytes]]] = {}
     for row in rows(state, "modules", "pages"):
-        pages.setdefault(row["ua"], []).append((row["number"], row["octets"]))
+        pages.setdefault(row["ua"], []).append((row["first"], row["octets"]))
     return {ua: Memory.from_pages(sorted(found)) for ua, found in sorted(pages.items())}
 
 

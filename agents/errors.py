@@ -14,6 +14,7 @@ broker that does not serve is the bus floor's ``BusError``. What is left is told
     ├── Refusal                  another party said no; reason: its own code for why
     │   └── PacketRefused        a module did, with a status other than OK
     ├── Unanswered               a party stayed silent through every attempt
+    ├── SwitchedOff              a handset's owner did not wait until it was in reach
     ├── NoProgramme              a file that is no application, or a source that makes none; sentences: why
     ├── ConfigError              a config file that cannot be run; sentences: what is wrong (exit code 2)
     ├── FleetError               a run that cannot begin or go on; sentence: why (exit code 1)
@@ -48,6 +49,10 @@ class DriverRejected(Rejected):
 
 class AgentError(Exception):
     """The root of what this floor raises."""
+
+
+class SwitchedOff(AgentError):  # noqa: N818 -- a condition, as the field says it
+    """Raised where a handset waits to be in reach, when its owner switches it off."""
 
 
 class ConfigError(AgentError):

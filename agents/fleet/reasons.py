@@ -86,6 +86,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "link-lost": "the module's channel was lost",
         "no-bearer": "the service has no bearer that is left to try",
         "not-sent": "the handset could not send it",
+        "switched-off": "the handset was switched off before it could send it",
     }
 )
 _PATTERNS: Final = (

@@ -8,9 +8,11 @@ through to the network later than it was sent leaves in that order, by one task.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
+from agents.errors import SwitchedOff
 from bus import ends, tracing
 from bus.errors import BusError
 from bus.topics import DOWN
@@ -55,10 +57,19 @@ class Antenna:
         self._outbox: asyncio.Queue[tuple[Topic, Frame, TraceContext | None]] = asyncio.Queue(OUTBOX)
         self._sender: asyncio.Task[None] | None = None
         self._presences: dict[str, Presence] = {}
+        self._switched_off: dict[str, asyncio.Event] = {}
+        """Of those that may have to wait for their reach: set while their owner has them off."""
 
     def cover(self, ua: str, presence: Presence) -> None:
         """Let handset *ua* be heard only while it is on."""
         self._presences[ua] = presence
+        self._switched_off[ua] = asyncio.Event()
+
+    def switch(self, ua: str, *, on: bool) -> None:
+        """Take note that the owner of handset *ua* switches it: off, it waits for its reach no longer."""
+        switched_off = self._switched_off.get(ua)
+        if switched_off is not None:
+            (switched_off.clear if on else switched_off.set)()
 
     async def __aenter__(self) -> Self:
         self._sender = asyncio.create_task(self._send(), name=f"antenna[{self._name}]")
@@ -75,10 +86,10 @@ class Antenna:
 
         *span* is the message's own, if it has one already; what the air doubles gets another. What comes
         through at once has reached the network when this returns. What a handset that is off has to say waits
-        until it is on. Raises BrokerLost.
+        until it is on. Raises BrokerLost, and SwitchedOff where its owner does not wait for that.
         """
         if ua in self._presences:
-            await self._until_on(self._presences[ua])
+            await self._until_on(self._presences[ua], self._switched_off[ua])
         arrived = 0
         waited = False
         copies = chain([span], repeat(None))
@@ -102,10 +113,13 @@ class Antenna:
             ends.tell(self._log, ends.LOST, frame, topic.direction, span=span, reason=ON_AIR)
         return through
 
-    async def _until_on(self, presence: Presence) -> None:
+    async def _until_on(self, presence: Presence, switched_off: asyncio.Event) -> None:
         clock = self._gate.clock
         while not presence.is_on(now := clock.now()):
-            await clock.sleep(presence.next_change(now) - now)
+            with contextlib.suppress(TimeoutError):
+                async with clock.timeout(presence.next_change(now) - now):
+                    await switched_off.wait()
+                    raise SwitchedOff
 
     def down(self, ua: str, frame: Frame, deliver: Callable[[], None]) -> None:
         """Let what the network has for handset *ua* through the air; *deliver* takes each copy that comes."""

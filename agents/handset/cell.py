@@ -173,10 +173,12 @@ class Cell:
 
     def _switch_off(self, subscriber: _Subscriber, given: OrderGiven) -> None:
         subscriber.phone.deliver(PoweredOff(given=given))
+        self._site.antenna.switch(subscriber.phone.name, on=False)
         subscriber.switched_off = True
 
     def _switch_on(self, subscriber: _Subscriber, given: OrderGiven) -> None:
         subscriber.phone.deliver(PoweredOn(given=given))
+        self._site.antenna.switch(subscriber.phone.name, on=True)
         was_off, subscriber.switched_off = subscriber.switched_off, False
         if was_off and subscriber.is_on(self._site.clock.now()):
             self._is_back(subscriber)

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.console import COMMAND, RESPONSE
+from agents.errors import SwitchedOff
 from agents.handset.channels import Channels
 from agents.handset.paging import Paging
 from agents.handset.posts import InReach, OrderGiven, OutOfReach, Post, PoweredOff, PoweredOn, TimerEnded
@@ -103,7 +104,12 @@ class Phone(Actor[Post]):
             return
         self._slot.trace = trace = tracing.enter(self._trace_of(message), ua=self.name)
         self._slot.notes.clear()
-        await _POSTS[type(message)](self, message)
+        try:
+            await _POSTS[type(message)](self, message)
+        except SwitchedOff:
+            # Its owner did not wait for the network: the power goes in the middle of it.
+            await self._boot()
+            return
         if not self._is_off:
             await self._tell_events()
             await self._tell_given_up(trace)
@@ -219,7 +225,12 @@ class Phone(Actor[Post]):
             typed.append(order.argument.hex().encode())
         self._serving.subscriber = Subscriber(types=deque(typed))
         response = await self._slot.envelope(Envelope(tag=Tag.MENU_SELECTION, item=item))
-        if not await self._serving.serve(response):
+        try:
+            is_sent = await self._serving.serve(response)
+        except SwitchedOff:
+            await self._event(order, self._slot.trace, result="failed", reason="switched-off")
+            raise
+        if not is_sent:
             await self._event(order, self._slot.trace, result="failed", reason="not-sent")
             return
         await self._tell(order, self._slot.trace)

@@ -23,7 +23,16 @@ from bus.bearers.notice import Notice
 from bus.bearers.sms import SmsSettings
 from bus.errors import FrameRejected
 from bus.frame import Bearer
-from bus.topics import BipDown, Broadcast, Contact, ContactReply, Orders, ReportTo, ShortMessageTo
+from bus.topics import (
+    BipDown,
+    Broadcast,
+    Contact,
+    ContactReply,
+    Orders,
+    ReportTo,
+    ShortMessageFrom,
+    ShortMessageTo,
+)
 from tests.agents.bearer_kit import (
     RESERVED,
     TCP,
@@ -287,6 +296,28 @@ async def test_out_of_reach_and_switched_off(kit: Kit, times: Times) -> None:
         if not there:
             await kit.wire.until(ReportTo(fleet=kit.fleet, address=sender))
         assert notices(kit, sender) == ([] if there else [Notice.ABSENT])
+
+
+async def test_out_of_reach_it_can_be_switched_off_at_once(kit: Kit, times: Times) -> None:
+    """What it waits to say is given up, and told; in reach it stays silent, and switched on it works."""
+    await kit.start("root", "factory", "mno", "bank")
+    await kit.agree("account")
+    phone = await kit.handset(presence=times.presence)
+    await kit.take("personalise")
+    said = ShortMessageFrom(fleet=kit.fleet, address=MNO)
+    # The order comes while it is in reach; it is out of it when the module has its message ready.
+    orders = Orders(fleet=kit.fleet, agent=kit.ua())
+    kit.clients["cell"].inject(orders, kit.sealed_order("subscribe", "account", agent=kit.ua()))
+    times.switch(on=False)
+    await kit.take("switch-off", service="")
+    event = await kit.event("subscribe")
+    assert (event.result, event.reason) == ("failed", "switched-off")
+    times.switch(on=True)
+    await phone.idle()
+    assert kit.wire.on(said) == []
+    await kit.take("switch-on", service="")
+    await kit.take("subscribe", "reserve")
+    assert len(kit.wire.on(said)) > 0
 
 
 async def test_a_handset_that_is_off_can_always_be_switched_on(kit: Kit) -> None:

@@ -81,6 +81,17 @@ def _refuse_redirection(response: Response, **_: object) -> None:
         raise ValueError(f"a redirection ({response.status_code}), which is not followed")
 
 
+class _Service(Resource):
+    """A resource that knows its hash: the encoder asks each span for it, and spelt all of it each time."""
+
+    def __init__(self, of: Resource) -> None:
+        super().__init__(of.attributes, of.schema_url)
+        self._hash = hash(of)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 class OtlpExport:
     """Sends spans with *exporter*, as :func:`exporter_to` returns one.
 
@@ -197,7 +208,8 @@ class OtlpExport:
 
     def _resource(self, service: str) -> Resource:
         if service not in self._resources:
-            self._resources[service] = Resource.create({**self._given, "service.name": service})
+            made = Resource.create({**self._given, "service.name": service})
+            self._resources[service] = _Service(made)
         return self._resources[service]
 
 

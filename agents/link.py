@@ -28,6 +28,7 @@ from agents.messages.inside import REPLIES, REQUESTS, Refused, Reply, Request
 from bus import tracing
 from bus.errors import BusError, MailboxFull
 from bus.frame import Bearer, Frame
+from bus.log_lines import Names
 from bus.topics import Inbox
 from transport.errors import Rejected
 
@@ -251,7 +252,7 @@ class Link:
     async def _carry(self) -> None:
         while self._letters:
             to, letter, trace = self._letters.popleft()
-            tracing.bind_only({"agent": self.name})
+            tracing.bind_only(Names(agent=self.name))
             tracing.bind(trace)
             try:
                 await self._send(to, letter.octets, self._references.next(), trace)

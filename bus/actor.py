@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from bus import spans, tracing
 from bus.errors import MailboxFull
+from bus.log_lines import Names
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -141,7 +142,7 @@ class Actor(ABC, Generic[M]):
         self._released: asyncio.Event | None = None  # made by who waits for it
         self._handled = 0  # messages being handled; a worker is there a little longer than its last one
         self._dead_letters: list[DeadLetter[M]] = []
-        self._names = {"agent": name, "role": role} if role else {"agent": name}
+        self._names = Names(agent=name, role=role) if role else Names(agent=name)
 
     # ---- for whoever has a message ----
 

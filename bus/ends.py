@@ -11,11 +11,13 @@ came to is told by whoever broadcasts it, and by each module that took it.
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from bus import spans, tracing
 from bus.frame import Bearer
+from bus.log_lines import End
 from bus.spans import Kind
 from bus.topics import direction_of
 
@@ -45,19 +47,21 @@ def tell(
     """Log one end of *frame*'s way, or its loss for *reason*; *span* is the message's where it begins."""
     if spans.is_exported():
         _export(event, frame, direction, span, reason)
-    say = log.debug if frame.bearer in _QUIET else log.info
-    say(
-        event,
-        **tracing.ids(span or frame.trace),
-        bearer=str(frame.bearer),
-        direction=direction,
-        source=frame.source,
-        destination=frame.destination,
-        reference=frame.reference.hex(),
-        attempt=frame.attempt,
-        octets=len(frame.pdu),
-        **({"reason": reason} if reason else {}),
+    quiet = frame.bearer in _QUIET
+    if not log.is_enabled_for(logging.DEBUG if quiet else logging.INFO):
+        return
+    end = End(  # of the frame, whose octets are not to wait for the disk
+        span or frame.trace,
+        frame.bearer,
+        direction,
+        frame.source,
+        frame.destination,
+        frame.reference,
+        frame.attempt,
+        len(frame.pdu),
+        reason,
     )
+    (log.debug if quiet else log.info)(event, end=end)
 
 
 # ---- the spans, for whoever exports them -----------------------------------------------------------------

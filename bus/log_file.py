@@ -1,7 +1,7 @@
 """A log file that the event loop never waits for.
 
-The loop only appends a finished line to a deque; a thread wakes a few times a second, joins what is there and
-writes it in one call. A disk that is slow costs memory up to :data:`MAX_WAITING` lines and then lines (their
+The loop only appends to a deque; a thread wakes a few times a second, makes lines of what is there and writes
+them, many in one call. A disk that is slow costs memory up to :data:`MAX_WAITING` lines and then lines (their
 number is written when there is room again); a disk that is full ends the log with one warning, not the run.
 A process that is killed loses at most the last :data:`FLUSH_S` seconds of its log.
 """
@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FLUSH_S: Final = 0.2
 MAX_WAITING: Final = 50_000
-_BATCH: Final = 2_000
+_BATCH: Final = 256
+"""Lines made at a time: so long, about a millisecond, the loop may have to wait for its turn."""
 
 
 def warn_on_stderr(sentence: str) -> None:
@@ -34,14 +35,16 @@ def warn_on_stderr(sentence: str) -> None:
 class LogFile:
     """Appends lines to the file at *path*, creating it and its directory.
 
-    ``append`` may be called from any thread and never blocks. Raises ``OSError`` here, at the start, when the
-    file cannot be opened at all; later failures go to *warn*, once.
+    ``append`` may be called from any thread and never blocks. *spell* makes a line of what it took, with the
+    newline; it is called in the order of the file, by one thread at a time, and never raises. Raises
+    ``OSError`` here, at the start, when the file cannot be opened at all; later failures go to *warn*, once.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        spell: Callable[[Any], str] = str,
         warn: Callable[[str], None] = warn_on_stderr,
         flush_s: float = FLUSH_S,
         max_waiting: int = MAX_WAITING,
@@ -53,32 +56,32 @@ class LogFile:
         self._warn = warn
         self._flush_s = flush_s
         self._max_waiting = max_waiting
-        self._lines: deque[str] = deque(["\n"] if torn else [])
+        self._spell = spell
+        self._waiting: deque[Any] = deque()
         self._lost = self._lost_told = 0
         self._broken = False
         self._writing = threading.Lock()
         self._stop = threading.Event()
+        if torn:
+            self._write(b"\n")
         self._thread = threading.Thread(target=self._run, name=f"log[{path.name}]", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    def append(self, line: str) -> None:
-        """Take *line*, which ends in a newline, to be written soon."""
+    def append(self, taken: Any) -> None:
+        """Take what is a line, to be written soon."""
         if self._broken:
             return
-        if len(self._lines) < self._max_waiting:
-            self._lines.append(line)
+        if len(self._waiting) < self._max_waiting:
+            self._waiting.append(taken)
         else:
             self._lost += 1
-
-    # structlog calls the method that bears the level's name; the level is already in the line.
-    debug = info = warning = error = critical = append
 
     def flush(self) -> None:
         """Write what is waiting, now and in this thread: blocks, so not for the loop in mid-run."""
         with self._writing:
-            while self._lines and not self._broken:
-                self._write("".join(self._take()).encode())
+            while self._waiting and not self._broken:
+                self._write("".join(map(self._spell, self._take())).encode())
             self._tell_lost()
 
     def close(self) -> None:
@@ -96,9 +99,9 @@ class LogFile:
         while not self._stop.wait(self._flush_s):
             self.flush()
 
-    def _take(self) -> list[str]:
+    def _take(self) -> list[Any]:
         # popleft and append are each atomic, so lines arriving meanwhile are neither lost nor cut.
-        return [self._lines.popleft() for _ in range(min(len(self._lines), _BATCH))]
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
 
     def _tell_lost(self) -> None:
         lost = self._lost
@@ -113,7 +116,7 @@ class LogFile:
                 view = view[self._file.write(view) :]
         except OSError as error:
             self._broken = True
-            self._lines.clear()
+            self._waiting.clear()
             self._warn(f"no more log in {self._path}: {error.strerror}; the run goes on")
 
 

@@ -8,8 +8,8 @@ that task from then on carries the ids.
 
 Lines have, in this order: ``time`` (UTC), ``at`` (simulated time, in seconds since 1970), ``seq`` (counts up
 in a process, so that lines of one microsecond stay in order), ``process``, ``level``, ``event`` (a word of
-:mod:`bus.vocabulary`), then what is bound (``agent``, ``role``, ``trace_id``, ``span_id``, ``parent_id``,
-``ua``) and what the event says. How lines are made, and what is kept out of them, stands in
+:mod:`bus.vocabulary`), then what is bound (``agent``, ``role``, ``ua``; ``trace_id``, ``span_id``,
+``parent_id``) and what the event says. How lines are made, and what is kept out of them, stands in
 :mod:`bus.log_lines`.
 """
 
@@ -26,8 +26,9 @@ import structlog
 
 from bus import spans
 from bus.frame import TraceContext
+from bus.log_calls import LEVELS, Intake, logger_class
 from bus.log_file import LogFile, warn_on_stderr
-from bus.log_lines import MAX_TEXT, QUOTED_OCTETS, Line, refuse_secrets, tell_exception
+from bus.log_lines import MAX_TEXT, QUOTED_OCTETS, Names, Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from structlog.typing import FilteringBoundLogger
-
-    from bus.log_lines import Event
 
 _SPANS: Final = random.Random()  # noqa: S311 -- names of spans, of which nothing hangs; ``configure`` seeds it
 
@@ -63,25 +62,25 @@ def enter(trace: TraceContext, **names: str) -> TraceContext:
 
 def leave(message: object) -> None:
     """End the span that this task entered for *message*, if it entered one; its lines may still follow."""
-    spans.end(message, _BOUND.get(_NOTHING)[1])
+    spans.end(message, _BOUND.get()[1])
 
 
 # ---- what is bound to the running task -------------------------------------------------------------------
 
-# One variable for all of it, with the ids already in hex: an event then costs one lookup and one dict update.
-_Bound = tuple["TraceContext | None", dict[str, str]]
-_NOTHING: Final[_Bound] = (None, {})
-_BOUND: Final[ContextVar[_Bound]] = ContextVar("otafleet_log")
+# One variable for all of it: an event then costs one lookup. What a line makes of it, its thread finds out.
+_Bound = tuple["TraceContext | None", Names]
+_NOTHING: Final[_Bound] = (None, Names())
+_BOUND: Final[ContextVar[_Bound]] = ContextVar("otafleet_log", default=_NOTHING)
 
 
 def bind(trace: TraceContext | None = None, **names: str) -> None:
     """Add *trace* and *names* (``agent=``, ``ua=``) to every event that this task logs from now on."""
-    bound_trace, bound_names = _BOUND.get(_NOTHING)
-    _BOUND.set((trace or bound_trace, {**bound_names, **ids(trace), **names}))
+    bound_trace, bound_names = _BOUND.get()
+    _BOUND.set((trace or bound_trace, Names(bound_names, **names) if names else bound_names))
 
 
-def bind_only(names: dict[str, str]) -> None:
-    """Forget what is bound, trace and all, and bind *names*, which the caller does not change afterwards."""
+def bind_only(names: Names) -> None:
+    """Forget what is bound, trace and all, and bind *names*."""
     _BOUND.set((None, names))
     spans.forget()
 
@@ -89,7 +88,7 @@ def bind_only(names: dict[str, str]) -> None:
 @contextlib.contextmanager
 def bound(trace: TraceContext | None = None, **names: str) -> Iterator[None]:
     """As :func:`bind`, until the block ends."""
-    before = _BOUND.get(_NOTHING)
+    before = _BOUND.get()
     bind(trace, **names)
     try:
         yield
@@ -99,11 +98,11 @@ def bound(trace: TraceContext | None = None, **names: str) -> Iterator[None]:
 
 def current() -> TraceContext | None:
     """Return the trace bound to this task, or None."""
-    return _BOUND.get(_NOTHING)[0]
+    return _BOUND.get()[0]
 
 
 def ids(trace: TraceContext | None) -> dict[str, str]:
-    """Return how a line spells *trace*."""
+    """Return how a line spells *trace*, for an event of another one than is bound."""
     if trace is None:
         return {}
     return {
@@ -111,12 +110,6 @@ def ids(trace: TraceContext | None) -> dict[str, str]:
         "span_id": trace.span_id.hex(),
         "parent_id": trace.parent_id.hex(),
     }
-
-
-def _add_bound(_logger: object, _level: str, event: Event) -> Event:
-    merged: Event = _BOUND.get(_NOTHING)[1].copy()
-    merged.update(event)
-    return merged
 
 
 # ---- setting up ------------------------------------------------------------------------------------------
@@ -175,17 +168,19 @@ def configure(
     the one sentence about a disk that takes no more. Raises ``OSError`` when the file cannot be opened and
     ``ValueError`` for an unknown level.
     """
-    if level not in {"debug", "info", "warning", "error", "critical"}:
+    if level not in LEVELS:
         raise ValueError(f"{level!r} is no log level")
     if path is None:
         _configure_silence()
         return Log(None)
-    file = LogFile(path, warn=warn)
+    file = LogFile(path, spell=Spelling(process), warn=warn)
+    intake = Intake(file.append, now, _BOUND.get)
     _SPANS.seed(f"{process}/{now()}")
     structlog.configure(
-        processors=[_add_bound, refuse_secrets, tell_exception, Line(process, now)],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: file,
+        processors=[],
+        context_class=Names,
+        wrapper_class=logger_class(level),
+        logger_factory=lambda *_: intake,
         cache_logger_on_first_use=False,
     )
     return Log(file)
@@ -205,5 +200,5 @@ def _configure_silence() -> None:
     )
 
 
-def _drop(_logger: object, _level: str, _event: Event) -> Event:
+def _drop(_logger: object, _level: str, _event: object) -> str:
     raise structlog.DropEvent

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from agents.cli import application, certificate
+from agents.cli.arguments import Commands
 from agents.cli.broker import broker
 from agents.cli.cost import cost
 from agents.cli.fleet import check, up, write_report
@@ -23,6 +24,7 @@ __all__ = ["app", "main", "write_report"]
 
 app = typer.Typer(
     name="otafleet",
+    cls=Commands,
     help="Launch a whole market of SIM security modules from one config file.",
     no_args_is_help=True,
     add_completion=False,

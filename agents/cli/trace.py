@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LIMIT: Final = 20
+_MOST: Final = (1 << 31) - 1
 _WIDE: Final = 1_000
 """Columns of a list that goes into a file or another programme: its rows are not folded there."""
 _LONGEST: Final = 1_000
@@ -63,7 +64,7 @@ def trace(  # noqa: PLR0913 -- each is an option of the command line
     ] = None,
     slowest: Annotated[bool, typer.Option("--slowest", help="The slowest, by simulated time.")] = False,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=0, help="How many are listed; 0: all there are.")
+        int, typer.Option(metavar="N", min=0, max=_MOST, help="How many are listed; 0: all there are.")
     ] = _LIMIT,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on as the fleet does, until Ctrl-C.")

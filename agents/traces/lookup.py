@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import NoTrace
+from agents.traces.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,24 +137,30 @@ def among(index: Index, selection: Selection, trace: bytes) -> Transaction | Non
 
 def _wanted(selection: Selection) -> dict[str, Any]:
     return {
-        "ua": selection.ua,
-        "agent": selection.agent,
-        "reason": selection.reason,
+        "ua": _storable(selection.ua),
+        "agent": _storable(selection.agent),
+        "reason": _storable(selection.reason),
         "outcome": selection.outcome,
     }
+
+
+def _storable(name: str | None) -> str | None:
+    """Return *name* as the index would have it: a terminal may give us what is no text."""
+    return None if name is None else name.encode(errors="replace").decode()
 
 
 def find(index: Index, text: str) -> Transaction:
     """Return the transaction whose id begins with *text*. Raises NoTrace, which says what would be near."""
     wanted = text.strip().lower()
+    said = harmless(text.strip()) or "an empty id"
     if wanted and len(wanted) <= _TRACE_HEX and set(wanted) <= _HEX:
         found = list(_beginning_with(index, wanted, limit=_SAID))
         if len(found) == 1:
             return found[0]
         if found:
             ids = " or ".join(each.trace_id for each in found[:2])
-            raise NoTrace(f"{text}: more than one transaction's id begins so; is it {ids}?")
-    raise NoTrace(f"{text}: {_what_instead(index, wanted)}")
+            raise NoTrace(f"{said}: more than one transaction's id begins so; is it {ids}?")
+    raise NoTrace(f"{said}: {_what_instead(index, wanted)}")
 
 
 def trace_id(index: Index, tid: int) -> str:

@@ -111,15 +111,30 @@ def test_one_as_json() -> None:
     [
         (["7c256381"], "7c256381: there is no such transaction; did you mean 7c256380?\n"),
         (["--fleet", "nowhere"], "nowhere: there are no logs of a fleet here\n"),
-        (["--outcome", "bad"], "Invalid value for '--outcome'"),
+        ([" "], "an empty id: there is no such transaction; did you mean "),
+        (["a" * 1_000], f"{'a' * 119}…: there is no such transaction"),
+        (["\udcff"], "·: there is no such transaction"),
+        (["--outcome", "bad"], "'--outcome': 'bad' is not one of 'ok', 'refused', 'failed', 'open'"),
+        (["--limit", "ten"], "'--limit': 'ten' is no whole number"),
+        (["--limit", "-1"], "'--limit': must be at least 0, not -1"),
+        (["--limit", "9" * 20], f"'--limit': must be at most 2147483647, not {'9' * 20}"),
     ],
-    ids=["unknown-id", "no-fleet", "no-outcome"],
+    ids=["unknown-id", "no-fleet", "blank", "long", "no-text", "outcome", "ten", "negative", "large"],
 )
 def test_user_errors(arguments: list[str], sentence: str) -> None:
     """What a person got wrong is one sentence and exit code 2."""
     result = runner.invoke(app, ["trace", *arguments])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert sentence in result.stderr
+    assert sentence in " ".join(result.stderr.replace("│", " ").split()) + "\n"
+
+
+@pytest.mark.usefixtures("logs")
+@pytest.mark.parametrize("option", ["--ua", "--agent", "--reason"])
+def test_names_that_are_no_text(option: str) -> None:
+    """What a terminal may give that is no UTF-8 names nobody."""
+    result = runner.invoke(app, ["trace", option, "\udcff"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("0 transactions in ")
 
 
 def test_no_logs_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

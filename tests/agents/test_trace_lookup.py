@@ -81,7 +81,7 @@ def test_an_id(logs: Path) -> None:
 )
 def test_an_id_that_is_none(logs: Path, text: str, sentence: str) -> None:
     """An id that no transaction has gets those that it may be a slip for, or those that are nearest."""
-    with Archive(logs) as archive, pytest.raises(NoTrace, match=f"^{text}: .*{sentence}"):
+    with Archive(logs) as archive, pytest.raises(NoTrace, match=f"^{text or 'an empty id'}: .*{sentence}"):
         archive.find(text)
 
 

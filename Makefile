@@ -15,7 +15,7 @@ help:
 	@echo 'make test    all tests, with coverage (JOBS=$(JOBS) at a time)'
 	@echo 'make lint    ruff and mypy over code and tests'
 	@echo 'make bench   the figures of speed and memory on this machine'
-	@echo 'make picture docs/demo.svg and docs/broadcast.svg anew, from runs of these'
+	@echo 'make picture docs/demo.svg, broadcast.svg and chart.svg anew, from runs of these'
 	@echo 'make clean   remove what these made, but no state directory of a fleet'
 
 demo: $(VENV)/.installed

@@ -8,6 +8,8 @@ the commands that need them, so that ``--help`` does not wait for them.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -38,6 +40,9 @@ app.add_typer(certificate.app)
 
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
+    # A name out of a config or a log may have a letter that the terminal's encoding has not.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     app()
 
 

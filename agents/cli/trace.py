@@ -103,10 +103,12 @@ def trace(  # noqa: PLR0913 -- each is an option of the command line
 
 
 def _logs(fleet: Path | None) -> Path:
-    from agents.traces.whereabouts import latest_logs, logs_in
+    from agents.traces.whereabouts import is_log, latest_logs, logs_in
 
     if fleet is None:
         return latest_logs()
+    if is_log(fleet):
+        return fleet.parent
     return logs_in(load(fleet).state_directory if fleet.is_file() else fleet)
 
 

@@ -23,6 +23,8 @@ _CONSOLE_ORDERS: Final = "order"
 _PARTIES: Final = ("agent", "ua", "source", "destination")
 _TRACE_HEX: Final = 32
 _MAX_AT_S: Final = 1e12
+_LATEST_S: Final = 250_000_000_000
+"""In the year 9892: later times can be parsed, and some of them not be written again."""
 
 
 def trace_of(fields: Fields) -> bytes | None:
@@ -38,11 +40,12 @@ def trace_of(fields: Fields) -> bytes | None:
 
 
 def told_at(fields: Fields) -> float | None:
-    """Return when a line was written, in seconds since 1970, or None."""
+    """Return when a line was written, in seconds since 1970, or None; none was written before."""
     try:
-        return datetime.fromisoformat(fields["time"]).timestamp()
+        seconds = datetime.fromisoformat(fields["time"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None
+    return seconds if 0 <= seconds < _LATEST_S else None
 
 
 def number(fields: Fields, name: str) -> int:

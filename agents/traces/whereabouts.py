@@ -15,9 +15,20 @@ _LOGS: Final = "logs"
 def logs_in(directory: Path) -> Path:
     """Return the logs of a state directory, or the directory of logs itself. Raises NoTrace."""
     for logs in (directory / _LOGS, directory):
+        try:
+            next(logs.iterdir(), None)  # what lists files by a pattern keeps to itself that it may not
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise NoTrace(f"{logs}: cannot be read: {(error.strerror or str(error)).lower()}") from None
         if log_files(logs):
             return logs
     raise NoTrace(f"{directory}: there are no logs of a fleet here")
+
+
+def is_log(path: Path) -> bool:
+    """Whether *path* is one log of a fleet, which stands for those beside it."""
+    return path in log_files(path.parent)
 
 
 def latest_logs(states: Path = STATES) -> Path:

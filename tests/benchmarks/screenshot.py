@@ -1,20 +1,23 @@
-"""Makes the README's pictures: docs/demo.svg, a terminal when the demo has ended, and docs/broadcast.svg.
+"""Makes the README's pictures: docs/demo.svg, a terminal when the demo has ended, broadcast.svg, chart.svg.
 
 Run ``make picture``, or ``python -m tests.benchmarks.screenshot``. It is a real run of the console script,
 told that it writes to a terminal of 100 columns on which nothing can move: there are its colours, and no bar
 is under way in a picture of the end. Fonts are the viewer's own, for a picture should fetch nothing.
 
-The other is drawn by ``otafleet up --picture``, in a run of the broadcast in which a minute takes a second:
-its times are those of the air.
+The others are of a run of the broadcast in which a minute takes three seconds: its times are those of the
+air. One is drawn by ``otafleet up --picture``, the other, its first broadcast as a chart, by ``otafleet trace
+--svg``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -27,6 +30,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PICTURE: Final = ROOT / "docs" / "demo.svg"
 CONFIG: Final = "configs/demo.toml"
 BROADCAST: Final = ROOT / "docs" / "broadcast.svg"
+CHART: Final = ROOT / "docs" / "chart.svg"
 BROADCAST_CONFIG: Final = ROOT / "configs" / "broadcast.toml"
 CHANGES: Final = (
     ("[air.cell_broadcast]", "[air]\nspeed = 20.0\n\n[air.cell_broadcast]"),
@@ -69,26 +73,27 @@ def draw(text: str) -> str:
 
 
 def draw_broadcast() -> None:
-    """Play the broadcast in simulated time and have it drawn; a run that fails ends the script."""
+    """Play the broadcast in simulated time and have it drawn twice; a run that fails ends the script."""
     text = BROADCAST_CONFIG.read_text(encoding="utf-8")
     for old, new in CHANGES:
         text = text.replace(old, new)
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / BROADCAST_CONFIG.name
         config.write_text(text, encoding="utf-8")
-        subprocess.run(
-            [Path(sys.executable).with_name("otafleet"), "up", config, "--quiet", "--picture", BROADCAST],
-            cwd=directory,
-            check=True,
-        )
+        otafleet = Path(sys.executable).with_name("otafleet")
+        run = partial(subprocess.run, cwd=directory, check=True, stdout=subprocess.PIPE)
+        run([otafleet, "up", config, "--quiet", "--picture", BROADCAST])
+        listed = json.loads(run([otafleet, "trace", "--json", "--limit", "0"]).stdout)["transactions"]
+        first = next(each["trace_id"] for each in listed if each["do"] == "broadcast")
+        run([otafleet, "trace", first, "--svg", CHART])
 
 
 def main() -> None:
-    """Run the demo and the broadcast, and write their pictures."""
+    """Run the demo and the broadcast, and write the three pictures."""
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(draw(screen()), encoding="utf-8")
     draw_broadcast()
-    for picture in (PICTURE, BROADCAST):
+    for picture in (PICTURE, BROADCAST, CHART):
         sys.stdout.write(f"{picture.relative_to(ROOT)}: written\n")
 
 

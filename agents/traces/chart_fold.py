@@ -27,7 +27,16 @@ BARE: Final = 4
 """Octets of a delivery report that brings no data."""
 SOON_S: Final = 1.0
 """Simulated: how long after one part of a packet the next is sent over a channel, at most."""
-_TOLD_BY_ARROWS: Final = frozenset({"sms.delivered", "bip.packet_sent", "bip.packet_received"})
+_TOLD_BY_ARROWS: Final = frozenset(
+    {
+        ("sms.delivered", ""),
+        ("bip.packet_sent", ""),
+        ("bip.packet_received", ""),
+        ("bip.link_opened", ""),
+        ("bip.link_closed", "hung-up"),
+    }
+)
+"""Events, for no reason or for one."""
 _CHANNELS: Final = frozenset({"bip-tcp", "bip-udp"})
 _IN_PARTS: Final = _CHANNELS | {"sms"}
 _REPORT: Final = "report"
@@ -36,7 +45,9 @@ _MANY_TIMES: Final = "cell_broadcast."
 
 def fold(rows: Iterable[Row], participants: Sequence[Participant]) -> list[Row]:
     """Return *rows*, fewer of them."""
-    told = (row for row in rows if not (isinstance(row, Remark) and row.event in _TOLD_BY_ARROWS))
+    told = (
+        row for row in rows if not (isinstance(row, Remark) and (row.event, row.reason) in _TOLD_BY_ARROWS)
+    )
     return _fold_crowds(_fold_losses(_fold_parts(told)), participants)
 
 

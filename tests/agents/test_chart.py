@@ -119,6 +119,18 @@ def test_losses_and_repetitions_stand_by_themselves() -> None:
     assert not chart.incomplete
 
 
+def test_what_arrows_say_is_not_remarked_again() -> None:
+    """Packets that were sent, channels that opened or were done with; not one that ended otherwise."""
+    told = [
+        line("bip.link_opened", "01", agent="bank"),
+        line("bip.packet_sent", "02", agent="bank"),
+        line("bip.link_closed", "03", agent="bank", reason="hung-up"),
+        line("bip.link_closed", "04", agent="bank", reason="identification", bearer="bip-tcp"),
+    ]
+    assert read(chart_of(told)) == ["bip.link_closed: identification, bip-tcp"]
+    assert len(read(chart_of(told, unfold=True))) == len(told)
+
+
 def test_what_is_lost_over_and_over_stands_once() -> None:
     """Where nothing comes between, with how often and for how long; another size, or reason, is another."""
     lost = [("01", 42, "air"), ("02", 42, "air"), ("03", 42, "air"), ("04", 28, "air"), ("05", 28, "off")]

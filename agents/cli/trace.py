@@ -151,12 +151,15 @@ def _show(archive: Archive, wanted: Transaction, form: Form) -> None:
 
 def _tell_ended(*, as_json: bool) -> Callable[[Transaction], None]:
     console = make_console()
+    width = console.width if console.is_terminal else _WIDE
+    if not as_json:
+        console.print(as_row(width=width), soft_wrap=True, highlight=False)
 
     def tell(transaction: Transaction) -> None:
         if as_json:
             typer.echo(json.dumps(to_json(transaction)))
         else:
-            console.print(as_row(transaction), soft_wrap=True, highlight=False)
+            console.print(as_row(transaction, width), soft_wrap=True, highlight=False)
 
     return tell
 

@@ -29,8 +29,28 @@ _FOLDED: Final = frozenset({"what", "outcome"})
 _DISPENSABLE: Final = frozenset({"wall", "messages"})
 _NARROW: Final = 96
 _WIDE: Final = 130
-_WIDTHS: Final = (SHORT, 12, 18, 24, 24, 9, 9, 8, 7)
+_WIDTHS: Final[Mapping[str, int]] = {
+    "trace": SHORT,
+    "began": 12,
+    "what": 18,
+    "who": 24,
+    "outcome": 24,
+    "simulated": 9,
+    "wall": 9,
+    "messages": 8,
+    "retries": 7,
+}
 """Of the columns where rows come one by one."""
+_FITS: Final = sum(_WIDTHS.values()) + 2 * (len(_WIDTHS) - 1)
+_FEWER: Final[Mapping[str, int]] = {
+    "trace": SHORT,
+    "began": 8,
+    "what": 18,
+    "who": 19,
+    "simulated": 9,
+    "outcome": 0,
+}
+"""The same where all of them are too wide: what has no room is left out, and a reason goes on at the end."""
 
 
 def as_table(transactions: Iterable[Transaction], width: int) -> Table:
@@ -50,14 +70,17 @@ def as_table(transactions: Iterable[Transaction], width: int) -> Table:
     return table
 
 
-def as_row(transaction: Transaction | None = None) -> Text:
-    """Return one line of a list that grows, or with None its head."""
-    row = cells(transaction) if transaction else _HEADS
+def as_row(transaction: Transaction | None = None, width: int = _FITS) -> Text:
+    """Return one line of a list that grows, or with None its head, for a screen of so many columns."""
+    row = dict(zip(_HEADS, cells(transaction) if transaction else _HEADS, strict=True))
+    widths, between = (_WIDTHS, "  ") if width >= _FITS else (_FEWER, " ")
+    if transaction and widths is _FEWER:
+        row |= {"began": row["began"][: _FEWER["began"]], "who": row["who"].rpartition(": ")[2]}
     padded = [
-        cell.rjust(width) if place >= _COUNTED else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(row, _WIDTHS, strict=True))
+        row[head].rjust(room) if _HEADS.index(head) >= _COUNTED else row[head].ljust(room)
+        for head, room in widths.items()
     ]
-    return Text("  ".join(padded).rstrip(), style=_COLOURS[transaction.outcome] if transaction else "bold")
+    return Text(between.join(padded).rstrip(), style=_COLOURS[transaction.outcome] if transaction else "bold")
 
 
 def cells(transaction: Transaction) -> tuple[str, ...]:

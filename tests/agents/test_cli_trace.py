@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.cli import app
+from agents.traces.archive import Archive
+from agents.traces.listing import as_row
 from tests.agents.trace_kit import BLOCKED, SERVE, demo, lossy, scan
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,21 @@ def test_list_in_part(logs: Path) -> None:
     assert result.stdout.endswith(f"6 transactions in {logs}; the slowest 1 are shown\n")
     result = runner.invoke(app, ["trace", "--ua", "1" * 19])
     assert result.stdout == f"0 transactions in {logs.relative_to(Path.cwd())}\n"
+
+
+def test_rows_of_a_list_that_grows(logs: Path) -> None:
+    """A row is one line of 80 columns, with less in it than where there is room, under heads of its own."""
+    with Archive(logs) as archive:
+        rows = [as_row(archive.find(trace_id), 80).plain for trace_id in (SERVE, BLOCKED)]
+        wide = as_row(archive.find(SERVE)).plain
+    assert " ".join(as_row(width=80).plain.split()) == "trace began what who simulated outcome"
+    shown = "7c256380 02:05:37 serve over-sms 8988847800010000097 172.9 s ok"
+    assert " ".join(rows[0].split()) == shown
+    assert rows[1].endswith("8988459600030000112     22 ms refused: blocked")
+    assert len(rows[0]) < 80
+    assert wide.split()[-4:] == ["4,323", "ms", "18", "3"]
+    heads = "trace began what who outcome simulated wall messages retries"
+    assert " ".join(as_row().plain.split()) == heads
 
 
 def test_list_as_json(logs: Path) -> None:

@@ -64,12 +64,15 @@ class RenewalAirings(Actor[str]):
     ) -> list[Awaitable[None]]:
         """Return the changes that make *said* the last roll-over of *service*, to be broadcast in *trace*."""
         former = [row["number"] for row in self._renewals.rows() if row["service"] == service]
+        # Counted on from one roll-over to the next: another packet in a place has another serial number.
+        last = self._rolls.get(service)
+        broadcasts = last["broadcasts"] if last else 0
         roll = {
             "service": service,
             "roll": said.roll,
             "ordered": encode(said),
-            "broadcasts": 1,
-            "aired": 0,
+            "broadcasts": broadcasts + 1,
+            "aired": broadcasts,
             "trace": stored(trace),
         }
         return [

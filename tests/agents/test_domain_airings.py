@@ -13,6 +13,7 @@ from agents.supplier import Supplier
 from bus.topics import Broadcast
 from tests.agents.role_kit import Kit, offer, open_kit, programme
 from tests.agents.slow_kit import CELL, CELLS, REPETITIONS, Slow
+from transport.cell_broadcast import Page
 from transport.security.domain_key import DomainKey
 from transport.security.terms import DOMAIN_SYMMETRIC
 
@@ -124,6 +125,21 @@ async def test_an_order_joins_what_goes_on(
         assert (await kit.event("roll-domain-key")).result == "ok"
         assert (_generation(kit), _times(kit)) == (2, {REPETITIONS, 2 * REPETITIONS})
         assert _rows(kit, "SELECT broadcasts = aired FROM domain_rolls") == [(1,)]
+
+
+async def test_the_next_roll_over_has_serial_numbers_of_its_own(
+    broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """By serial number and page a phone knows what it had: nothing else ever comes under the same ones."""
+    async with open_kit(broker, FLEET, tmp_path, log) as kit:
+        slow = await _market(kit)
+        for number, order in enumerate((ORDER, encode(DomainRollOrder(roll=9))), 1):
+            await _send(kit, order)
+            await _rolled(kit, slow, number)
+        pages = {Page.parse(frame.pdu) for frame in kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))}
+    assert _generation(kit) == 3
+    assert len({(page.serial, page.number) for page in pages}) == len(pages)
+    assert {page.serial.update for page in pages} == {1, 2}
 
 
 async def test_an_order_comes_before_what_would_go_on(

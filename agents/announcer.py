@@ -42,6 +42,7 @@ class Announcer:
     subscribers: int = 0
     """How many modules the operator has, those among them that it never had to do with."""
     _counter: int = field(default=0, init=False)
+    _code: int | None = field(default=None, init=False)
 
     async def announce(
         self,
@@ -84,13 +85,22 @@ class Announcer:
         receipt = await self.broadcaster.broadcast(
             packet,
             message_identifier=ANNOUNCEMENTS,
-            code=int.from_bytes(self.desk.rng(2), "big") % MESSAGE_CODES,
+            code=self._next_code(),
             cells=cells,
             scope=GeographicScope.CELL,
             schedule=self.schedule,
             trace=trace,
         )
         self.desk.log.info("announcement.broadcast", pages=receipt.pages, publishes=receipt.publishes)
+
+    def _next_code(self) -> int:
+        """Return the message code of another announcement: one that none of the last thousand had.
+
+        Two under one code would be one message to a phone, and cannot be on the air at once. A launch begins
+        anywhere, as it does not know where the one before ended.
+        """
+        self._code = int.from_bytes(self.desk.rng(2), "big") if self._code is None else self._code + 1
+        return self._code % MESSAGE_CODES
 
     def _cells_of(self, groups: Iterable[str]) -> list[str]:
         chosen = dict.fromkeys(groups) or self.cells

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agents.announcer import Announcer
+from agents.announcer import MESSAGE_CODES, Announcer
 from agents.errors import Refusal
 from agents.messages.air import MANAGER_TAR, Announce
 from agents.messages.bearers import ANNOUNCEMENTS
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from bus.address import BrokerAddress
+    from bus.frame import Frame
     from transport.security.suites import SigningKey
 
 CELLS = {"city": ("city.1", "city.2"), "coast": ("coast.1",)}
@@ -98,6 +99,18 @@ async def test_only_the_groups_named_are_told(kit: Kit, announcer: Announcer) ->
     await announcer.announce(["coast"], trace=TRACE)
     await heard(kit, "coast.1")
     assert kit.wire.on(Broadcast(fleet=kit.fleet, cell="city.1")) == []
+
+
+async def test_no_two_announcements_have_the_same_message_code(kit: Kit, announcer: Announcer) -> None:
+    """By that a phone knows which pages belong together; codes go round after the last."""
+    times = 3
+    frames: list[Frame] = []
+    for _ in range(times):
+        await announcer.announce(["coast"], trace=TRACE)
+        await heard(kit, "coast.1", len(frames))
+        frames = kit.wire.on(Broadcast(fleet=kit.fleet, cell="coast.1"))
+    codes = list(dict.fromkeys(Page.parse(frame.pdu).serial.code for frame in frames))
+    assert codes == [(codes[0] + number) % MESSAGE_CODES for number in range(times)]
 
 
 @pytest.mark.parametrize("later_s", [0.0, 0.5])

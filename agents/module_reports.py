@@ -127,6 +127,15 @@ class ModuleReports:
             for (service, version), campaign in self._campaigns.items()
         }
 
+    def refusals(self) -> dict[tuple[str, int], Counter[str]]:
+        """Return why modules refused each version of a service, by those that reported of nothing since."""
+        reasons: dict[tuple[str, int], Counter[str]] = {}
+        for row in self._reports.rows():
+            name = (row["service"], row["version"])
+            if row["outcome"] == Outcome.REFUSED and row["campaign"] == self._campaigns[name]:
+                reasons.setdefault(name, Counter())[row["reason"]] += 1
+        return reasons
+
     def is_anybody_asked(self, service: str) -> bool:
         """Say whether a module is in the sample that the last campaign of *service* asks to report."""
         known, last = self._services.get(service), self._diffuser.last(service)

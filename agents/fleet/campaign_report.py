@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -17,7 +17,7 @@ from rich.text import Text
 from agents.fleet.arrivals import Way, by_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.console import Console
 
@@ -84,6 +84,15 @@ class Reported:
     loaded: int
     held: int
     refused: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Why they refused it, by those that have reported of no other campaign since."""
+
+    @property
+    def words(self) -> str:
+        """Each outcome with its count, and why it was refused."""
+        why = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+        counts = f"{self.loaded} loaded, {self.held} held, {self.refused} refused"
+        return f"{counts}: {why}" if why else counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +169,7 @@ class CampaignReport:
         for line in chart(self):
             console.print(Text(line), highlight=False, no_wrap=True)
         console.print(_figures(self), highlight=False)
-        if len(by_cell(self.arrivals)) > 1:
+        if len(by_cell(self.arrivals)) > 1 and not _common_way(self):
             console.print(_cells(self), highlight=False)
 
     @property
@@ -241,7 +250,7 @@ def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
     afterwards = f"{served}, {campaign.without} without"
     yield "loaded", f"{campaign.by_broadcast} by broadcast{untold}{before}, {afterwards}"
     if campaign.reported is not None:
-        yield "reported", ", ".join(f"{count} {word}" for word, count in asdict(campaign.reported).items())
+        yield "reported", campaign.reported.words
     if campaign.sent is None:
         yield "sent", _UNKNOWN
     else:
@@ -251,6 +260,8 @@ def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
         yield from _stages(campaign.sent)
     if campaign.state != _ENDED or _is_staged(campaign):
         yield "campaign", _standing(campaign)
+    if way := _common_way(campaign):
+        yield "cells", f"{len(by_cell(campaign.arrivals))}, the same in each: {way}"
 
 
 def _sent(sent: Sent, octets: int) -> Iterator[tuple[str, str]]:
@@ -271,9 +282,16 @@ def _stages(sent: Sent) -> Iterator[tuple[str, str]]:
     """Yield what became of each stage, where there were several, or one that was judged or cut short."""
     if len(sent.stages) > 1 or sent.state != _ENDED:
         for number, stage in enumerate(sent.stages, 1):
-            cells = f"{stage.cells} cell{'s' * (stage.cells != 1)}, {stage.holders} modules"
+            modules = f"{stage.holders} module{'s' * (stage.holders != 1)}"
+            cells = f"{stage.cells} cell{'s' * (stage.cells != 1)}, {modules}"
             span = f"from {seconds(stage.begun_s)} to {seconds(stage.ended_s)}"
             yield f"stage {number}", f"{cells}, {span}: {stage.why or 'not over'}"
+
+
+def _common_way(campaign: CampaignReport) -> str:
+    """Return by which way all modules came by it, where there is one and several cells; else nothing."""
+    ways = {arrival.way for arrival in campaign.arrivals}
+    return ways.pop().value if len(ways) == 1 and len(by_cell(campaign.arrivals)) > 1 else ""
 
 
 def _is_staged(campaign: CampaignReport) -> bool:
@@ -290,7 +308,7 @@ def _instead(campaign: CampaignReport) -> str:
     """Return what it would have taken to load those one by one whom the broadcast loaded."""
     if not campaign.by_broadcast:
         return "nothing: it loaded nobody"
-    return f"{_load(campaign.unicast, 'short messages')}, one by one for those by broadcast"
+    return f"{_load(campaign.unicast, 'short messages')} for those {campaign.by_broadcast} one by one"
 
 
 def _load(load: Load, what: str) -> str:

@@ -115,8 +115,13 @@ def _campaigns(
         brought={who: over for supplier in suppliers for who, over in supplier.airings.brought.items()},
     )
     tallies = {name: tally for supplier in suppliers for name, tally in supplier.reports.by_version().items()}
+    refusals = {name: why for supplier in suppliers for name, why in supplier.reports.refusals().items()}
+
+    def reported(name: tuple[str, int]) -> Reported:
+        return _reported(tallies.get(name, Tally()), refusals.get(name, Counter()))
+
     return tuple(
-        replace(made, reported=_reported(tallies.get((made.service, made.version), Tally())))
+        replace(made, reported=reported((made.service, made.version)))
         if _is_reported(around.config, made.step - 1)
         else made
         for made in campaigns_of(around.config, ended, books, counts, so_far)
@@ -129,8 +134,9 @@ def _is_reported(config: FleetConfig, index: int) -> bool:
     return config.steps[index if begun is None else begun].report_share > 0
 
 
-def _reported(tally: Tally) -> Reported:
-    return Reported(loaded=tally.loaded, held=tally.held, refused=tally.refused)
+def _reported(tally: Tally, why: Counter[str]) -> Reported:
+    reasons = dict(why.most_common())
+    return Reported(loaded=tally.loaded, held=tally.held, refused=tally.refused, reasons=reasons)
 
 
 def _served(steps: Sequence[Outcomes]) -> int:

@@ -21,6 +21,7 @@ from tests.agents.campaign_kit import CAMPAIGN, SENT, arrivals, campaign
 from tests.agents.test_report import REPORT
 
 if TYPE_CHECKING:
+    from agents.fleet.arrivals import Arrival
     from agents.fleet.campaign_report import CampaignReport
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -59,7 +60,7 @@ def test_the_screen_says_how_each_module_got_it() -> None:
         "sent 5,000 pages: 250 a cycle, repetitions 2, cells 10",
         "lost 12,345 on the way to handsets",
         "broadcast 5,000 pages, 440,000 octets, 9,416 s on air",
-        "instead 2,970 short messages, 445,000 octets, 2,970 s on air, one by one for those by broadcast",
+        "instead 2,970 short messages, 445,000 octets, 2,970 s on air for those 90 one by one",
     ):
         assert line in text, line
 
@@ -83,9 +84,17 @@ def test_what_is_not_known_is_said() -> None:
 
 def test_what_was_reported_is_said_where_somebody_was_asked() -> None:
     """Each outcome with its count, also none; and nothing where nobody was asked."""
-    asked = campaign(reported=Reported(loaded=38, held=0, refused=2))
-    assert "reported 38 loaded, 0 held, 2 refused" in render(asked)
-    assert asked.to_json()["reported"] == {"loaded": 38, "held": 0, "refused": 2}
+    asked = campaign(reported=Reported(loaded=38, held=0, refused=3, reasons={"too-large": 2, "no-right": 1}))
+    assert "reported 38 loaded, 0 held, 3 refused: 2 too-large, 1 no-right" in render(asked)
+    assert asked.to_json()["reported"] == {
+        "loaded": 38,
+        "held": 0,
+        "refused": 3,
+        "reasons": {"too-large": 2, "no-right": 1},
+    }
+    assert "reported 4 loaded, 0 held, 0 refused" in render(
+        campaign(reported=Reported(loaded=4, held=0, refused=0))
+    )
     assert not any(line.startswith("reported") for line in render(CAMPAIGN))
     assert CAMPAIGN.to_json()["reported"] is None
 
@@ -128,6 +137,18 @@ def test_who_loaded_nobody_is_compared_with_nothing() -> None:
     lines = render(campaign(coverage=(), arrivals=arrivals(0, without=120), sent=sent))
     assert "instead nothing: it loaded nobody" in lines
     assert "a cycle 4,096 octets (raptorq) in 250 packets, 250 pages, none repair" in lines
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [(arrivals(0, without=120), "none"), (arrivals(120), "broadcast"), (arrivals(119, without=1), "")],
+    ids=["none", "all", "all-but-one"],
+)
+def test_cells_that_are_all_alike_are_a_line(made: tuple[Arrival, ...], words: str) -> None:
+    """Only where modules came by it in different ways is there a table of cells."""
+    lines = render(campaign(arrivals=made))
+    assert (f"cells 2, the same in each: {words}" in lines) == bool(words)
+    assert any(line.startswith("cell modules ") for line in lines) != bool(words)
 
 
 def test_json_has_every_figure() -> None:

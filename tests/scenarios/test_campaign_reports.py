@@ -104,7 +104,7 @@ def test_all_modules_report_through_air_that_loses(tmp_path: Path) -> None:
     assert {(event["campaign"], event["version"]) for event in told} == {(1, 1)}
     assert {event["outcome"] for event in told} == {"loaded"}
     (made,) = report.to_json()["campaigns"]
-    assert made["reported"] == {"loaded": HANDSETS, "held": 0, "refused": 0}
+    assert made["reported"] == {"loaded": HANDSETS, "held": 0, "refused": 0, "reasons": {}}
 
 
 def test_a_sample_reports(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_a_bad_version_is_stopped_and_a_good_one_goes_through_its_stages(config:
     ]
     assert bad["sent"]["reason"] == "too-many-errors"
     assert bad["sent"]["cells"] == bad["sent"]["stages"][0]["cells"] < first["sent"]["cells"]
-    assert good["reported"] == {"loaded": 8, "held": 0, "refused": 0}
+    assert good["reported"] == {"loaded": 8, "held": 0, "refused": 0, "reasons": {}}
+    assert bad["reported"]["reasons"] == {"too-large": bad["reported"]["refused"]}
     assert (bad["one_by_one"], good["by_broadcast"], good["without"]) == (0, 8, 0)
     assert [stage["why"] for stage in good["sent"]["stages"]] == ["enough-successes"] * 3
     assert good["sent"]["published"] == 2 * good["sent"]["pages"] * good["sent"]["cells"]

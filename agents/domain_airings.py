@@ -3,7 +3,8 @@
 That a broadcast has come to its end is stored behind it. One that was cut short, by a kill -9 say, goes on by
 itself with the next launch: all of its packets again, for nobody knows which of them were heard, and once.
 Whoever gives its order meanwhile joins it: the pages are his from then on, so that handsets tell him, and for
-those that told before there is a roll call, the notice alone once more.
+those that told before there is a roll call, the notice alone once more. Who gives it first when that is over
+has the roll called as well.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class RenewalAirings(Actor[str]):
         self._renewals = Registry(store, RENEWALS)
         self._on_air: dict[str, TraceContext] = {}
         """Whose the pages are that are being broadcast, by service."""
+        self._unanswered: dict[str, bytes] = {}
+        """What went on by itself, by service: the order for it, of which nobody has been told its end yet."""
 
     async def load(self) -> None:
         """Read what the store holds."""
@@ -105,15 +108,20 @@ class RenewalAirings(Actor[str]):
             trace = continued(row["trace"])
             tracing.bind(trace, role=self._desk.keys.role.value)
             self._desk.log.info("domain_key.goes_on", service=message, roll=row["roll"])
+            self._unanswered[message] = row["ordered"]
             await self._again(row, said)
             await self.broadcast(message, cells, trace)
 
     def join(self, service: str, said: DomainRollOrder, trace: TraceContext) -> bool:
-        """Make what is on the air that of an order, if it is what *said* is about; say whether it is."""
-        if service not in self._on_air or self._row(service)["ordered"] != encode(said):
-            return False
-        self._on_air[service] = trace
-        return True
+        """Make what is on the air that of an order, if it is what *said* is about; say whether it is.
+
+        It may be over by then, if it went on by itself: the order comes for its answer, and once.
+        """
+        ordered = encode(said)
+        is_on_air = service in self._on_air and self._row(service)["ordered"] == ordered
+        if is_on_air:
+            self._on_air[service] = trace
+        return (self._unanswered.pop(service, b"") == ordered) or is_on_air
 
     async def broadcast_again(
         self, service: str, said: DomainRollOrder, cells: list[str], trace: TraceContext, *, joined: bool

@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 from agents.messages.codec import encode
 from agents.messages.orders import DomainRollOrder
 from agents.supplier import Supplier
@@ -108,10 +110,11 @@ async def test_cut_short_it_goes_on_by_itself_once(
         assert slow.pages() == 0
 
 
+@pytest.mark.parametrize("is_over", [False, True], ids=["on-air", "over"])
 async def test_an_order_joins_what_goes_on(
-    broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger
+    broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger, *, is_over: bool
 ) -> None:
-    """Nothing but the notice is broadcast for it, and its handset tells."""
+    """Nothing but the notice is broadcast for it, and its handset tells; said once more, it is broadcast."""
     async with open_kit(broker, FLEET, tmp_path, log) as kit:
         slow = await _market(kit)
         await _send(kit)
@@ -120,10 +123,16 @@ async def test_an_order_joins_what_goes_on(
         slow = await _open(kit)
         await _bank(kit).go_on()
         await slow.until(lambda: bool(slow.pages()))
+        if is_over:
+            await slow.until_idle()
+        seen = len(kit.events)
         await _send(kit)
         await _rolled(kit, slow)
-        assert (await kit.event("roll-domain-key")).result == "ok"
+        assert (await kit.event("roll-domain-key", after=seen)).result == "ok"
         assert (_generation(kit), _times(kit)) == (2, {REPETITIONS, 2 * REPETITIONS})
+        await _send(kit)
+        await _rolled(kit, slow, 2)
+        assert _times(kit) == {2 * REPETITIONS, 3 * REPETITIONS}
         assert _rows(kit, "SELECT broadcasts = aired FROM domain_rolls") == [(1,)]
 
 

@@ -218,9 +218,9 @@ async def test_a_module_opens_a_link_and_calls(network: _Network, bearer: Bearer
     assert not network.server.has_link(UA, UDP if bearer is TCP else TCP)
     assert not network.server.has_link(OTHER_UA)
     assert network.server.bearer_of(UA) is bearer
-    assert network.told("bip.link_opened") == [
-        {"event": "bip.link_opened", "log_level": "info", "ua": UA, "bearer": str(bearer)}
-    ]
+    (told,) = network.told("bip.link_opened")
+    assert (told["ua"], told["bearer"], told["log_level"]) == (UA, str(bearer), "info")
+    assert told["trace_id"] == MODULE_TRACE.trace_id.hex()
     assert network.dropped == {}
 
 

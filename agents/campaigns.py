@@ -95,16 +95,21 @@ class Campaigns:
         """Read what the store holds."""
         await self._books.load()
 
-    async def go_on(self) -> dict[str, bytes]:
-        """Go on with every campaign that was under way; return by which traces, by service."""
+    async def go_on(self) -> None:
+        """Go on with every campaign that was under way."""
         for row in self._books.rollouts.rows():
             async with self._turns.of(row["service"]):
                 try:
                     await self._known(row["service"])
                 except Refusal as refusal:
                     self._desk.log.warning("campaign.lost", service=row["service"], reason=refusal.reason)
+
+    def under_way(self) -> dict[str, bytes]:
+        """Return the trace of each campaign that is not over, by service."""
         return {
-            service: run.trace.trace_id for service, run in self._runs.items() if run.rollout.is_under_way
+            row["service"]: continued(row["trace"]).trace_id
+            for row in self._books.rollouts.rows()
+            if row["state"] in UNDER_WAY
         }
 
     def news(self, service: str) -> None:

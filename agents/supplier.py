@@ -306,14 +306,14 @@ class Supplier(Role):
             raise Refusal("unknown-service")
         return Terms(offer, known, self._ring.newest(service))
 
-    async def go_on(self) -> Mapping[str, bytes]:
-        """Go on with the campaigns and roll-overs that an earlier launch left under way.
-
-        Returns the traces of the campaigns, by service.
-        """
-        traces = await self._campaigns.go_on()
+    async def go_on(self) -> None:
+        """Go on with the campaigns and roll-overs that an earlier launch left under way."""
+        await self._campaigns.go_on()
         self._rolls.airings.go_on()
-        return traces
+
+    def campaigns_under_way(self) -> Mapping[str, bytes]:
+        """Return the trace of each campaign that is not over, by service."""
+        return self._campaigns.under_way()
 
     def on_air(self) -> list[Airing]:
         """Return how far the campaigns are that are not over."""

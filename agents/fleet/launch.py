@@ -109,7 +109,8 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     console = await stack.enter_async_context(around.client("console", persistent=False))
     runner = Runner(around, console, state.ledger, progress, received=handsets.received)
     await runner.start()
-    runner.goes_on(await market.go_on())
+    runner.goes_on(market.campaigns_under_way())
+    await market.go_on()
     state.forget_previous()
     if server is not None:
         stack.enter_context(server.showing(_metrics_page(around, market, handsets, runner, simulated_from)))

@@ -111,16 +111,16 @@ class Market:
         for authority in authorities_of(self._around.config):
             await self._open_under(authority)
 
-    async def go_on(self) -> Mapping[str, bytes]:
-        """Have suppliers go on with what an earlier launch left on the air; for when somebody listens.
+    def campaigns_under_way(self) -> Mapping[str, bytes]:
+        """Return the trace of each campaign that an earlier launch left on the air, by service."""
+        suppliers = (role for role in self.roles.values() if isinstance(role, Supplier))
+        return {name: trace for role in suppliers for name, trace in role.campaigns_under_way().items()}
 
-        Returns the traces of the campaigns that go on, by service.
-        """
-        traces: dict[str, bytes] = {}
+    async def go_on(self) -> None:
+        """Have suppliers go on with what an earlier launch left on the air; for when somebody listens."""
         for role in self.roles.values():
             if isinstance(role, Supplier):
-                traces |= await role.go_on()
-        return traces
+                await role.go_on()
 
     async def _open_under(self, authority: configs.Authority) -> None:
         under = _Under(self._around.config, authority)

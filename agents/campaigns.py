@@ -259,7 +259,7 @@ class Campaigns:
         if run.rollout.is_under_way:
             with tracing.bound(run.trace, role=self._desk.keys.role.value):
                 self._desk.log.info(
-                    "campaign.goes_on", service=service, stage=row["stage"], packets=row["packets"]
+                    "campaign.goes_on", service=service, stage=row["stage"] + 1, packets=row["packets"]
                 )
             run.go()
         return run

@@ -40,7 +40,8 @@ _TOLD_BY_ARROWS: Final = frozenset(
 _CHANNELS: Final = frozenset({"bip-tcp", "bip-udp"})
 _IN_PARTS: Final = _CHANNELS | {"sms"}
 _REPORT: Final = "report"
-_MANY_TIMES: Final = "cell_broadcast."
+_MANY_TIMES: Final = ("cell_broadcast.", "campaign.reported")
+"""What one does for many, over and over."""
 
 
 def fold(rows: Iterable[Row], participants: Sequence[Participant]) -> list[Row]:
@@ -172,7 +173,9 @@ def _is_of_many(row: Row, participants: Sequence[Participant]) -> bool:
 
 def _what_alike(row: Row) -> tuple[object, ...]:
     if isinstance(row, Remark):
-        return row.participant, row.event, row.kind, row.reason, dict(row.details).get("result")
+        details = dict(row.details)
+        came_to = details.get("result"), details.get("outcome")
+        return row.participant, row.event, row.kind, row.reason, *came_to
     way = (row.source, row.destination, row.bearer, row.direction)
     return *way, row.fate, row.reason, row.is_repetition, row.is_fallback, row.is_sending_told
 

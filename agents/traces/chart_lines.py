@@ -25,8 +25,8 @@ MAX_TEXT: Final = 64
 """Characters of a field that are shown."""
 MAX_NUMBER: Final = 10**12
 DETAILS: Final = (
-    *("do", "service", "result", "bearer", "state", "version", "parts", "retries", "octets"),
-    *("pages", "packets", "cells", "attempt", "supplier"),
+    *("do", "service", "result", "outcome", "bearer", "state", "version", "parts", "retries", "octets"),
+    *("stage", "pages", "packets", "cells", "attempt", "supplier"),
 )
 """What an event says for itself, in this order, and a chart repeats."""
 _UNPRINTED: Final = "\N{REPLACEMENT CHARACTER}"

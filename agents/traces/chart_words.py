@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DETAILS: Final[Mapping[str, str]] = {
     "version": "version {}",
+    "stage": "stage {}",
     "octets": "{} octets",
     "parts": "{} parts",
     "retries": "{} retries",
@@ -118,6 +119,8 @@ def _remark(remark: Remark) -> Iterator[str]:
 
 def _is_said(remark: Remark, name: str, value: str) -> bool:
     """Whether the event says that already."""
+    if value == remark.reason:
+        return True
     if name == "bearer":
         about = remark.event.partition(".")[0].replace("_", "-")
         return about == value or remark.event.endswith(FALLBACK)

@@ -213,6 +213,20 @@ def test_a_broadcast_has_one_lifeline_for_its_handsets() -> None:
     assert "8988170100010000131: event, 74 octets, +2 ms" in each
 
 
+def test_what_many_report_stands_once_for_each_outcome() -> None:
+    """A campaign's supplier hears from thousands; how it ended says why, and not twice."""
+    told = [
+        line("campaign.reported", f"{number}", agent="shop", service="points", outcome=outcome, bearer="")
+        for number, outcome in enumerate(["loaded", "loaded", "refused", "loaded"])
+    ]
+    ended = line("campaign.ended", "9", agent="shop", state="aborted", reason="aborted", stage=2, bearer="")
+    assert read(chart_of([*told, ended])) == [
+        "3 x campaign.reported points, loaded",
+        "campaign.reported points, refused",
+        "campaign.ended: aborted, stage 2",
+    ]
+
+
 def test_a_page_that_some_handsets_miss_was_taken() -> None:
     """A cell takes a page for all its handsets: that one of them missed it loses nobody else's."""
     page = {"bearer": "cell-broadcast", "source": "shop", "destination": "town.1", "direction": "down"}

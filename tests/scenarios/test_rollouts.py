@@ -107,7 +107,7 @@ def test_killed_on_the_air_a_campaign_goes_on(config: Path) -> None:
     )
     begun = next(one for one in _of(events, "campaign.begun") if one["version"] == 3)
     a_cell = 2 * begun["pages"]
-    assert again["stage"] == 1
+    assert again["stage"] == 2
     assert (again["trace_id"], again["parent_id"]) == (begun["trace_id"], begun["span_id"])
     assert (begun["cells"] - 2) * a_cell <= pages <= (begun["cells"] - 1) * a_cell
     assert len(_of(events, "campaign.roll_call")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -53,6 +54,28 @@ def test_list_in_part(logs: Path) -> None:
     assert result.stdout.endswith(f"6 transactions in {logs}; the slowest 1 are shown\n")
     result = runner.invoke(app, ["trace", "--ua", "1" * 19])
     assert result.stdout == f"0 transactions in {logs.relative_to(Path.cwd())}\n"
+
+
+def test_a_log_stands_for_those_beside_it(logs: Path) -> None:
+    """Who names a log gets what is told of its transactions, there and in the others."""
+    result = runner.invoke(app, ["trace", "--fleet", str(logs / "otafleet.jsonl")])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith(f"6 transactions in {logs}\n")
+
+
+def test_a_terminal_without_the_letters(logs: Path) -> None:
+    """A name that the terminal's encoding cannot have is shown as far as it can."""
+    text = (logs / "otafleet.jsonl").read_text().replace('"bank"', '"bänk"')
+    (logs / "otafleet.jsonl").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "--fleet", "."],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
+        cwd=logs,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"b?nk" in done.stdout
 
 
 def test_rows_of_a_list_that_grows(logs: Path) -> None:
@@ -128,6 +151,7 @@ def test_one_as_json() -> None:
     [
         (["7c256381"], "7c256381: there is no such transaction; did you mean 7c256380?\n"),
         (["--fleet", "nowhere"], "nowhere: there are no logs of a fleet here\n"),
+        (["--fleet", "x" * 300], f"{'x' * 300}/logs: cannot be read: file name too long\n"),
         ([" "], "an empty id: there is no such transaction; did you mean "),
         (["a" * 1_000], f"{'a' * 119}…: there is no such transaction"),
         (["\udcff"], "·: there is no such transaction"),
@@ -136,7 +160,18 @@ def test_one_as_json() -> None:
         (["--limit", "-1"], "'--limit': must be at least 0, not -1"),
         (["--limit", "9" * 20], f"'--limit': must be at most 2147483647, not {'9' * 20}"),
     ],
-    ids=["unknown-id", "no-fleet", "blank", "long", "no-text", "outcome", "ten", "negative", "large"],
+    ids=[
+        "unknown-id",
+        "no-fleet",
+        "unreadable",
+        "blank",
+        "long",
+        "no-text",
+        "outcome",
+        "ten",
+        "negative",
+        "large",
+    ],
 )
 def test_user_errors(arguments: list[str], sentence: str) -> None:
     """What a person got wrong is one sentence and exit code 2."""

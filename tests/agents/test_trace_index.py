@@ -17,6 +17,7 @@ from agents.traces import index as index_module
 from agents.traces.archive import Archive
 from agents.traces.lookup import Outcome
 from agents.traces.places import INDEX_FILE
+from agents.traces.tally import told_at
 from tests.agents.trace_kit import BLOCKED, SERVE, demo, fresh, lossy, scan, sums, told, two_processes
 
 if TYPE_CHECKING:
@@ -290,6 +291,17 @@ def test_what_was_skipped_is_said(logs: Path) -> None:
                 ),
             ]
             assert archive.find(SERVE[:8]).messages == 18
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59+00:00", "", 7],
+    ids=["before-all", "after-all", "before-1970", "empty", "number"],
+)
+def test_a_time_that_cannot_be_is_none(time: object) -> None:
+    """Such a line was written at no time, and can be shown at none."""
+    assert told_at({"event": "order.ended", "time": time}) is None
+    assert told_at({"event": "order.ended", "time": "1970-01-01T00:00:01+00:00"}) == 1.0
 
 
 def test_of_all_fields_none_need_be_right(tmp_path: Path) -> None:

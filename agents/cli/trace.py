@@ -109,7 +109,14 @@ def _logs(fleet: Path | None) -> Path:
         return latest_logs()
     if is_log(fleet):
         return fleet.parent
-    return logs_in(load(fleet).state_directory if fleet.is_file() else fleet)
+    return logs_in(load(fleet).state_directory if _is_file(fleet) else fleet)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name may be too long; what is wrong is said when it is read
+        return False
 
 
 def _warn(sentences: Iterable[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path  # noqa: TC003 -- typer reads the annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,6 +16,7 @@ from agents.cli.telling import (
     complain,
     load,
     make_console,
+    put,
     run_until_terminated,
     told_in_sentences,
 )
@@ -170,12 +170,9 @@ def write_report(report: Report, path: Path) -> None:
 
 def write_whole(text: str, path: Path, what: str) -> None:
     """Write *text*, or none of it. Raises FleetError, which says *what* it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        put(text.encode(), path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise FleetError(f"{path}: cannot write the {what}: {error.strerror}") from None
 
 

@@ -95,14 +95,24 @@ def complain(sentences: Iterable[str]) -> None:
         typer.secho(sentence, err=True, fg=typer.colors.RED)
 
 
-def write_whole(octets: bytes, target: Path) -> tuple[str, ...]:
-    """Write *octets*; whoever reads *target* sees it whole or not at all. Return what went wrong."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+def put(octets: bytes, target: Path) -> None:
+    """Write *octets*; whoever reads *target* sees it whole or not at all. Raises OSError."""
+    # Not by the target's name, which may be as long as a name can be, or none: "/", ".".
+    partial = target.parent / f".otafleet.{os.getpid()}"
     try:
         partial.write_bytes(octets)
         partial.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def write_whole(octets: bytes, target: Path) -> tuple[str, ...]:
+    """Write *octets* to *target* as ``put`` does. Return what went wrong."""
+    try:
+        put(octets, target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         return (f"cannot write {target}: {(error.strerror or str(error)).lower()}",)
     return ()
 

@@ -34,7 +34,7 @@ def find_image(ua: str, states: Iterable[Path]) -> tuple[Path, bytes]:
     looked = []
     for state in states:
         path = state / MODULES_FILE
-        if path.is_file():
+        if _is_there(path):
             looked.append(str(state))
             if pages := asyncio.run(_load(path, ua)):
                 return state, _image(ua, pages)
@@ -43,6 +43,13 @@ def find_image(ua: str, states: Iterable[Path]) -> tuple[Path, bytes]:
             "there is no state directory with modules here; run 'otafleet up', or name one with --state"
         )
     raise FleetError(f"there is no module {ua} in {', '.join(looked)}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name may be too long, or lead where we may not look
+        return False
 
 
 async def _load(path: Path, ua: str) -> list[tuple[int, bytes]]:

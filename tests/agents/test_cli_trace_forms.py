@@ -80,8 +80,10 @@ def test_a_chart_for_programmes() -> None:
         ([SERVED, "--json", "--mermaid"], 2, "say how to print the transaction: name one of them\n"),
         ([SERVED, "--follow", "--unfold"], 2, "leave one of them out\n"),
         ([SERVED, "--svg", "nowhere/x.svg"], 1, "cannot write nowhere/x.svg: no such file or directory\n"),
+        ([SERVED, "--svg", "state"], 1, "cannot write state: is a directory\n"),
+        ([SERVED, "--svg", "x" * 256], 1, f"cannot write {'x' * 256}: file name too long\n"),
     ],
-    ids=["no-id", "two-forms", "followed", "unwritable"],
+    ids=["no-id", "two-forms", "followed", "unwritable", "directory", "long-name"],
 )
 def test_what_cannot_be_is_one_sentence(arguments: list[str], code: int, sentence: str) -> None:
     """What does not go together, and a file that cannot be written, are said as such."""

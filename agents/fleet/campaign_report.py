@@ -308,7 +308,8 @@ def _instead(campaign: CampaignReport) -> str:
     """Return what it would have taken to load those one by one whom the broadcast loaded."""
     if not campaign.by_broadcast:
         return "nothing: it loaded nobody"
-    return f"{_load(campaign.unicast, 'short messages')} for those {campaign.by_broadcast} one by one"
+    modules = f"{campaign.by_broadcast} module{'s' * (campaign.by_broadcast != 1)}"
+    return f"{_load(campaign.unicast, 'short messages')}, for {modules} one by one"
 
 
 def _load(load: Load, what: str) -> str:

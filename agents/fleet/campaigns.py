@@ -210,9 +210,11 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
     last = own[-1]
     published = sum(airing.published for airing in own)
     page_s = conditions_of(config.air.cell_broadcast).transmission_s(PAGE_OCTETS)
-    on_bearer = counts["bearers"][Bearer.CELL_BROADCAST.value]
+    # There may be no page at all: a campaign can be stopped before its first one, or paused all the time.
+    on_bearer = counts["bearers"].get(Bearer.CELL_BROADCAST.value)
+    sent, lost = (on_bearer["sent"]["messages"], on_bearer["lost"]) if on_bearer else (0, 0)
     # The air's losses are counted for the run: they are this broadcast's if nobody broadcast anything else.
-    is_alone = len(airings) == len(own) and on_bearer["sent"]["messages"] == published
+    is_alone = len(airings) == len(own) and sent == published
     return Sent(
         scheme=last.scheme,
         packets=last.packets,
@@ -226,8 +228,8 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
         state=last.state,
         reason=last.reason,
         stages=last.stages,
-        lost=on_bearer["lost"] if is_alone else None,
-        lost_by_all=on_bearer["lost"],
+        lost=lost if is_alone else None,
+        lost_by_all=lost,
         load=Load(messages=published, octets=published * PAGE_OCTETS, air_s=round(published * page_s, 3)),
     )
 

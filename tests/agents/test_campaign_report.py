@@ -60,7 +60,7 @@ def test_the_screen_says_how_each_module_got_it() -> None:
         "sent 5,000 pages: 250 a cycle, repetitions 2, cells 10",
         "lost 12,345 on the way to handsets",
         "broadcast 5,000 pages, 440,000 octets, 9,416 s on air",
-        "instead 2,970 short messages, 445,000 octets, 2,970 s on air for those 90 one by one",
+        "instead 2,970 short messages, 445,000 octets, 2,970 s on air, for 90 modules one by one",
     ):
         assert line in text, line
 

@@ -289,6 +289,15 @@ def test_what_was_sent_is_the_orders_own() -> None:
     assert (again.published, again.lost, again.repetitions) == (312, 9, 12)
 
 
+def test_no_page_may_have_been_published() -> None:
+    """In a launch in which the campaign was paused all the time, say: nothing was sent, and nothing lost."""
+    still = replace(airing(published=0), planned=40, is_whole=False, state="open", reason="paused")
+    books = Books(airings=[still])
+    (made,) = campaigns_of(CONFIG, [step(FIRST, "broadcast", failed=("a",))], books, counts(0))
+    assert made.sent is not None
+    assert (made.sent.published, made.sent.lost, made.sent.lost_by_all) == (0, 0, 0)
+
+
 def test_losses_are_known_where_nobody_else_broadcast() -> None:
     """The air counts them by bearer, whoever broadcasts: other suppliers' pages are no airings of ours."""
     sent = the(step(FIRST, "broadcast", "a"), airing(published=300)).sent

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.airings import OPEN
 from agents.campaign_run import Aired, Books, Run
-from agents.causes import continued
+from agents.causes import continued, export
 from agents.errors import Refusal, Unanswered
 from agents.loading import in_version
 from agents.messages.codec import decode, encode
@@ -257,6 +257,7 @@ class Campaigns:
             return None
         run = self._runs[service] = await self._left(self._terms(service), row)
         if run.rollout.is_under_way:
+            export(run.trace, self._desk.keys.name, service)
             with tracing.bound(run.trace, role=self._desk.keys.role.value):
                 self._desk.log.info(
                     "campaign.goes_on", service=service, stage=row["stage"] + 1, packets=row["packets"]

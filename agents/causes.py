@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bus import tracing
+from bus import spans, tracing
 from bus.frame import TraceContext
 
 _TRACE_OCTETS: Final = 16
@@ -22,3 +22,10 @@ def stored(trace: TraceContext) -> bytes:
 def continued(octets: bytes) -> TraceContext:
     """Begin a span in the one that was stored."""
     return tracing.child(TraceContext(trace_id=octets[:_TRACE_OCTETS], span_id=octets[_TRACE_OCTETS:]))
+
+
+def export(span: TraceContext, agent: str, service: str) -> None:
+    """Tell whoever takes spans that *agent* goes on in *span* with what it does for *service*."""
+    if spans.is_exported():
+        said = {"otafleet.service": service}
+        spans.tell(spans.Work(span), f"go on with {service}", spans.Kind.INTERNAL, agent, said)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.causes import continued, stored
+from agents.causes import continued, export, stored
 from agents.errors import Refusal
 from agents.messages.codec import decode, encode
 from agents.messages.orders import DomainRollOrder
@@ -106,6 +106,7 @@ class RenewalAirings(Actor[str]):
                 self._desk.log.warning("domain_key.lost", service=message, reason=refusal.reason)
                 return
             trace = continued(row["trace"])
+            export(trace, self._desk.keys.name, message)
             tracing.bind(trace, role=self._desk.keys.role.value)
             self._desk.log.info("domain_key.goes_on", service=message, roll=row["roll"])
             self._unanswered[message] = row["ordered"]

@@ -12,8 +12,8 @@ consumer   it arrives (``receive``), a child of the message    at once
 consumer   an agent's work on it (``process``), likewise       it is handed in; the handler returns
 internal   a loss that the air told of, a child of the         at once
            message; a fall-back to another bearer, a child
-           of what failed; work of a handset that no message
-           began
+           of what failed; what a later launch goes on with;
+           work of a handset that no message began
 =========  ==================================================  ===============================================
 
 Ids are those of the log (:mod:`bus.tracing`). Attributes have the names of OpenTelemetry's conventions for

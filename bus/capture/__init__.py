@@ -1,8 +1,8 @@
 """What goes over the air, written so that Wireshark opens it: pcapng of link type 252, "exported PDUs".
 
 Each packet is one PDU of one :class:`Layer` behind tags that name the dissector, the direction and who talks
-to whom; its comment names the trace. Timestamps are microseconds of the run's clock, pcapng's resolution
-where nothing else is said.
+to whom; its comment names trace and span, of a message those of its lines in the log. Timestamps are
+microseconds of the run's clock, pcapng's resolution where nothing else is said.
 
 Addresses are made up, but always alike for one name, so that files of several processes agree: Wireshark
 joins the parts of a short message by source, destination and reference, and two handsets may use one

@@ -115,7 +115,8 @@ def _rest(line: Fields) -> Iterator[tuple[str, Any]]:
     if line.get("event") in _MESSAGES:
         attempt = line.get("attempt")
         yield from (("attempt", attempt if attempt != 1 else None), ("reason", line.get("reason")))
-        yield from ((name, line.get(name)) for name in _ORDERED)
+        if line.get("do"):
+            yield from ((name, line.get(name)) for name in _ORDERED)
         return
     for name, value in line.items():
         if name not in _SAID_ELSEWHERE and value != line.get("agent"):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from agents.cli import app
 from agents.traces.archive import Archive
+from agents.traces.lines import sentence
 from agents.traces.listing import as_row
 from tests.agents.trace_kit import BLOCKED, SERVE, demo, lossy, scan
 
@@ -135,6 +136,21 @@ def test_one() -> None:
     assert rows[0].endswith("+0 ms console sends order to 8988847800010000097, 68 octets")
     assert any("bank: sms.retry; " in row and "attempt 2" in row for row in rows)
     assert any(" loses sms to 8988847800010000097" in row for row in rows)
+
+
+def test_a_line_says_what_was_ordered() -> None:
+    """That of an order does; other messages leave it to the lines about what was done."""
+    sent = {
+        "event": "message.sent",
+        "source": "console",
+        "destination": "bank",
+        "octets": 68,
+        "service": "account",
+    }
+    order, event = sent | {"bearer": "order", "do": "invoke"}, sent | {"bearer": "event"}
+    said = "console sends order to bank, 68 octets; do invoke, service account"
+    assert sentence(order) == said
+    assert sentence(event) == "console sends event to bank, 68 octets"
 
 
 @pytest.mark.usefixtures("logs")

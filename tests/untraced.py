@@ -109,6 +109,7 @@ UNTRACED: Final = (
     "tests/agents/test_sample_applications.py",
     "tests/bus/test_broker.py::test_starts",
     "tests/bus/test_capture.py",
+    "tests/bus/test_vocabulary.py",
     "tests/transport/test_constant_time.py",
     "tests/transport/test_private_keys.py::test_a_key_of_openssl",
     "tests/transport/test_sms_pycrate.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
@@ -36,11 +37,13 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
                 yield name.removesuffix(".__init__"), ast.parse(path.read_text("utf-8"))
 
 
-def _said() -> Iterator[ast.expr]:
-    """Yield the first argument of each call that logs, or leaves a note that a handset will log.
+@cache
+def _said() -> tuple[ast.expr, ...]:
+    """Return the first argument of each call that logs, or leaves a note that a handset will log.
 
     One that is named at the top of a module, or of another, is its value.
     """
+    said: list[ast.expr] = []
     for name, module in _modules():
         for node in ast.walk(module):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
@@ -48,9 +51,10 @@ def _said() -> Iterator[ast.expr]:
             whose = ast.unparse(node.func.value)
             is_log = node.func.attr == "note" or "log" in whose.lower()
             if node.func.attr in SAYS and is_log and whose not in NO_EVENTS:
-                said = node.args[0]
-                named = getattr(import_module(name), said.id, None) if isinstance(said, ast.Name) else None
-                yield ast.Constant(named) if isinstance(named, str) else said
+                first = node.args[0]
+                named = getattr(import_module(name), first.id, None) if isinstance(first, ast.Name) else None
+                said.append(ast.Constant(named) if isinstance(named, str) else first)
+    return tuple(said)
 
 
 def _spelt() -> set[str]:

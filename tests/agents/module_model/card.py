@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.handset.security_module.core import Turns
 from agents.handset.security_module.medium import PAGE
-from agents.handset.security_module.memory import Memory, Record
+from agents.handset.security_module.memory import SHEET, Memory, Record
 from agents.handset.security_module.module import SecurityModule
 from agents.messages.codec import decode
 from tests.agents.module_kit import Card, Market, probe
@@ -54,7 +54,9 @@ class FilmedCard(Card):
         self.film = medium
         self.module = SecurityModule(Memory(medium), rng=random.Random(self.seed).randbytes)
         image = bytes(medium.image)
-        self.pages = {number: image[number * PAGE : (number + 1) * PAGE] for number in range(SIZE // PAGE)}
+        self.pages = {
+            number: image[number * PAGE : (number + SHEET) * PAGE] for number in range(0, SIZE // PAGE, SHEET)
+        }
 
     @property
     def zone_start(self) -> int:

@@ -64,6 +64,8 @@ def receive(core: Core, tpdu: bytes, now: float) -> bytes:
 def broadcast(core: Core, octets: bytes, now: float) -> None:
     """Take one cell broadcast page; a packet that it completes is handed on, and answered by nothing.
 
+    It goes to whom its TAR names, under that one's message identifier alone.
+
     Raises Rejected for a page that is none, that was not asked for, or whose message holds no packet.
     """
     page = heard.page(octets)
@@ -73,15 +75,10 @@ def broadcast(core: Core, octets: bytes, now: float) -> None:
     if content is not None:
         packet, header = heard.packet(content)
         incoming = Incoming(header, packet, now, "", CELL_BROADCAST)
-        _take_broadcast(core, incoming, page.message_identifier)
-
-
-def _take_broadcast(core: Core, incoming: Incoming, identifier: int) -> None:
-    """Hand a broadcast packet to whom its TAR names, if it came under that one's message identifier."""
-    if incoming.header.tar == MANAGER_TAR and identifier == ANNOUNCEMENTS:
-        take(core, incoming)
-    else:
-        diffusion.receive(core, incoming, identifier)
+        if header.tar == MANAGER_TAR and page.message_identifier == ANNOUNCEMENTS:
+            take(core, incoming)
+        else:
+            diffusion.receive(core, incoming, page.message_identifier)
 
 
 def take(core: Core, incoming: Incoming) -> bytes:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy.schema import ExecutableDDLElement
 
 SQLITE_PRAGMAS: Final = ("page_size=8192", "journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000")
-"""Pages of 8 KiB: of modules' sheets of 2 KiB a third more are stored in the same time than with 4 KiB. WAL: one
-fsync a commit, and reading never waits. FULL: that fsync is over before the commit returns."""
+"""Pages of 8 KiB: of modules' sheets of 2 KiB a third more are stored in the same time than with 4 KiB.
+WAL: one fsync a commit, and reading never waits. FULL: that fsync is over before the commit returns."""
 
 
 @asynccontextmanager

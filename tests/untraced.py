@@ -39,6 +39,7 @@ UNTRACED: Final = (
     "tests/agents/test_rollouts.py::test_modules_reports_decide",
     "tests/agents/test_rollouts.py::test_stages_are_broadcast",
     "tests/agents/test_rollouts.py::test_whatever_a_kill_leaves",
+    "tests/agents/test_rollouts_adversity.py",
     "tests/agents/test_supplier.py",
     "tests/agents/test_supplier_keys.py::test_a_resource_in_use",
     "tests/agents/test_supplier_keys.py::test_nobody_but_its_operator",

@@ -256,7 +256,8 @@ def test_a_flood_costs_bounded_memory(what: str) -> None:
         grown = _in_use() - before
     finally:
         tracemalloc.stop()
-    assert grown < 2 * STANDARD.buffer
+    # Less than what came, and more than what the interpreter's free lists keep of it, which is some 16 KiB.
+    assert grown < 3 * STANDARD.buffer
 
 
 def _in_use() -> int:

@@ -28,6 +28,7 @@ from agents.store.registry import Registry
 from agents.store.tables import ROLLOUT_STAGES, ROLLOUTS
 from bus import tracing
 from bus.actor import Actor
+from bus.bearers.cell_broadcast import Airtime
 from transport.diffusion import FragmentKind
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Run(Actor[None]):
         self.on_air_s = 0.0
         """How long the pages took, of our own time."""
         self._books = books
+        self._airtime = Airtime(books.desk.clock, books.diffuser.aerial.page_s)
         self._first_trace = trace
         self._traces = {trace.trace_id}
         self._is_begun_here = is_whole
@@ -241,6 +243,7 @@ class Run(Actor[None]):
                     update=update,
                     cells=cells,
                     trace=self.trace,
+                    airtime=self._airtime,
                 )
 
     def _is_to_be_kept(self) -> bool:
@@ -266,6 +269,7 @@ class Run(Actor[None]):
             update=self.aired.update,
             cells=self.rollout.plan.stages[do.stage],
             trace=self.trace,
+            airtime=self._airtime,
         )
         self.rollout.published(self._now())
         self.on_air_s += loop.time() - began

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from agents.role import Desk
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
-    from bus.bearers.cell_broadcast import CellBroadcaster
+    from bus.bearers.cell_broadcast import Airtime, CellBroadcaster
     from bus.clock import Clock
     from bus.frame import TraceContext
     from transport.diffusion import CampaignPacket
@@ -219,6 +219,7 @@ class Diffuser:
         update: int,
         cells: Sequence[str],
         trace: TraceContext,
+        airtime: Airtime,
     ) -> int:
         """Publish a packet once in *cells*; return how many pages that were, when they are on the air."""
         receipt = await self.aerial.broadcaster.broadcast(
@@ -230,6 +231,7 @@ class Diffuser:
             scope=GeographicScope.PLMN,
             schedule=_ONCE,
             trace=trace,
+            airtime=airtime,
         )
         await self.aerial.clock.sleep(receipt.pages * self.aerial.page_s)
         return receipt.publishes

@@ -13,7 +13,8 @@ p    pdu           bin                          at most MAX_PDU_OCTETS
 r    reference     bin                          8 octets; an answer repeats its question's
 t    trace id      bin                          16 octets, not all zeros
 n    span id       bin                          8 octets, not all zeros
-a    sent_at       float 64                     seconds of the sender's clock, 0 <= a < 1e12
+a    sent_at       float 64                     seconds of the sender's clock, 0 <= a < 1e12; of a page,
+                                               when it has been on the air
 k    attempt       int                          1 to 255
 ===  ============  ===========================  ====================================================
 

@@ -30,7 +30,8 @@ class Arrival:
     cell: str
     way: Way
     at_s: float | None = None
-    """When its handset told so, in seconds from the order on; None where only its supplier learned of it."""
+    """When it had it, as its handset told, in seconds from the order on; None where only its supplier learned
+    of it."""
     bearer: str = ""
     """What the supplier brought it over; empty for other ways, and where an earlier launch did."""
 

@@ -29,14 +29,23 @@ class Audience:
     """Whether it listens on when its step is over: its campaign goes on."""
     traces: list[bytes] = field(default_factory=list)
     heard: dict[str, float] = field(default_factory=dict)
+    on_air: dict[str, float] = field(default_factory=dict)
+    """When the page had been on the air by which each of them heard, where that is known."""
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def hears(self, ua: str, now: float) -> None:
-        """Note that a handset heard."""
+    def hears(self, ua: str, now: float, on_air: float | None = None) -> None:
+        """Note that a handset told *now* that it heard, of a page that had been on the air then."""
         if ua in self.addresses:
             self.heard.setdefault(ua, now)
+            if on_air is not None:
+                self.on_air.setdefault(ua, on_air)
         if len(self.heard) == len(self.addresses):
             self.complete.set()
+
+    def heard_s(self, ua: str) -> float | None:
+        """Return after how many seconds on the air a handset heard, from the order on, if that is known."""
+        on_air = self.on_air.get(ua)
+        return None if on_air is None else max(0.0, on_air - self.started)
 
     async def hear_out(self, took_s: float, received: Callable[[], Awaitable[int]]) -> None:
         """Wait for those who are still to tell, as long as somebody does; the broadcast *took_s* to send.

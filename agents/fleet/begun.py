@@ -43,7 +43,8 @@ class Begun:
             for ua in addresses:
                 told = self._ledger.outcome(index + 1, ua, service)
                 if told is not None:
-                    audience.hears(ua, told.started + told.told_s)
+                    on_air = None if told.heard_s is None else told.started + told.heard_s
+                    audience.hears(ua, told.started + told.told_s, on_air)
             self._audiences[index] = audience
         return self._audiences[index]
 
@@ -101,5 +102,6 @@ class Begun:
                 reason="not-heard" if at is None else "",
                 latency_s=told_s,
                 told_s=told_s,
+                heard_s=audience.heard_s(ua),
                 started=audience.started,
             )

@@ -108,9 +108,11 @@ class CampaignReport:
     arrivals: tuple[Arrival, ...]
     """How each module came by it: the targets, and those that came too late for it and were served."""
     time: str
-    """Whose seconds the curve has: ``simulated``, or ``wall`` where nothing waits for the air."""
+    """Whose seconds the curve has: ``simulated``, or ``wall`` where neither pages nor anybody take any."""
     coverage: tuple[tuple[float, int], ...]
-    """How many modules had told by when, in seconds from the order on."""
+    """How many modules had it by when, of those that told, in seconds from the order on."""
+    clock: str
+    """Whose seconds stages have: ``simulated``, or ``wall`` where nothing waits for the air."""
     sent: Sent | None
     """None when an earlier launch sent it."""
     unicast: Load
@@ -257,7 +259,7 @@ def figures(campaign: CampaignReport) -> Iterator[tuple[str, str]]:
         yield from _sent(campaign.sent, campaign.programme_octets)
     yield "instead", _instead(campaign)
     if campaign.sent is not None:
-        yield from _stages(campaign.sent)
+        yield from _stages(campaign.sent, campaign.clock)
     if campaign.state != _ENDED or _is_staged(campaign):
         yield "campaign", _standing(campaign)
     if way := _common_way(campaign):
@@ -278,13 +280,14 @@ def _sent(sent: Sent, octets: int) -> Iterator[tuple[str, str]]:
     yield "broadcast", _load(sent.load, "pages")
 
 
-def _stages(sent: Sent) -> Iterator[tuple[str, str]]:
+def _stages(sent: Sent, clock: str) -> Iterator[tuple[str, str]]:
     """Yield what became of each stage, where there were several, or one that was judged or cut short."""
+    clock = "" if clock == "simulated" else f" {clock} time"
     if len(sent.stages) > 1 or sent.state != _ENDED:
         for number, stage in enumerate(sent.stages, 1):
             modules = f"{stage.holders} module{'s' * (stage.holders != 1)}"
             cells = f"{stage.cells} cell{'s' * (stage.cells != 1)}, {modules}"
-            span = f"from {seconds(stage.begun_s)} to {seconds(stage.ended_s)}"
+            span = f"from {seconds(stage.begun_s)} to {seconds(stage.ended_s)}{clock}"
             yield f"stage {number}", f"{cells}, {span}: {stage.why or 'not over'}"
 
 

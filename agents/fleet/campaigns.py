@@ -157,8 +157,9 @@ def _report(config: FleetConfig, campaign: _Campaign, books: Books, counts: Snap
         programme_octets=len(code),
         targets=len(outcomes.outcomes),
         arrivals=arrivals,
-        time="wall" if config.air.speed == MAX else "simulated",
-        coverage=curve(sorted(outcome.told_s for outcome in outcomes.of(Result.OK))),
+        time="wall" if config.air.speed == MAX and not _page_s(config) else "simulated",
+        clock="wall" if config.air.speed == MAX else "simulated",
+        coverage=curve(sorted(_at_s(config, outcome) for outcome in outcomes.of(Result.OK))),
         sent=_sent(config, own, books.airings, counts) if own else None,
         unicast=_unicast(config, campaign, code, by_broadcast),
     )
@@ -180,7 +181,8 @@ def _state(campaign: _Campaign, own: Sequence[Airing], books: Books) -> tuple[st
 def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterator[Arrival]:
     """Yield how each module came by the version, in the order of their addresses."""
     service, version = campaign.outcomes.service, campaign.version
-    told = {outcome.ua: round(outcome.told_s, 6) for outcome in campaign.outcomes.of(Result.OK)}
+    told_by = campaign.outcomes.of(Result.OK)
+    told = {outcome.ua: round(_at_s(config, outcome), 6) for outcome in told_by}
     cells = config.cells_by_address()
     for ua in sorted({outcome.ua for outcome in campaign.outcomes.outcomes} | campaign.served):
         who, at_s, bearer = (ua, service, version), None, ""
@@ -197,6 +199,21 @@ def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterato
         yield Arrival(ua=ua, cell=cells[ua], way=way, at_s=at_s, bearer=bearer)
 
 
+def _at_s(config: FleetConfig, outcome: Outcome) -> float:
+    """Return when a module had it, in simulated seconds from the order on.
+
+    Where nothing waits for the air, the page that completed it says for how long there was one, by its place.
+    """
+    if config.air.speed == MAX and _page_s(config) and outcome.heard_s is not None:
+        return outcome.heard_s
+    return outcome.told_s
+
+
+def _page_s(config: FleetConfig) -> float:
+    """Return how long a page is on the air."""
+    return conditions_of(config.air.cell_broadcast).transmission_s(PAGE_OCTETS)
+
+
 def curve(told_s: Sequence[float]) -> tuple[tuple[float, int], ...]:
     """Return how many modules had told by when, from ordered times: few points, but always the last."""
     last = len(told_s)
@@ -209,7 +226,7 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
     """Return what the airings of one broadcast sent: several, when the order was given again."""
     last = own[-1]
     published = sum(airing.published for airing in own)
-    page_s = conditions_of(config.air.cell_broadcast).transmission_s(PAGE_OCTETS)
+    air_s = round(published * _page_s(config), 3)
     # There may be no page at all: a campaign can be stopped before its first one, or paused all the time.
     on_bearer = counts["bearers"].get(Bearer.CELL_BROADCAST.value)
     sent, lost = (on_bearer["sent"]["messages"], on_bearer["lost"]) if on_bearer else (0, 0)
@@ -230,7 +247,7 @@ def _sent(config: FleetConfig, own: Sequence[Airing], airings: Sequence[Airing],
         stages=last.stages,
         lost=lost if is_alone else None,
         lost_by_all=lost,
-        load=Load(messages=published, octets=published * PAGE_OCTETS, air_s=round(published * page_s, 3)),
+        load=Load(messages=published, octets=published * PAGE_OCTETS, air_s=air_s),
     )
 
 

@@ -46,6 +46,9 @@ class Outcome:
     """From the step's order on."""
     told_s: float = 0.0
     """When its handset told that it heard, in seconds from the order on that began the broadcast."""
+    heard_s: float | None = None
+    """When the page had been on the air by which it heard, likewise; None where there was none, or it is
+    not known."""
     output: bytes = field(default=b"", repr=False)
     """What the application answered, for an invoke: the user's business, so in no log and no report."""
     traces: tuple[bytes, ...] = field(default=(), compare=False)

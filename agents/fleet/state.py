@@ -79,6 +79,7 @@ class Ledger:
             reason=row["reason"],
             latency_s=row["latency_s"],
             told_s=row["told_s"],
+            heard_s=row["heard_s"],
             output=row["output"],
             started=row["started"],
         )
@@ -100,6 +101,7 @@ class Ledger:
                 "started": started,
                 "latency_s": outcome.latency_s,
                 "told_s": outcome.told_s,
+                "heard_s": outcome.heard_s,
             }
             for outcome in outcomes
         )

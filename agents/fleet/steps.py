@@ -241,6 +241,7 @@ class Runner:
                         # Of a campaign that an earlier step began it may have told before this one.
                         latency_s=max(0.0, at - started),
                         told_s=at - audience.started,
+                        heard_s=audience.heard_s(ua),
                         traces=ordered,
                         started=audience.started,
                     )
@@ -368,8 +369,8 @@ class Runner:
             return
         audience = self._audiences.get(frame.trace.trace_id)
         if audience is not None and event.result == Result.OK:
-            for ua in event.addresses:
-                audience.hears(ua, self._around.clock.now())
+            for ua, heard_at in event.heard:
+                audience.hears(ua, self._around.clock.now(), heard_at)
         future, target = self._waiting.get(frame.trace.trace_id, (None, None))
         if target is None or (event.do, event.ua, event.service) != (target.do, target.ua, target.service):
             return

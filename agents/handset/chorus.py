@@ -38,10 +38,10 @@ class _What(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """Who has to tell it, and the span in which the first of them heard it."""
+    """Who has to tell it, and when each heard it; the span in which the first of them did."""
 
     trace: TraceContext
-    handsets: dict[str, None]
+    handsets: dict[str, float]
 
 
 class Chorus:
@@ -64,13 +64,13 @@ class Chorus:
         self._waiting: dict[_What, _Told] = {}
         self._speaking = False
 
-    def tell(self, do: str, ua: str, service: str, *, trace: TraceContext) -> None:
-        """Have it told soon that *do* has ended well for handset *ua* and *service*."""
+    def tell(self, do: str, ua: str, service: str, *, heard_at: float, trace: TraceContext) -> None:
+        """Have it told soon that *do* has ended well for handset *ua* and *service*, of a page heard then."""
         what = _What(trace.trace_id, do, service)
         if what not in self._waiting and len(self._waiting) == MAX_WAITING:
             self._counters.dropped("chorus-full")
             return
-        self._waiting.setdefault(what, _Told(trace, {})).handsets[ua] = None
+        self._waiting.setdefault(what, _Told(trace, {})).handsets.setdefault(ua, heard_at)
         if not self._speaking:
             with suppress(MailboxFull):  # the group is ending: nobody listens any more
                 self._group.spawn(self._speak(), name="chorus")
@@ -81,15 +81,15 @@ class Chorus:
             while self._waiting:
                 what = next(iter(self._waiting))
                 trace, handsets = self._waiting.pop(what)
-                together = list(handsets)
-                for at in range(0, len(together), MAX_TOGETHER):
-                    await self._say(what, together[at : at + MAX_TOGETHER], trace)
+                told = list(handsets.items())
+                for at in range(0, len(told), MAX_TOGETHER):
+                    await self._say(what, dict(told[at : at + MAX_TOGETHER]), trace)
         finally:
             self._speaking = False
 
-    async def _say(self, what: _What, together: list[str], trace: TraceContext) -> None:
+    async def _say(self, what: _What, together: dict[str, float], trace: TraceContext) -> None:
         event = Event.of_all(together, run=self._console.run, do=what.do, service=what.service)
         try:
-            await self._console.report(self._client, event, source=together[0], trace=trace)
+            await self._console.report(self._client, event, source=event.ua, trace=trace)
         except BusError as error:
             self._log.warning("chorus.dropped", reason=type(error).__name__, handsets=len(together))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agents.handset.serving import Serving
     from agents.handset.site import Site
     from agents.handset.slot import Slot
-    from bus.frame import Frame, TraceContext
+    from bus.frame import Frame
 
     class Turns(Protocol):
         """The actor whose pages these are."""
@@ -107,7 +107,7 @@ class Paging:
             self._record(frame)
             response = await self._slot.transmit(command)
         await self._serving.serve(response)
-        self._tell(self._slot.notes, frame.trace)
+        self._tell(self._slot.notes, frame)
 
     def _settle(self, frame: Frame) -> None:
         """Have stored what a page changed in the module, and then told what it came to."""
@@ -131,9 +131,9 @@ class Paging:
         with tracing.bound(tracing.child(frame.trace), agent=self._ua, role="handset", ua=self._ua):
             self._slot.log(notes)
             self._slot.record(Layer.APDU, _command(frame.pdu) + GOOD, uplink=False)
-            self._tell(notes, frame.trace)
+            self._tell(notes, frame)
 
-    def _tell(self, notes: Iterable[Note], trace: TraceContext) -> None:
+    def _tell(self, notes: Iterable[Note], frame: Frame) -> None:
         """Tell the console, with the other handsets of the cell, what the module heard."""
         for note in notes:
             do = _HEARD.get(note.name)
@@ -141,7 +141,7 @@ class Paging:
                 resource = self._slot.module.definitions.by_tar(note.tar)
                 service = resource.service if resource else ""
                 self._site.log.info("order.ended", do=do, service=service, result="ok", reason="")
-                self._site.chorus.tell(do, self._ua, service, trace=trace)
+                self._site.chorus.tell(do, self._ua, service, heard_at=frame.sent_at, trace=frame.trace)
 
     def _record(self, frame: Frame) -> None:
         self._slot.record(Layer.CELL_BROADCAST, frame.pdu, uplink=False, peer=frame.source, trace=frame.trace)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import field
+from itertools import zip_longest
+from struct import Struct
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import Field
@@ -11,7 +13,7 @@ from agents.messages.codec import Counter, Name, Reason, Seconds, Secret, messag
 from transport.diffusion import MAX_VERSION, MAX_WITHIN_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping
 
 MAX_NAMED_GROUPS: Final = 32
 """Groups that an order for a broadcast has room to name."""
@@ -19,6 +21,9 @@ MAX_TOGETHER: Final = 512
 """Handsets of which an event tells at most."""
 MAX_UA: Final = 21
 """Characters that each of them takes, with the space."""
+
+_MOMENT: Final = Struct(">d")
+_LATEST_S: Final = 1e12
 
 MAX_STAGES: Final = 32
 REFUSED: Final = "refused"
@@ -57,15 +62,27 @@ class Event:
     output: Secret
     others: Annotated[bytes, Field(max_length=MAX_TOGETHER * MAX_UA)] = b""
     """Further handsets of which the same is to be told, a space between them."""
+    heard_at: Annotated[bytes, Field(max_length=MAX_TOGETHER * _MOMENT.size)] = b""
+    """When each of them heard the page that it came of: seconds since 1970, in 8 octets (IEEE 754)."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Whom it is told of."""
         return self.ua, *self.others.decode("ascii", errors="replace").split()
 
+    @property
+    def heard(self) -> Iterator[tuple[str, float | None]]:
+        """Whom it is told of, each with when it heard the page that it came of, if that is told."""
+        whole = len(self.heard_at) // _MOMENT.size * _MOMENT.size
+        moments = [
+            at if 0 <= at < _LATEST_S else None for (at,) in _MOMENT.iter_unpack(self.heard_at[:whole])
+        ]
+        return zip_longest(self.addresses, moments[: len(self.addresses)])
+
     @classmethod
-    def of_all(cls, addresses: Sequence[str], *, run: int, do: str, service: str) -> Self:
-        """Return that *do* has ended well for all these handsets, at most MAX_TOGETHER."""
+    def of_all(cls, handsets: Mapping[str, float], *, run: int, do: str, service: str) -> Self:
+        """Return that *do* has ended well for all *handsets*, at most MAX_TOGETHER, of pages heard then."""
+        addresses = list(handsets)
         return cls(
             run=run,
             do=do,
@@ -75,6 +92,7 @@ class Event:
             reason="",
             output=b"",
             others=" ".join(addresses[1:]).encode("ascii"),
+            heard_at=b"".join(map(_MOMENT.pack, handsets.values())),
         )
 
 

@@ -344,6 +344,7 @@ STEP_RESULTS = Table(
     column("started", SECONDS),
     column("latency_s", SECONDS),
     column("told_s", SECONDS),
+    maybe("heard_s", SECONDS),
 )
 
 # The modules' memory, of all handsets in one database: see ``pages``.

@@ -39,6 +39,24 @@ class BroadcastReceipt:
     repetitions: int
 
 
+class Airtime:
+    """When a campaign's pages have been on the air: each after the one before it, and none before its time.
+
+    Where nothing waits for the air, that runs ahead of *clock*: pages leave as fast as they can be made, and
+    say when they would have been heard.
+    """
+
+    def __init__(self, clock: Clock, page_s: float) -> None:
+        self._clock = clock
+        self._page_s = page_s
+        self._free_at = 0.0
+
+    def __call__(self) -> float:
+        """Return when the next page, which leaves as soon as it can, has been on the air."""
+        self._free_at = max(self._clock.now(), self._free_at) + self._page_s
+        return self._free_at
+
+
 @dataclass(slots=True, kw_only=True)
 class _Message:
     """One message on the air; its repetitions go on until ``stopped`` is set."""
@@ -47,6 +65,7 @@ class _Message:
     pdus: list[bytes]
     topics: dict[str, str]  # cell: path
     trace: TraceContext
+    airtime: Callable[[], float]
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -73,7 +92,7 @@ class CellBroadcaster:
         self._log = log
         self._on_air: dict[tuple[int, int], _Message] = {}
 
-    async def broadcast(
+    async def broadcast(  # noqa: PLR0913 -- what a broadcast is
         self,
         packet: bytes,
         *,
@@ -84,11 +103,14 @@ class CellBroadcaster:
         scope: GeographicScope,
         schedule: Schedule,
         trace: TraceContext,
+        airtime: Callable[[], float] | None = None,
     ) -> BroadcastReceipt:
         """Broadcast the secured *packet* (from CPL on) in *cells* at once, and again as *schedule* says.
 
         Returns after the last repetition, or after the one under way when :meth:`stop` was called or a later
-        *update* of the same *code* came; cancelling it ends it in mid-repetition. ``ValueError`` when the
+        *update* of the same *code* came; cancelling it ends it in mid-repetition. Frames say when their page
+        has been on the air, by *airtime*, which is asked for each page of a repetition; by default it is then
+        that they are sent. ``ValueError`` when the
         packet needs more than 15 pages, for a bad number or cell name, no cell or one given twice, and while
         *code* is on the air and this is no later version of it. Raises BrokerLost and ClientClosed as
         publishing does.
@@ -98,7 +120,9 @@ class CellBroadcaster:
         if not cells or len(topics) < len(cells):
             raise ValueError("a broadcast needs a cell, and each one once")
         pdus = [page.encode() for page in split(packet, serial, message_identifier)]
-        message = _Message(serial=serial, pdus=pdus, topics=topics, trace=trace)
+        message = _Message(
+            serial=serial, pdus=pdus, topics=topics, trace=trace, airtime=airtime or self._clock.now
+        )
         name = (message_identifier, code)
         self._replace(name, message)
         try:
@@ -142,11 +166,13 @@ class CellBroadcaster:
         return repetitions
 
     async def _publish(self, message: _Message, repetition: int) -> None:
+        # At the same time in all cells, each of which has a channel of its own.
+        pages = [(pdu, message.airtime()) for pdu in message.pdus]
         for cell, topic in message.topics.items():
-            for pdu in message.pdus:
+            for pdu, sent_at in pages:
                 if repetition > 1:
                     self._counters.retried(Bearer.CELL_BROADCAST)
-                await self._client.publish(topic, self._frame(message, cell, pdu, repetition))
+                await self._client.publish(topic, self._frame(message, cell, pdu, sent_at, repetition))
 
     async def _sleep(self, delay_s: float, stopped: asyncio.Event) -> None:
         """Return when *delay_s* seconds have passed or *stopped* is set."""
@@ -161,7 +187,7 @@ class CellBroadcaster:
             for end in ends:
                 end.cancel()
 
-    def _frame(self, message: _Message, cell: str, pdu: bytes, repetition: int) -> Frame:
+    def _frame(self, message: _Message, cell: str, pdu: bytes, sent_at: float, repetition: int) -> Frame:
         return Frame(
             bearer=Bearer.CELL_BROADCAST,
             source=self._source,
@@ -169,7 +195,7 @@ class CellBroadcaster:
             pdu=pdu,
             reference=self._rng(_REFERENCE_LENGTH),
             trace=message.trace,
-            sent_at=self._clock.now(),
+            sent_at=sent_at,
             attempt=min(repetition, _LAST_ATTEMPT),
         )
 

@@ -47,6 +47,7 @@ CAMPAIGN: Final = CampaignReport(
     targets=100,
     arrivals=arrivals(88, untold=2, served=25, without=5),
     time="simulated",
+    clock="simulated",
     coverage=((10.0, 25), (20.0, 50), (40.0, 88)),
     sent=SENT,
     unicast=Load(messages=2970, octets=445_000, air_s=2970.0),

@@ -322,6 +322,8 @@ class Kit:
         }
         self.wire = Wire()
         self.events: list[Event] = []
+        self.heard_at: list[tuple[str, float | None]] = []
+        """When each handset heard what an event tells of it."""
         self.told = asyncio.Condition()
         self.clients: dict[str, WatchedClient] = {}
         self.gate: AirGate
@@ -631,7 +633,8 @@ class Kit:
         self.wire(frame, topic)
         if topic == Events(fleet=self.fleet).path:
             event = self.console.open(frame, Event, to=CONSOLE)
-            self.events += [replace(event, ua=ua, others=b"") for ua in event.addresses]
+            self.events += [replace(event, ua=ua, others=b"", heard_at=b"") for ua in event.addresses]
+            self.heard_at += event.heard
             _tell(self.told)
 
     async def order(

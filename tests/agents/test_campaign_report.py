@@ -110,6 +110,8 @@ def test_stages_are_told_with_their_verdicts() -> None:
     lines = render(campaign(sent=sent, state=state, reason=reason))
     assert "stage 1 1 cell, 4 modules, from 0.50 s to 120 s: enough-successes" in lines
     assert "stage 2 3 cells, 12 modules, from 120 s to 180 s: too-many-errors" in lines
+    by_wall = render(campaign(sent=sent, state=state, clock="wall"))
+    assert "stage 1 1 cell, 4 modules, from 0.50 s to 120 s wall time: enough-successes" in by_wall
     assert "campaign stopped: too-many-errors" in lines
     assert "campaign aborted" in render(campaign(sent=sent, state="aborted", reason="aborted"))
     # Also where nobody knows any more what was sent.

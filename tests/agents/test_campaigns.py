@@ -100,6 +100,27 @@ def campaigns(*ended: Outcomes, found: str = "", brought: str = "") -> list[Camp
     return list(campaigns_of(CONFIG, ended, books, counts(0)))
 
 
+@pytest.mark.parametrize(
+    ("pages_per_s", "speed", "time", "curve"),
+    [
+        pytest.param(0.5, "max", "simulated", ((13.0, 1), (26.0, 2)), id="by-pages"),
+        pytest.param(None, "max", "wall", ((1.0, 1), (2.0, 2)), id="pages-take-no-time"),
+        pytest.param(0.5, 60, "simulated", ((1.0, 1), (2.0, 2)), id="the-clock-waits-for-pages"),
+    ],
+)
+def test_coverage_is_told_in_simulated_seconds(
+    pages_per_s: float | None, speed: float | str, time: str, curve: object
+) -> None:
+    """By the clock where the air takes its time; else by the pages that were on the air by then."""
+    step_of = step(FIRST, "broadcast", "a", "b")
+    heard = [replace(told, heard_s=13 * told.told_s) for told in step_of.outcomes]
+    table = CONFIG.air.cell_broadcast.model_copy(update={"messages_per_s": pages_per_s})
+    air = CONFIG.air.model_copy(update={"speed": speed, "cell_broadcast": table})
+    config = CONFIG.model_copy(update={"air": air})
+    (made,) = campaigns_of(config, [replace(step_of, outcomes=heard)], Books(), counts(0))
+    assert (made.time, made.coverage) == (time, curve)
+
+
 def the(ended: Outcomes, *airings: Airing) -> CampaignReport:
     """Return the report of one broadcast that was sent so."""
     (made,) = campaigns_of(CONFIG, [ended], Books(airings=airings), counts(312, lost=9))
@@ -121,7 +142,6 @@ def test_each_module_is_counted_where_it_got_it() -> None:
     assert (made.by_broadcast, made.untold, made.had_before) == (2, 1, 1)
     assert (made.one_by_one, made.without) == (3, 1)
     assert made.coverage == ((1.0, 1), (2.0, 2))
-    assert made.time == "wall"
     words = {arrival.ua: arrival.words for arrival in made.arrivals}
     assert [words[ADDRESSES[name]] for name in NAMES] == [
         "broadcast",

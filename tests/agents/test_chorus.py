@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tests.agents.role_kit import Kit
 
 
+HEARD_AT = 1767225600.25
+"""When a handset heard what it tells of."""
+
+
 def chorus_of(kit: Kit) -> Chorus:
     """Return the chorus of the kit's cell."""
     client = kit.clients["cell"]
@@ -43,9 +47,9 @@ async def test_handsets_that_have_the_same_to_tell_share_a_message(
 ) -> None:
     """However many heard a broadcast at once, one message tells of them, each once; a crowd takes a few."""
     chorus, trace = chorus_of(kit), new_trace(kit.rng("trace"))
-    for ua in addresses(handsets) * 2:
+    for place, ua in enumerate(addresses(handsets) * 2):
         # Each heard another page of it, in a span of its own.
-        chorus.tell("broadcast", ua, "points", trace=child(trace))
+        chorus.tell("broadcast", ua, "points", heard_at=HEARD_AT + place, trace=child(trace))
     await kit.group.idle()
     frames = await kit.wire.until(Events(fleet=kit.fleet), messages)
     assert [frame.trace.trace_id for frame in frames] == [trace.trace_id] * messages
@@ -53,16 +57,17 @@ async def test_handsets_that_have_the_same_to_tell_share_a_message(
     assert {(event.do, event.service, event.result) for event in kit.events} == {
         ("broadcast", "points", "ok")
     }
+    assert kit.heard_at == [(ua, HEARD_AT + place) for place, ua in enumerate(addresses(handsets))]
 
 
 async def test_what_is_different_is_told_apart(kit: Kit) -> None:
     """Another service, another order, another transaction: each has a message; too many at once are lost."""
     chorus, first, second = chorus_of(kit), new_trace(kit.rng("a")), new_trace(kit.rng("b"))
-    chorus.tell("broadcast", "1", "points", trace=first)
-    chorus.tell("announce", "1", "points", trace=first)
-    chorus.tell("broadcast", "1", "points", trace=second)
+    chorus.tell("broadcast", "1", "points", heard_at=HEARD_AT, trace=first)
+    chorus.tell("announce", "1", "points", heard_at=HEARD_AT, trace=first)
+    chorus.tell("broadcast", "1", "points", heard_at=HEARD_AT, trace=second)
     for number in range(MAX_WAITING):
-        chorus.tell("broadcast", "1", str(number), trace=first)
+        chorus.tell("broadcast", "1", str(number), heard_at=HEARD_AT, trace=first)
     await kit.group.idle()
     frames = await kit.wire.until(Events(fleet=kit.fleet), MAX_WAITING)
     assert (len(frames), kit.counters.drops("chorus-full")) == (MAX_WAITING, 3)
@@ -80,9 +85,9 @@ async def test_a_broker_that_stays_away_costs_what_was_to_be_told_and_nothing_el
 
     client.publish = fail  # type: ignore[method-assign]
     chorus, trace = chorus_of(kit), new_trace(kit.rng("trace"))
-    chorus.tell("broadcast", "1", "points", trace=trace)
+    chorus.tell("broadcast", "1", "points", heard_at=HEARD_AT, trace=trace)
     await kit.group.idle()
-    chorus.tell("broadcast", "2", "points", trace=trace)
+    chorus.tell("broadcast", "2", "points", heard_at=HEARD_AT, trace=trace)
     await kit.group.idle()
     await kit.wire.until(Events(fleet=kit.fleet))
     assert [event.ua for event in kit.events] == ["2"]
@@ -94,5 +99,5 @@ async def test_nothing_is_told_when_the_handsets_are_going(kit: Kit) -> None:
     async with group:
         await group.stop()
     chorus = Chorus(kit.console, kit.clients["cell"], group, counters=kit.counters, log=kit.log)
-    chorus.tell("broadcast", "1", "points", trace=new_trace(kit.rng("trace")))
+    chorus.tell("broadcast", "1", "points", heard_at=HEARD_AT, trace=new_trace(kit.rng("trace")))
     assert kit.events == []

@@ -477,3 +477,18 @@ def test_unpacked_arrays_are_arrays(octets: bytes) -> None:
     except MessageRejected:
         return
     assert type(values) is list
+
+
+@given(st.binary(max_size=80), st.integers(0, 4))
+def test_each_handset_has_one_moment_or_none(octets: bytes, others: int) -> None:
+    """Whatever octets are in the place of moments, what is none of any handset is left out."""
+    event = dataclasses.replace(
+        orders.Event.of_all({"1": 0.5}, run=1, do="broadcast", service="points"),
+        others=b" ".join([b"2"] * others),
+        heard_at=octets,
+    )
+    heard = list(event.heard)
+    assert [ua for ua, _ in heard] == ["1"] + ["2"] * others
+    known = len(octets) // 8
+    assert all(at is None or 0 <= at < 1e12 for _, at in heard[:known])
+    assert all(at is None for _, at in heard[known:])

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from bus.bearers.cell_broadcast import BroadcastReceipt, CellBroadcaster
+from bus.bearers.cell_broadcast import Airtime, BroadcastReceipt, CellBroadcaster
 from bus.counters import Counters
 from bus.frame import Bearer, Frame, TraceContext
 from bus.topics import Broadcast
@@ -183,6 +183,19 @@ async def test_frames_of_a_broadcast(network: _Network) -> None:
         assert len(frame.pdu) == 88
     assert [frame.pdu[:6].hex() for frame in north.frames] == [f"c0751080f6{number}3" for number in (1, 2, 3)]
     assert len({frame.reference for frame in north.frames}) == 3
+
+
+async def test_frames_say_when_their_page_has_been_on_the_air(network: _Network) -> None:
+    """A page after the other, in all cells at the same time, by whoever reckons with the air."""
+    cells = [await network.new_cell(name) for name in ("north", "south")]
+    airtime = Airtime(network.clock, 2.0)
+    for code in (7, 8):
+        await network.broadcast(cells=["north", "south"], code=code, airtime=airtime)
+    network.clock.advance(60.0)
+    await network.broadcast(cells=["north", "south"], code=9, airtime=airtime)
+    for cell in cells:
+        await cell.heard.until(9)
+        assert [frame.sent_at - START for frame in cell.frames] == [2, 4, 6, 8, 10, 12, 62, 64, 66]
 
 
 async def test_repetitions_keep_their_period(network: _Network) -> None:

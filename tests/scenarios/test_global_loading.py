@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.fleet.config import Verb
+from agents.fleet.weather import conditions_of
 from tests.scenarios.kit import CONFIGS, ROOT, fleet_of, log_events, modules, play
+from transport.cell_broadcast import PAGE_OCTETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +109,13 @@ def test_the_report_says_how_each_module_got_it(fleet: FleetConfig, played: tupl
     }
     assert bearers == {"bip-tcp"}
     assert [made["coverage"][-1]["modules"] for made in (first, update, again)] == [town, both, late]
+    # Nothing waits for the air here, but a module has it when its last page would have been on the air.
+    page_s = conditions_of(fleet.air.cell_broadcast).transmission_s(PAGE_OCTETS)
+    for made in (first, update):
+        pages = {round(point["s"] / page_s, 3) for point in made["coverage"]}
+        most = made["sent"]["pages"] * fleet.air.cell_broadcast.repetitions
+        assert pages <= set(range(made["sent"]["pages"], most + 1))
+        assert made["time"] == "simulated"
     lost = report.bearers["cell-broadcast"].lost
     assert 0 < lost == first["sent"]["lost_by_all"]
     assert first["sent"]["lost"] is None

@@ -21,8 +21,10 @@ from tests.agents.broadcast_kit import pages as _pages
 from tests.agents.broadcast_kit import reservation as _reservation
 from tests.agents.module_kit import TAR, Market, Supplier, probe
 from transport.apdu import SW_OK
-from transport.cell_broadcast import MessageFilter
+from transport.cell_broadcast import GeographicScope, MessageFilter, SerialNumber, split
+from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
 from transport.diffusion import (
+    MAX_COPIES,
     Campaign,
     DataPart,
     Domain,
@@ -35,7 +37,10 @@ from transport.toolkit import Envelope
 from transport.toolkit.tags import Tag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.agents.module_kit import Card
+    from transport.cell_broadcast import Page
 
 SELECT_USIM: Final = "00a4040c07a0000000871002"
 SELECT_CBMID: Final = "00a4080c047fff6f48"
@@ -318,3 +323,67 @@ def test_a_forged_piece_costs_a_round_and_no_more(market: Market) -> None:
     _hear(market, _pages(campaign))
     assert _loaded(market) == (1, len(code))
     assert market.card.definition().code_digest == hashlib.sha256(code).digest()
+
+
+def _forged(made: Campaign, number: int, data: bytes, *, place: int, campaign: int = 0) -> list[Page]:
+    """Return the pages of a piece by one who knows the domain key, under a serial number of its own."""
+    fragment = Fragment(campaign or made.manifest.campaign, FragmentKind.PIECE, number, data)
+    serial = SerialNumber(scope=GeographicScope.PLMN, code=MAX_CODE - place, update=MAX_UPDATE)
+    return split(seal_fragment(fragment, made.domain), serial, IDENTIFIER)
+
+
+def test_forged_copies_keep_no_piece_out(market: Market) -> None:
+    """They take the room for a piece; once the list of digests shows them up, the honest one is taken."""
+    campaign = _campaign(market, probe())
+    for copy in range(MAX_COPIES):
+        _hear(market, _forged(campaign, 0, bytes([copy]) * campaign.manifest.piece_length, place=copy))
+    pages = _pages(campaign)
+    assert campaign.cycle[-1].kind is FragmentKind.DIGESTS
+    assert _hear(market, pages[: -campaign.cycle[-1].pages]) == ["full"]
+    assert _hear(market, pages) == ["full"]
+    assert _hear(market, pages) == []
+    assert _loaded(market)[0] == 1
+
+
+def test_what_gave_way_before_a_head_came_is_taken_when_it_is_repeated(market: Market) -> None:
+    """Four packets of campaigns that are none push out the pieces whose head was lost, for one round."""
+    campaign = _campaign(market, probe())
+    pages = _pages(campaign)
+    _hear(market, pages[campaign.cycle[0].pages :])
+    for place in range(4):
+        _hear(market, _forged(campaign, 0, b"x", place=place, campaign=100 + place))
+    assert _hear(market, [*pages, *pages]) == []
+    assert _loaded(market)[0] == 1
+
+
+def _block_and_unblock(market: Market) -> None:
+    assert market.command(Block(tar=TAR)).reason == ""
+    assert market.command(Unblock(tar=TAR, supplier_public=market.supplier.key.public)).reason == ""
+
+
+def _release_and_reserve(market: Market) -> None:
+    assert market.command(Release(tar=TAR)).reason == ""
+    assert market.command(_reservation(market)).reason == ""
+
+
+def _serve_the_version_before(market: Market) -> None:
+    code = probe()
+    load = LoadApplication(version=1, total=len(code), offset=0, octets=code, keep_data=True)
+    assert market.connect().supplier.result(market.card, load).reason == ""
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [_block_and_unblock, _release_and_reserve, _serve_the_version_before],
+    ids=["blocked-and-unblocked", "released-and-reserved", "served-the-version-before"],
+)
+def test_what_was_collected_and_lost_is_taken_again(
+    market: Market, happens: Callable[[Market], None]
+) -> None:
+    """A broadcast goes on while the resource becomes another: its pages count as if never heard."""
+    campaign = _campaign(market, probe(more="(drop (i32.const 1))"), version=2, number=2)
+    pages = _pages(campaign)
+    _hear(market, pages[: -campaign.cycle[-1].pages - campaign.cycle[-2].pages])
+    happens(market)
+    assert _hear(market, pages) == []
+    assert _loaded(market)[0] == 2

@@ -294,6 +294,15 @@ def test_any_pages(stream: list[tuple[Page, int]]) -> None:
     assert assembler.octets == 0
 
 
+def test_what_is_forgotten_is_delivered_again() -> None:
+    """A complete message of an identifier is new again; another's is not, and what is incomplete stays."""
+    assembler, pages, half = PageAssembler(), message(), message(code=2)
+    others = [replace(page, message_identifier=IDENTIFIER + 1) for page in pages]
+    assert len(feed(assembler, *pages, *others, *half[:-1])) == 2
+    assembler.forget(IDENTIFIER)
+    assert feed(assembler, *others, *pages, half[-1]) == [joined(pages), joined(half)]
+
+
 class Updates(RuleBasedStateMachine):
     """A network that broadcasts versions of one message, and a phone that hears some of their pages.
 

@@ -46,6 +46,7 @@ from transport.diffusion import (
     Head,
     Suspected,
     Unfit,
+    Wanted,
     digest,
     open_fragment,
     seal_fragment,
@@ -447,6 +448,44 @@ def test_a_flood_does_not_push_out_a_proven_campaign() -> None:
                 assert refused(module, PIECE, number % 4096, FORGED, campaign=number) == "other-campaign"
             number += 1
     assert programmes(events) == [PROGRAMME]
+
+
+def test_what_had_no_room_is_wanted_again() -> None:
+    """Once the list has shown up the copies that took its room, and once a head is proven after a flood."""
+    module, wanted = collector(), Wanted(manifest=MADE.manifest)
+    for copy in range(MAX_COPIES):
+        forge(module, PIECE, 0, FORGED[:-1] + bytes([copy]))
+    assert attempt(module, of_kind(MADE, PIECE)[0].octets)[1] == "full"
+    assert deliver(module, of_kind(MADE, HEAD)) == [Announced(manifest=MADE.manifest), wanted]
+    assert deliver(module, of_kind(MADE, DIGESTS)) == []  # nothing was refused since
+    assert attempt(module, seal_fragment(Fragment(8, PIECE, 0, FORGED), domain()))[1] == "other-campaign"
+    assert deliver(module, of_kind(MADE, DIGESTS)) == [wanted]
+
+
+@pytest.mark.parametrize("is_pushed_out", [True, False], ids=["pushed-out", "timed-out"])
+def test_what_gave_way_is_wanted_again(*, is_pushed_out: bool) -> None:
+    """Pieces of a campaign whose head was not heard went to others, or were given up after a day."""
+    module = collector()
+    deliver(module, of_kind(MADE, PIECE)[:3])
+    if is_pushed_out:
+        for number in range(8, 12):
+            forge(module, PIECE, 0, FORGED, campaign=number)
+    events = deliver(module, of_kind(MADE, HEAD), 24 * 3600.0)
+    assert events == [Announced(manifest=MADE.manifest), Wanted(manifest=MADE.manifest)]
+    assert module.collected == 0
+
+
+def test_a_head_that_gave_way_is_wanted_again() -> None:
+    """Each head that pushes another one out, before its signature was whole, has all offered again."""
+    of = domain("pq-hybrid")
+    module = collector(of)
+    assert deliver(module, of_kind(PQ, HEAD)) == []
+    for version in range(3, 6):
+        assert forge(module, HEAD, 0, pq_head(bytes(3373), version=version)[0], of=of) == []
+    for version in range(6, 9):
+        events = forge(module, HEAD, 0, pq_head(bytes(3373), version=version)[0], of=of)
+        assert [type(event) for event in events] == [Wanted]
+    assert programmes(deliver(module, PQ.cycle)) == [PROGRAMME]
 
 
 def test_a_flood_of_copies_before_the_list() -> None:

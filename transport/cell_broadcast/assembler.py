@@ -180,6 +180,11 @@ class PageAssembler:
         self._dropped.clear()
         return dropped
 
+    def forget(self, message_identifier: int) -> None:
+        """Know no complete message of *message_identifier* any more: repeated, it is delivered once more."""
+        for name in [name for name in self._complete if name[0] == message_identifier]:
+            del self._complete[name]
+
     def _is_nothing_new(self, name: _Name, page: Page, held: _Message | None) -> bool:
         """Say whether a page that does not go with what is held of its message is of no use."""
         known = held or self._complete.get(name)

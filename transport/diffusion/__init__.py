@@ -53,6 +53,7 @@ from transport.diffusion.collector import (
     Known,
     Suspected,
     Unfit,
+    Wanted,
 )
 from transport.diffusion.erasure import (
     MAX_PIECES,
@@ -134,6 +135,7 @@ __all__ = [
     "SharedWork",
     "Suspected",
     "Unfit",
+    "Wanted",
     "Work",
     "capacity",
     "check_report",

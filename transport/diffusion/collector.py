@@ -20,8 +20,10 @@ What a collector holds at most is ``max_octets`` of pieces and unproven fragment
 the list of digests (16,368), and four waiting heads with their signatures (18,300, where there are such at
 all). Old suites and versions need no list of their own: what was collected is known by its version.
 
-A page assembler hands a message over once and then knows it again for a while. What was refused because there
-was no room is therefore not offered again soon; after ``Suspected`` a new assembler offers everything again.
+A page assembler hands a message over once and then knows it again for a while, in a short campaign for good.
+So what was refused for want of room, or had to give way, would not come again, and a few packets of one who
+knows the domain key would keep a programme out. Therefore the collector says when it would take such things
+now (``Wanted``), and after ``Suspected`` and ``GivenUp`` as well the assembler has to offer everything again.
 """
 
 from __future__ import annotations
@@ -82,6 +84,13 @@ class Suspected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """There is room for what was refused, or gave way, before: it should be offered again."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
     """The programme, whole, signed for and newer than the one before."""
 
@@ -105,8 +114,10 @@ class GivenUp:
     reason: GivenUpReason
 
 
-Event: TypeAlias = Announced | Known | Unfit | Suspected | Collected | GivenUp
+Event: TypeAlias = Announced | Known | Unfit | Suspected | Wanted | Collected | GivenUp
 _OF_HEADS: Final = frozenset({FragmentKind.HEAD, FragmentKind.SIGNATURE})
+_NOT_NOW: Final = frozenset({"full", "other-campaign"})
+"""Why something is refused that may be of use later."""
 
 
 class Collector:
@@ -143,6 +154,7 @@ class Collector:
         self._waiting: deque[Waiting] = deque(maxlen=MAX_WAITING)
         self._current: Collection | None = None
         self._seen_at = 0.0
+        self._has_missed = False
         self._events: list[Event] = []
 
     @property
@@ -179,10 +191,18 @@ class Collector:
             self._forget_old(now)
         fragment = self._open(packet)
         current = self._current
-        if current is not None and fragment.campaign == current.campaign and fragment.kind not in _OF_HEADS:
-            self._add(current, fragment, now)  # as nearly all are
-        elif fragment.campaign != self._ended or fragment.kind in _OF_HEADS:
-            _TAKE[fragment.kind](self, fragment, now)
+        try:
+            if (
+                current is not None
+                and fragment.campaign == current.campaign
+                and fragment.kind not in _OF_HEADS
+            ):
+                self._add(current, fragment, now)  # as nearly all are
+            elif fragment.campaign != self._ended or fragment.kind in _OF_HEADS:
+                _TAKE[fragment.kind](self, fragment, now)
+        except DiffusionRejected as rejection:
+            self._has_missed |= rejection.reason in _NOT_NOW
+            raise
         return self._reported() if self._events else ()
 
     def expire(self, now: float) -> tuple[Event, ...]:
@@ -208,7 +228,9 @@ class Collector:
         elif all(waiting.head != head for waiting in self._waiting):
             waiting = Waiting(head)
             waiting.take_all(self._unproven.of(fragment.campaign))
+            self._has_missed |= len(self._waiting) == MAX_WAITING
             self._waiting.append(waiting)
+            self._want_again(head.manifest)
             self._look_at(waiting, now)
 
     def _judge(self, head: Head, campaign: int) -> None:
@@ -272,6 +294,7 @@ class Collector:
         self._current = Collection(manifest, self._work, self._max_octets)
         self._seen_at = now
         self._events.append(Announced(manifest=manifest))
+        self._want_again(manifest)
         later = [waiting for waiting in self._waiting if _order(waiting.head.manifest) > _order(manifest)]
         self._waiting = deque(later, maxlen=MAX_WAITING)
         held = self._unproven.of(manifest.campaign)
@@ -288,9 +311,15 @@ class Collector:
                 with suppress(DiffusionRejected):
                     self._add(self._current, fragment, now)
 
+    def _want_again(self, manifest: Manifest) -> None:
+        """Say that what was missed until now would be taken."""
+        if self._has_missed:
+            self._events.append(Wanted(manifest=manifest))
+            self._has_missed = False
+
     def _keep(self, fragment: Fragment, now: float) -> None:
         if self._current is None:
-            self._unproven.add(fragment, now)
+            self._has_missed |= self._unproven.add(fragment, now)
         elif self._current.campaign != fragment.campaign:
             raise DiffusionRejected("other-campaign", f"campaign {fragment.campaign} is not collected")
 
@@ -299,6 +328,8 @@ class Collector:
         was_suspect = current.is_suspect
         programme = current.take(fragment)
         self._seen_at = now
+        if fragment.kind is FragmentKind.DIGESTS:
+            self._want_again(current.manifest)  # what it shows to be forged has gone
         if programme is None and current.is_suspect is was_suspect and not current.is_broken:
             return
         manifest = current.manifest
@@ -322,7 +353,7 @@ class Collector:
     def _forget_old(self, now: float) -> None:
         limit = now - self._timeout_s
         if self._current is None:
-            self._unproven.forget_old(limit)
+            self._has_missed |= self._unproven.forget_old(limit)
         elif self._seen_at <= limit:
             self._give_up(GivenUpReason.TIMED_OUT)
 

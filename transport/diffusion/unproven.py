@@ -55,17 +55,22 @@ class Unproven:
         """The octets of all fragments held."""
         return sum(campaign.octets for campaign in self._campaigns.values())
 
-    def add(self, fragment: Fragment, now: float) -> None:
-        """Keep *fragment*; DiffusionRejected("full") where its campaign, or its name, has no room for it."""
-        campaign = self._campaigns.get(fragment.campaign)
+    def add(self, fragment: Fragment, now: float) -> bool:
+        """Keep *fragment*; return whether another campaign gave way to it.
+
+        DiffusionRejected("full") where its campaign, or its name, has no room for it.
+        """
+        campaign, gave_way = self._campaigns.get(fragment.campaign), False
         if campaign is None:
             if len(fragment.data) > self._max_octets:
                 raise _full(fragment)
-            if len(self._campaigns) == MAX_CAMPAIGNS:
+            gave_way = len(self._campaigns) == MAX_CAMPAIGNS
+            if gave_way:
                 self._campaigns.popitem(last=False)
             campaign = self._campaigns[fragment.campaign] = _Campaign()
         campaign.seen_at = now
         campaign.add(fragment, self._max_octets)
+        return gave_way
 
     def of(self, campaign: int) -> list[Fragment]:
         """Return what is held of *campaign*, in the order of its first copies."""
@@ -76,10 +81,12 @@ class Unproven:
         """Forget everything."""
         self._campaigns.clear()
 
-    def forget_old(self, limit: float) -> None:
-        """Forget campaigns of which nothing came since *limit*."""
-        for number in [number for number, held in self._campaigns.items() if held.seen_at <= limit]:
+    def forget_old(self, limit: float) -> bool:
+        """Forget campaigns of which nothing came since *limit*; return whether there were such."""
+        old = [number for number, held in self._campaigns.items() if held.seen_at <= limit]
+        for number in old:
             del self._campaigns[number]
+        return bool(old)
 
 
 def _full(fragment: Fragment) -> DiffusionRejected:

@@ -266,9 +266,9 @@ class Core:
             )
         return self._pages[is_global]
 
-    def forget_pages(self) -> None:
-        """Forget the pages of global services: whatever is repeated of them is new again."""
-        self._pages.pop(True, None)
+    def forget_pages(self, identifier: int) -> None:
+        """Forget what a global service's pages have brought: whatever is repeated of it is new again."""
+        self.pages(identifier).forget(identifier)
 
     def sign(self, body: bytes, *, purpose: Purpose, target: str, counter: int) -> bytes:
         """Return *body* signed with KPrUS, as octets to send. Only once ``identity`` is there."""

@@ -38,6 +38,7 @@ from transport.diffusion import (
     SharedWork,
     Suspected,
     Unfit,
+    Wanted,
 )
 from transport.errors import DiffusionRejected, PacketRejected
 from transport.secured_packet import ResponseStatus
@@ -60,8 +61,8 @@ KNOWN: Final = "diffusion.known"
 """The note that it leaves when a broadcast, proven, is of what the module holds already."""
 _DOMAINS: Final = 64
 """Domains whose work is shared at once in a process."""
-_GOES_BY: Final = ("rsc_id", "version", "supplier_digest")
-"""What a collector goes by in DEF, beside the domain key."""
+_GOES_BY: Final = ("rsc_id", "supplier_digest")
+"""What a collector goes by in DEF, beside the domain key and the version."""
 _ENVELOPE: Final = 8192
 """Octets that a collector may hold beside a programme's pieces: what is not proven yet, and spare ones."""
 
@@ -112,6 +113,12 @@ def receive(core: Core, incoming: Incoming, identifier: int) -> None:
 
 def _take(core: Core, definition: Definition, event: Event, now: float) -> None:
     """Do what is to be done when a campaign has come to something."""
+    if isinstance(event, Suspected | GivenUp | Wanted):
+        # What was refused meanwhile may be honest, or be of the campaign that is collected now: it shall
+        # be offered again, and not taken for known.
+        core.forget_pages(definition.message_identifier)
+    if isinstance(event, Wanted):
+        return
     outcome: Outcome | None
     if isinstance(event, Collected):
         outcome, reason = _install(core, definition, event)
@@ -120,10 +127,6 @@ def _take(core: Core, definition: Definition, event: Event, now: float) -> None:
         core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
     if outcome is not None:
         reporting.ended(core, definition, event.manifest, outcome, now, reason)
-    if isinstance(event, Suspected | GivenUp):
-        # What was refused meanwhile may be honest, or be of the campaign that is collected now: it shall
-        # be offered again, and not taken for known.
-        core.forget_pages()
 
 
 def _listening(core: Core, tar: bytes) -> Listening | None:
@@ -140,10 +143,7 @@ def _listening(core: Core, tar: bytes) -> Listening | None:
     stored = core.definitions.record_of(tar)
     if stored is None or not stored.definition.domain_key or not stored.definition.supplier_public:
         return None
-    if known is not None and _goes_on(known, stored.definition):
-        collector = known.collector
-    else:
-        collector = _collector(core, stored.definition)
+    collector = _collector_after(core, known, stored.definition)
     refused, generation = _refused(stored.definition), core.memory.generation
     listening = core.listening[tar] = Listening(stored, collector, refused, generation)
     return listening
@@ -157,8 +157,22 @@ def _refused(definition: Definition) -> str:
     return ""
 
 
-def _goes_on(known: Listening, definition: Definition) -> bool:
-    before = known.stored.definition
+def _collector_after(core: Core, known: Listening | None, definition: Definition) -> Collector:
+    """Return what collects for a resource: the same as before as long as nothing changed that it goes by."""
+    is_version_ours = False
+    if known is not None and _is_of(known.stored.definition, definition):
+        if known.stored.definition.version == definition.version:
+            return known.collector
+        # What it has collected itself need not be heard again.
+        is_version_ours = known.collector.newer_than == definition.version and not known.collector.manifest
+    if not is_version_ours:
+        # What another one was offered, and lost or refused, is news to this one.
+        core.forget_pages(definition.message_identifier)
+    return _collector(core, definition)
+
+
+def _is_of(before: Definition, definition: Definition) -> bool:
+    """Whether a definition is of the same resource and domain as *before*."""
     if not compare_digest(before.domain_key, definition.domain_key):
         return False
     return all(getattr(before, name) == getattr(definition, name) for name in _GOES_BY)

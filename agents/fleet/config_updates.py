@@ -16,7 +16,7 @@ from agents.fleet.expectations import Result
 from agents.handset.security_module.errors import ApplicationRefused
 from agents.handset.security_module.run_unit import check_application
 from agents.offers import Version
-from transport.diffusion import MAX_PROGRAMME, DataPart
+from transport.diffusion import MAX_PROGRAMME, MAX_VERSION, DataPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,7 +108,9 @@ def _check_version(
     step, version, highest = config.steps[index], version_of(config, index), _highest_before(config, index)
     place = f"step[{index}].{'version' if step.version else 'do'}: version {version} of {step.service!r}"
     what = (programme.digest, step.data_part)
-    if version < highest and not _may_be_refused(step):
+    if version > MAX_VERSION:
+        yield f"{place} is beyond {MAX_VERSION}, after which none comes"
+    elif version < highest and not _may_be_refused(step):
         yield f"{place} is not newer than {highest}, which is there by then"
     elif versions.setdefault(version, what) != what:
         yield f"{place} is another programme or data_part elsewhere"

@@ -12,7 +12,7 @@ from agents.fleet.config import FleetConfig, load_config
 from agents.fleet.config_updates import updates_of, version_of
 from tests.agents.fleet_kit import APPS
 from tests.agents.role_kit import programme
-from transport.diffusion import MAX_PROGRAMME, DataPart
+from transport.diffusion import MAX_PROGRAMME, MAX_VERSION, DataPart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,6 +161,10 @@ def test_a_step_digest_has_the_programme(tmp_path: Path) -> None:
             "step[1].version: version 4 of 'points' is not newer than 5, which is there by then",
         ),
         (
+            (_step(version=str(MAX_VERSION)), _step(**SECOND)),
+            "step[1].do: version 4294967296 of 'points' is beyond 4294967295, after which none comes",
+        ),
+        (
             (_step(**SECOND), _step(**LONGER, version="2")),
             "step[1].version: version 2 of 'points' is another programme or data_part elsewhere",
         ),
@@ -205,6 +209,7 @@ def test_a_step_digest_has_the_programme(tmp_path: Path) -> None:
     ids=[
         "back-to-the-first",
         "back-by-number",
+        "beyond-the-last",
         "two-programmes",
         "two-fates-of-the-data",
         "no-version",

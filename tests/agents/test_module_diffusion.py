@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agents.handset.security_module import diffusion
 from agents.handset.security_module.diffusion import KNOWN, LOADED
 from agents.handset.security_module.files import CBMID_ENTRIES
 from agents.handset.security_module.life_cycle import ResourceState
@@ -21,7 +24,7 @@ from tests.agents.broadcast_kit import pages as _pages
 from tests.agents.broadcast_kit import reservation as _reservation
 from tests.agents.module_kit import TAR, Market, Supplier, probe
 from transport.apdu import SW_OK
-from transport.cell_broadcast import GeographicScope, MessageFilter, SerialNumber, split
+from transport.cell_broadcast import CONTENT_OCTETS, GeographicScope, MessageFilter, SerialNumber, split
 from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
 from transport.diffusion import (
     MAX_COPIES,
@@ -30,6 +33,7 @@ from transport.diffusion import (
     Domain,
     Fragment,
     FragmentKind,
+    Work,
     seal_fragment,
 )
 from transport.security.domain_key import generate_symmetric
@@ -387,3 +391,57 @@ def test_what_was_collected_and_lost_is_taken_again(
     happens(market)
     assert _hear(market, pages) == []
     assert _loaded(market)[0] == 2
+
+
+def _endless_pages(made: Campaign, number: int) -> list[Page]:
+    """Return a page of a message that never becomes whole, each under another serial number."""
+    serial = SerialNumber(
+        scope=GeographicScope.PLMN, code=number % (MAX_CODE + 1), update=number % (MAX_UPDATE + 1)
+    )
+    octets = seal_fragment(Fragment(1, FragmentKind.PIECE, 0, bytes(1100)), made.domain)
+    return split(octets, serial, IDENTIFIER)[number % 14 : number % 14 + 1]
+
+
+def _endless_pieces(made: Campaign, number: int) -> list[Page]:
+    """Return a piece of a campaign whose head never comes."""
+    return _forged(made, number % 4096, number.to_bytes(128, "big"), place=number % 1024, campaign=900)
+
+
+def _endless_copies(made: Campaign, number: int) -> list[Page]:
+    """Return a piece of the campaign that is collected, each time with other octets."""
+    data = number.to_bytes(made.manifest.piece_length, "big")
+    return _forged(made, number % made.manifest.pieces, data, place=number % 1024)
+
+
+@pytest.mark.parametrize(
+    "of_number", [_endless_pages, _endless_pieces, _endless_copies], ids=["pages", "pieces", "copies"]
+)
+def test_a_flood_costs_bounded_memory(
+    of_number: Callable[[Campaign, int], list[Page]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Endless serial numbers, pieces of no campaign, copies of each piece: more of them take no more room."""
+    # What modules of a process share is not the module's, and has a bound of its own.
+    monkeypatch.setattr(diffusion, "SharedWork", Work)
+    key = generate_symmetric(random.Random(63).randbytes)
+    market = Market().personalise()
+    assert market.command(_reservation(market, key)).reason == ""
+    made = _campaign(market, probe(more="(drop (i32.const 1))" * 60), domain_key=key)
+    _hear(market, _pages(made)[: made.cycle[0].pages] if of_number is _endless_copies else [])
+
+    def flow(numbers: range) -> int:
+        for number in numbers:
+            _hear(market, of_number(made, number))
+        market.card.notes.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = flow(range(1100))  # as many serial numbers as there are, beyond what is remembered of them
+        grown = flow(range(1100, 1700)) - before
+    finally:
+        tracemalloc.stop()
+    # Half of what came, and more than caches and the interpreter's free lists waver by, which is some 32 KiB.
+    assert grown < 600 * 2 * CONTENT_OCTETS
+    _hear(market, [*_pages(made), *_pages(made)])
+    assert _loaded(market)[0] == 1

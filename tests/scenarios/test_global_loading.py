@@ -112,9 +112,12 @@ def test_the_report_says_how_each_module_got_it(fleet: FleetConfig, played: tupl
     # Nothing waits for the air here, but a module has it when its last page would have been on the air.
     page_s = conditions_of(fleet.air.cell_broadcast).transmission_s(PAGE_OCTETS)
     for made in (first, update):
-        pages = {round(point["s"] / page_s, 3) for point in made["coverage"]}
-        most = made["sent"]["pages"] * fleet.air.cell_broadcast.repetitions
-        assert pages <= set(range(made["sent"]["pages"], most + 1))
+        pages = [point["s"] / page_s for point in made["coverage"]]
+        # They count from the order, and all of them from the same first page on.
+        since = [page - pages[0] for page in pages]
+        assert since == pytest.approx([round(page) for page in since], abs=0.01)
+        assert pages[0] > 1
+        assert 0 < since[-1] < made["sent"]["pages"] * fleet.air.cell_broadcast.repetitions
         assert made["time"] == "simulated"
     lost = report.bearers["cell-broadcast"].lost
     assert 0 < lost == first["sent"]["lost_by_all"]

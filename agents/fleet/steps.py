@@ -10,58 +10,35 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from agents.console import CONSOLE
+from agents.fleet.asking import Asking, nothing
 from agents.fleet.audience import Audience
 from agents.fleet.begun import Begun
 from agents.fleet.config import Verb
 from agents.fleet.expectations import Outcome, Outcomes, Result, evaluate
 from agents.fleet.figures import StepsPlayed
 from agents.fleet.holders import Holders
-from agents.fleet.order_spans import Target, order_span
+from agents.fleet.order_spans import Target
 from agents.fleet.report import StepReport
 from agents.fleet.step_orders import ORDERS, Agents, argument_for_all, argument_of
-from agents.messages.orders import UNDER_WAY, Event
-from bus.topics import Events
-from bus.tracing import new_trace
-from transport.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from agents.console import Console
+    from agents.fleet.asking import Asked
     from agents.fleet.config import Step
     from agents.fleet.progress import Progress
     from agents.fleet.state import Ledger
     from agents.fleet.surroundings import Surroundings
     from bus.client import BusClient
-    from bus.frame import Frame, TraceContext
 
 WINDOW: Final = 128
 """Targets under way at once."""
-ORDER_TIMEOUT_S: Final = 30.0
-"""How long an order may go unanswered before it is given again, when nothing waits for the air."""
-AIR_PATIENCE_S: Final = 3600.0
-MAX_PATIENCE_S: Final = 600.0
-"""Else so many simulated seconds, but no more than so many of ours."""
-ATTEMPTS: Final = 4
 BROADCASTS: Final = frozenset({Verb.ANNOUNCE, Verb.BROADCAST, Verb.FINISH_CAMPAIGN, Verb.ROLL_DOMAIN_KEY})
 """The steps that are one order for many targets, and that each target tells the end of."""
 FORGOTTEN: Final = (frozenset({Verb.SET_CLOCK}), frozenset({Verb.SWITCH_OFF, Verb.SWITCH_ON}))
 """What a launch begins without: handsets go right by the time, and are on; by what says something of it."""
-
-
-class _Asked(NamedTuple):
-    """The event that ended an order, if any did, and the traces of each time that it was given."""
-
-    event: Event | None
-    traces: tuple[bytes, ...]
-
-
-async def _nothing() -> int:
-    """Say that no handset has received anything."""
-    return 0
 
 
 class Runner:
@@ -75,21 +52,15 @@ class Runner:
         progress: Progress,
         *,
         window: int = WINDOW,
-        received: Callable[[], Awaitable[int]] = _nothing,
+        received: Callable[[], Awaitable[int]] = nothing,
     ) -> None:
         self.steps = StepsPlayed()
-        self._received_pages = received
         self._around = around
         self._ledger = ledger
-        self._client = client
         self._progress = progress
         self._window = window
-        self._console: Console = around.console("console")
-        self._waiting: dict[bytes, tuple[asyncio.Future[Event], Target]] = {}
-        self._audiences: dict[bytes, Audience] = {}
+        self._asking = Asking(around, client, note=progress.note, received=received)
         self._begun = Begun(around.config, ledger)
-        self._under_way: set[bytes] = set()
-        """The traces of orders of which we were told since that they are being carried out."""
         self._agents = Agents(around.config)
         self._holders = Holders(around.config)
         self._may_fail: set[int] = set()
@@ -98,15 +69,14 @@ class Runner:
 
     async def start(self) -> None:
         """Listen to events."""
-        await self._client.subscribe([Events(fleet=self._around.config.fleet.name)], self._received)
+        await self._asking.start()
 
     def goes_on(self, traces: Mapping[str, bytes]) -> None:
         """Listen to the campaigns that go on by themselves: by service, under which trace."""
         for service, trace_id in traces.items():
             audience = self._begun.last(service, self._around.clock.now())
             if audience is not None:
-                audience.traces.append(trace_id)
-                self._audiences[trace_id] = audience
+                self._asking.listen(audience, trace_id)
 
     async def so_far(self) -> list[Outcomes]:
         """Return who has told of each campaign that a step began and did not wait for."""
@@ -180,7 +150,7 @@ class Runner:
         audience = self._begun.audience(index, started)
         outcome = self._outcome(index, "", service)
         if outcome is None:
-            asked = await self._ask(self._target_for_all(index, step, "", service), audience)
+            asked = await self._asking.ask(self._target_for_all(index, step, "", service), audience)
             outcome = self._ended("", service, asked, started)
             await self._ledger.keep(index + 1, outcome, started=started)
         outcomes.append(outcome)
@@ -220,7 +190,7 @@ class Runner:
                 addresses=frozenset(listening), started=started
             )
             target = self._target_for_all(index, step, min(listening), service)
-            event, _ = await self._ask(target, audience, hears_out=True)
+            event, _ = await self._asking.ask(target, audience, hears_out=True)
             traces += audience.traces
             ordered = tuple(audience.traces)
             unheard = (Result.FAILED, "not-heard")
@@ -287,9 +257,9 @@ class Runner:
             service=service,
             argument=argument_of(step, index + 1),
         )
-        return self._ended(ua, service, await self._ask(target), started)
+        return self._ended(ua, service, await self._asking.ask(target), started)
 
-    def _ended(self, ua: str, service: str, asked: _Asked, started: float) -> Outcome:
+    def _ended(self, ua: str, service: str, asked: Asked, started: float) -> Outcome:
         """Return how a target ended, by the event that says so, if any does."""
         event = asked.event
         return Outcome(
@@ -302,87 +272,3 @@ class Runner:
             traces=asked.traces,
             started=started,
         )
-
-    async def _ask(
-        self, target: Target, audience: Audience | None = None, *, hears_out: bool = False
-    ) -> _Asked:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Event] = loop.create_future()
-        traces: list[bytes] = []
-        began = loop.time()
-        try:
-            for attempt in range(1, ATTEMPTS + 1):
-                # An order's trace goes through everything that it leads to, and comes back with the event:
-                # what is told late of another order, or of another attempt's target, is no answer to this.
-                trace = new_trace(self._console.rng)
-                traces.append(trace.trace_id)
-                self._waiting[trace.trace_id] = (future, target)
-                if audience is not None:
-                    self._audiences[trace.trace_id] = audience
-                    audience.traces.append(trace.trace_id)
-                with order_span(trace, target, future, attempt):
-                    await self._give(target, trace, future)
-                if future.done():
-                    event = future.result()
-                    if audience is not None and hears_out and event.result == Result.OK:
-                        took_s = _on_air_s(event, loop.time() - began)
-                        await audience.hear_out(took_s, self._received_pages)
-                    return _Asked(event, tuple(traces))
-        finally:
-            for trace_id in traces:
-                del self._waiting[trace_id]
-                self._under_way.discard(trace_id)
-                if audience is None or not audience.stays:
-                    self._audiences.pop(trace_id, None)
-        return _Asked(None, tuple(traces))
-
-    async def _give(self, target: Target, trace: TraceContext, answer: asyncio.Future[Event]) -> None:
-        """Give an order; returns when it is answered, or when nobody has said for long that it will be."""
-        await self._console.order(
-            self._client,
-            target.agent,
-            do=target.do,
-            ua=target.ua,
-            service=target.service,
-            argument=target.argument,
-            trace=trace,
-        )
-        done, _ = await asyncio.wait([answer], timeout=self._patience_s())
-        while not done and trace.trace_id in self._under_way:
-            self._under_way.discard(trace.trace_id)
-            done, _ = await asyncio.wait([answer], timeout=self._patience_s())
-
-    def _patience_s(self) -> float:
-        speed = self._around.config.air.speed
-        if isinstance(speed, str):
-            return ORDER_TIMEOUT_S
-        return max(ORDER_TIMEOUT_S, min(MAX_PATIENCE_S, AIR_PATIENCE_S / speed))
-
-    def _received(self, frame: Frame, topic: str) -> None:
-        try:
-            event = self._console.take(frame, Event, to=CONSOLE)
-        except Rejected as rejection:
-            self._around.counters.dropped(rejection.reason)
-            self._around.log.warning(
-                "event.dropped", topic=topic, source=frame.source, reason=rejection.reason
-            )
-            return
-        audience = self._audiences.get(frame.trace.trace_id)
-        if audience is not None and event.result == Result.OK:
-            for ua, heard_at in event.heard:
-                audience.hears(ua, self._around.clock.now(), heard_at)
-        future, target = self._waiting.get(frame.trace.trace_id, (None, None))
-        if target is None or (event.do, event.ua, event.service) != (target.do, target.ua, target.service):
-            return
-        if event.result == UNDER_WAY:
-            self._under_way.add(frame.trace.trace_id)
-            self._progress.note(f"{event.do} {event.service}: {event.output.decode(errors='replace')}")
-            return
-        # An agent that was asked twice tells twice; the first word counts.
-        if future is not None and not future.done():
-            future.set_result(event)
-
-
-def _on_air_s(event: Event, took_s: float) -> float:
-    """Return for how long a broadcast sent pages: as its supplier says, else as long as it *took_s*."""
-    return min(took_s, int(event.output) / 1000) if event.output.isdigit() else took_s

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.console import CONSOLE
-from agents.fleet import steps as steps_module
+from agents.fleet import asking
 from agents.fleet.expectations import Outcome, Result
 from agents.fleet.progress import Progress
 from agents.fleet.state import Ledger
@@ -339,7 +339,7 @@ async def test_an_order_that_nobody_answers_is_given_again_and_then_has_failed(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many attempts as there are; then the target has failed, and the step goes on."""
-    monkeypatch.setattr(steps_module, "ORDER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(asking, "ORDER_TIMEOUT_S", 0.01)
     async with open_stage(kit, step("agree", 'service = "account"')) as stage:
         stage.answer = lambda _agent, _order: []
         report, outcomes = await stage.runner.play(0)
@@ -347,7 +347,7 @@ async def test_an_order_that_nobody_answers_is_given_again_and_then_has_failed(
         assert (outcome.result, outcome.reason) == (Result.FAILED, "no-answer")
         assert report.failed == 1
         topic = Orders(fleet=kit.fleet, agent="bank")
-        assert len(await kit.wire.until(topic, steps_module.ATTEMPTS)) == steps_module.ATTEMPTS
+        assert len(await kit.wire.until(topic, asking.ATTEMPTS)) == asking.ATTEMPTS
 
 
 async def test_the_first_word_counts(kit: Kit) -> None:
@@ -411,7 +411,7 @@ async def test_an_order_that_is_carried_out_is_not_said_again(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told that it is under way, the console waits as long once more before it repeats it."""
-    monkeypatch.setattr(steps_module, "ORDER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(asking, "ORDER_TIMEOUT_S", 0.5)
     async with open_stage(kit, step("agree", 'service = "account"')) as stage:
         stage.answer = lambda _agent, _order: (
             [("under-way", "", b"half of it")] if len(stage.orders) == 1 else []

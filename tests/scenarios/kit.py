@@ -337,7 +337,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everybody ask again after seconds, so that a test need not wait for half a minute."""
     monkeypatch.setattr("agents.link.REPLY_TIMEOUT_S", 1.0)
     monkeypatch.setattr("agents.personalizer.CONTACT_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("agents.fleet.steps.ORDER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("agents.fleet.asking.ORDER_TIMEOUT_S", 3.0)
 
 
 def cli(*arguments: str | Path) -> tuple[int, str, str]:

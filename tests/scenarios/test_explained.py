@@ -26,7 +26,7 @@ validity_s = 0.1"""
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a fleet whose short messages are all lost, and a console that asks again soon."""
-    monkeypatch.setattr("agents.fleet.steps.ORDER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("agents.fleet.asking.ORDER_TIMEOUT_S", 0.2)
     return write_single(tmp_path, air=NOWHERE, count=HANDSETS)
 
 

@@ -3,7 +3,8 @@
 What this room is for
     Rows on disk, in SQLAlchemy Core tables: SQLite files in the state directory by default, PostgreSQL by
     URL. ``tables`` says what each role keeps, ``registry`` holds a role's rows in memory and on disk alike,
-    ``pages`` the memory images of the modules, ``group_commit`` is the only place that writes.
+    ``pages`` the memory images of the modules, ``group_commit`` is the only place that writes,
+    by ``writing``.
 
 What it may import
     SQLAlchemy and ``agents.errors``. It knows no role, no message and no bus.

@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agents.errors import FleetError
 from agents.store.group_commit import GroupCommit, why
+from agents.store.writing import AsyncWriter, ThreadWriter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +45,8 @@ async def open_store(where: Path | str, metadata: MetaData) -> AsyncIterator[Gro
     try:
         # hide_parameters: an error of SQLAlchemy would otherwise quote the row, secrets and all.
         engine = create_async_engine(url, hide_parameters=True)
-        store = GroupCommit(engine, name=_name(where))
+        writer = _file_writer(where) if isinstance(where, Path) else AsyncWriter(engine)
+        store = GroupCommit(engine, name=_name(where), writer=writer)
     except (SQLAlchemyError, ImportError, ValueError) as cause:
         raise FleetError(f"{_name(where)}: cannot open: {why(cause)}") from cause
     try:
@@ -52,6 +54,7 @@ async def open_store(where: Path | str, metadata: MetaData) -> AsyncIterator[Gro
         async with store:
             yield store
     finally:
+        await writer.close()
         await engine.dispose()
 
 
@@ -69,6 +72,12 @@ async def _prepare(engine: AsyncEngine, where: Path | str, metadata: MetaData) -
         raise FleetError(f"{_name(where)}: cannot open: {why(cause)}") from cause
     if differing:
         raise FleetError(f"{_name(where)}: made by another version (differs in table {', '.join(differing)})")
+
+
+def _file_writer(path: Path) -> ThreadWriter:
+    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
+    event.listen(engine, "connect", _set_pragmas)
+    return ThreadWriter(engine)
 
 
 def _prepare_file(path: Path, metadata: MetaData) -> list[str]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.exc import DBAPIError
 
 from agents.errors import FleetError
-from agents.store.statements import delete_statement, insert_of, shape_of, upsert_statement
+from agents.store.statements import insert_of, shape_of
+from agents.store.writing import AsyncWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from agents.store.statements import Key
+    from agents.store.writing import Writer
 
 
 class GroupCommit:
     """The writer of one database. It works inside ``async with``, whose end waits for what was handed over.
 
-    *name* says in errors which store failed; by default the engine's URL without its password. Raises
-    ``ValueError`` for a database that we cannot upsert into.
+    *engine* is for whoever reads; what is written goes by *writer*, by default over the same engine. *name*
+    says in errors which store failed; by default the engine's URL without its password. Raises ``ValueError``
+    for a database that we cannot upsert into.
     """
 
-    def __init__(self, engine: AsyncEngine, *, name: str = "") -> None:
+    def __init__(self, engine: AsyncEngine, *, name: str = "", writer: Writer | None = None) -> None:
         insert_of(engine.dialect.name)
         self.engine = engine
+        self.writer = writer or AsyncWriter(engine)
         self.name = name or engine.url.render_as_string(hide_password=True)
         self.transactions = 0
         """How many were committed: far fewer than requests when the store is busy."""
@@ -119,23 +123,13 @@ class GroupCommit:
         failure: Exception | None = _STOPPED
         try:
             if batch.tables:
-                await self._write(batch)
+                await self.writer.write(batch.tables)
+                self.transactions += 1
             failure = None
         except Exception as cause:  # noqa: BLE001 -- whatever it is, the waiters are told, and the writer goes on
             failure = cause
         finally:
             batch.finish(failure)
-
-    async def _write(self, batch: _Batch) -> None:
-        async with self.engine.begin() as connection:
-            for table, changes in batch.tables.items():
-                # Each key occurs once here, so the order between the two statements does not matter.
-                bound = shape_of(table).bound
-                if gone := [bound(key) for key, row in changes.items() if row is None]:
-                    await connection.execute(delete_statement(table), gone)
-                if rows := [row for row in changes.values() if row is not None]:
-                    await connection.execute(upsert_statement(table, self.engine.dialect.name), rows)
-        self.transactions += 1
 
 
 class _Batch:

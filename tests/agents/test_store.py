@@ -70,8 +70,10 @@ class Commits:
     def __init__(self, store: GroupCommit) -> None:
         self.count = 0
         self.begun = asyncio.Event()
-        event.listen(store.engine.sync_engine, "begin", lambda _connection: self.begun.set())
-        event.listen(store.engine.sync_engine, "commit", self._committed)
+        loop, engine = asyncio.get_running_loop(), store.writer.engine
+        # A file is written by a thread.
+        event.listen(engine, "begin", lambda _connection: loop.call_soon_threadsafe(self.begun.set))
+        event.listen(engine, "commit", self._committed)
 
     def _committed(self, _connection: object) -> None:
         self.count += 1
@@ -259,11 +261,13 @@ async def test_closing_commits_what_was_handed_over(tmp_path: Path) -> None:
         assert await stored(store) == [("1", 1, None)]
 
 
-async def test_a_writer_that_is_stopped_leaves_nobody_waiting(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_thread", [True, False], ids=["thread", "asyncio"])
+async def test_a_writer_that_is_stopped_leaves_nobody_waiting(tmp_path: Path, *, by_thread: bool) -> None:
     """Cancelling the end of the context in mid-commit ends every wait with an error."""
     async with open_shop(tmp_path) as opened:
-        commits = Commits(opened)
-        store = await GroupCommit(opened.engine).__aenter__()
+        store = GroupCommit(opened.engine, writer=opened.writer if by_thread else None)
+        commits = Commits(store)
+        await store.__aenter__()
         first = asyncio.create_task(store.save(POINTS, [points("1", 1)]))
         await commits.begun.wait()
         second = asyncio.create_task(store.save(POINTS, [points("2", 2)]))
@@ -300,9 +304,12 @@ async def test_sqlite_is_opened_to_be_durable_and_private(tmp_path: Path) -> Non
 async def test_a_store_opens_by_url(tmp_path: Path) -> None:
     """A URL of SQLAlchemy serves where a path does."""
     async with open_store(f"sqlite+aiosqlite:///{tmp_path}/shop.sqlite", SHOP) as store:
-        await store.save(POINTS, [points("1", 1)])
+        await store.save(POINTS, [points("1", 1), points("2", 2)])
+        await store.change(POINTS, rows=[points("3", 3)], gone=[("2",)])
+        with pytest.raises(FleetError, match="cannot save: CHECK constraint failed"):
+            await store.save(POINTS, [points("1", -1), points("4", 4)])
     async with open_shop(tmp_path) as store:
-        assert await stored(store) == [("1", 1, None)]
+        assert await stored(store) == [("1", 1, None), ("3", 3, None)]
 
 
 @pytest.mark.parametrize(
@@ -579,7 +586,7 @@ async def main(path, kill_at):
                 await pages.save(ua, [(page, b"+" + octets) for page in range(3)])
                 os.write(1, f"{ua} {number}\\n".encode())
 
-        event.listen(store.engine.sync_engine, "commit", committing)
+        event.listen(store.writer.engine, "commit", committing)
         for ua in range(20):
             callers.create_task(save_for_ever(str(ua)))
 

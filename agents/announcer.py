@@ -14,7 +14,7 @@ from agents.messages.air import MANAGER_TAR, Announce
 from agents.messages.bearers import ANNOUNCEMENTS
 from agents.messages.codec import encode
 from agents.messages.signed import EVERYBODY, Purpose, sign
-from transport.cell_broadcast import MAX_CONTENT, GeographicScope
+from transport.cell_broadcast import ALL_CODES, MAX_CONTENT, GeographicScope
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
 
 if TYPE_CHECKING:
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from agents.role import Desk
     from bus.bearers.cell_broadcast import CellBroadcaster
     from bus.frame import TraceContext
-    from transport.cell_broadcast import Schedule
+    from transport.cell_broadcast import Schedule, SerialNumber
     from transport.security.suites import SigningKey
 
 TICKS_PER_S: Final = 100
-MESSAGE_CODES: Final = 1 << 10
 _UNANSWERED: Final = SecurityParameters()
 
 
@@ -42,7 +41,7 @@ class Announcer:
     subscribers: int = 0
     """How many modules the operator has, those among them that it never had to do with."""
     _counter: int = field(default=0, init=False)
-    _code: int | None = field(default=None, init=False)
+    _number: int | None = field(default=None, init=False)
 
     async def announce(
         self,
@@ -82,25 +81,27 @@ class Announcer:
         packet = encode_command(spi=_UNANSWERED, tar=MANAGER_TAR, data=encode(signed), dialect=CELL_BROADCAST)
         if len(packet) > MAX_CONTENT:
             raise Refusal("too-long-to-broadcast")
+        serial = self._next_serial()
         receipt = await self.broadcaster.broadcast(
             packet,
             message_identifier=ANNOUNCEMENTS,
-            code=self._next_code(),
+            code=serial.code,
+            update=serial.update,
             cells=cells,
-            scope=GeographicScope.CELL,
+            scope=serial.scope,
             schedule=self.schedule,
             trace=trace,
         )
         self.desk.log.info("announcement.broadcast", pages=receipt.pages, publishes=receipt.publishes)
 
-    def _next_code(self) -> int:
-        """Return the message code of another announcement: one that none of the last thousand had.
+    def _next_serial(self) -> SerialNumber:
+        """Return the serial number of another announcement, under a code that none of the last thousand had.
 
-        Two under one code would be one message to a phone, and cannot be on the air at once. A launch begins
-        anywhere, as it does not know where the one before ended.
+        If the one before them is still on the air, this one is a later version of it and ends it. A launch
+        begins anywhere, as it does not know where the one before ended.
         """
-        self._code = int.from_bytes(self.desk.rng(2), "big") if self._code is None else self._code + 1
-        return self._code % MESSAGE_CODES
+        self._number = int.from_bytes(self.desk.rng(2), "big") if self._number is None else self._number + 1
+        return ALL_CODES.serial(self._number, GeographicScope.CELL)
 
     def _cells_of(self, groups: Iterable[str]) -> list[str]:
         chosen = dict.fromkeys(groups) or self.cells

@@ -237,6 +237,8 @@ class Run(Actor[None]):
         self._log.info("campaign.roll_call", cells=len(cells), packets=len(heads))
         for _ in range(diffuser.aerial.repetitions):
             for packet in heads:
+                if not diffuser.is_newest(self.aired.service, update):
+                    return  # another campaign is on the air, with heads of its own under the same codes
                 self.published += await diffuser.publish(
                     packet,
                     identifier=self.aired.identifier,

@@ -31,7 +31,7 @@ from agents.store.registry import Registry
 from agents.store.tables import CAMPAIGNS, RELEASES
 from transport.cell_broadcast import GeographicScope, Schedule
 from transport.cell_broadcast.serial_number import MAX_UPDATE
-from transport.diffusion import Campaign, Coding, DataPart, Domain, Scheme
+from transport.diffusion import CAMPAIGN_CODES, Campaign, Coding, DataPart, Domain, Scheme
 from transport.security.domain_key import DomainKey, Kind
 
 if TYPE_CHECKING:
@@ -211,6 +211,11 @@ class Diffuser:
         await self._campaigns.put(known.but(broadcasts=known["broadcasts"] + 1))
         return _update(known["broadcasts"] + 1)
 
+    def is_newest(self, service: str, update: int) -> bool:
+        """Whether no pages of *service* are to be broadcast under a later number than *update*."""
+        known = self._campaigns.get(service)
+        return known is not None and _update(known["broadcasts"]) == update
+
     async def publish(
         self,
         packet: CampaignPacket,
@@ -222,13 +227,14 @@ class Diffuser:
         airtime: Airtime,
     ) -> int:
         """Publish a packet once in *cells*; return how many pages that were, when they are on the air."""
+        serial = CAMPAIGN_CODES.serial(packet.place, GeographicScope.PLMN, rounds=update)
         receipt = await self.aerial.broadcaster.broadcast(
             packet.octets,
             message_identifier=identifier,
-            code=packet.place,
-            update=update,
+            code=serial.code,
+            update=serial.update,
             cells=cells,
-            scope=GeographicScope.PLMN,
+            scope=serial.scope,
             schedule=_ONCE,
             trace=trace,
             airtime=airtime,

@@ -5,6 +5,9 @@ itself with the next launch: all of its packets again, for nobody knows which of
 Whoever gives its order meanwhile joins it: the pages are his from then on, so that handsets tell him, and for
 those that told before there is a roll call, the notice alone once more. Who gives it first when that is over
 has the roll called as well.
+
+Packets go round in the few message codes that a campaign, which may be on the air, does not use. Rounds are
+counted on from each broadcast to the next: another packet under a code has another update number.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from agents.store.tables import DOMAIN_ROLLS, RENEWALS
 from bus import tracing
 from bus.actor import Actor
 from transport.cell_broadcast import GeographicScope, Schedule
-from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
+from transport.diffusion import RENEWAL_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from agents.store.group_commit import GroupCommit
     from agents.store.registry import Row
     from bus.frame import TraceContext
+    from transport.cell_broadcast import SerialNumber
 
 _ONCE: Final = Schedule(period=1, count=1)
 
@@ -67,14 +71,13 @@ class RenewalAirings(Actor[str]):
     ) -> list[Awaitable[None]]:
         """Return the changes that make *said* the last roll-over of *service*, to be broadcast in *trace*."""
         former = [row["number"] for row in self._renewals.rows() if row["service"] == service]
-        # Counted on from one roll-over to the next: another packet in a place has another serial number.
         last = self._rolls.get(service)
         broadcasts = last["broadcasts"] if last else 0
         roll = {
             "service": service,
             "roll": said.roll,
             "ordered": encode(said),
-            "broadcasts": broadcasts + 1,
+            "broadcasts": broadcasts + RENEWAL_CODES.rounds(len(packets)),
             "aired": broadcasts,
             "trace": stored(trace),
         }
@@ -110,7 +113,7 @@ class RenewalAirings(Actor[str]):
             tracing.bind(trace, role=self._desk.keys.role.value)
             self._desk.log.info("domain_key.goes_on", service=message, roll=row["roll"])
             self._unanswered[message] = row["ordered"]
-            await self._again(row, said)
+            await self._again(row, said, packets=len(self._packets(message)))
             await self.broadcast(message, cells, trace)
 
     def join(self, service: str, said: DomainRollOrder, trace: TraceContext) -> bool:
@@ -133,7 +136,7 @@ class RenewalAirings(Actor[str]):
         """
         row = self._row(service)
         is_heard = joined and row["aired"] == row["broadcasts"]
-        await self._again(row, said)
+        await self._again(row, said, packets=1 if is_heard else len(self._packets(service)))
         await self.broadcast(service, cells, trace, is_roll_call=is_heard)
 
     def _row(self, service: str) -> Row:
@@ -141,8 +144,14 @@ class RenewalAirings(Actor[str]):
         assert row is not None, "its key was rolled over"
         return row
 
-    async def _again(self, row: Row, said: DomainRollOrder) -> None:
-        await self._rolls.put(row.but(broadcasts=row["broadcasts"] + 1, ordered=encode(said)))
+    def _packets(self, service: str) -> list[bytes]:
+        """Return the packets of the last roll-over of *service*, in their order."""
+        rows = (row for row in self._renewals.rows() if row["service"] == service)
+        return [row["octets"] for row in sorted(rows, key=lambda row: int(row["number"]))]
+
+    async def _again(self, row: Row, said: DomainRollOrder, *, packets: int) -> None:
+        rounds = row["broadcasts"] + RENEWAL_CODES.rounds(packets)
+        await self._rolls.put(row.but(broadcasts=rounds, ordered=encode(said)))
 
     async def broadcast(
         self, service: str, cells: list[str], trace: TraceContext, *, is_roll_call: bool = False
@@ -152,36 +161,36 @@ class RenewalAirings(Actor[str]):
         Each as often as it is repeated before the next one comes: a module holds only a few messages whose
         pages it lacks, and these have up to fifteen. The notice is the last of them.
         """
-        rows = sorted(
-            (row for row in self._renewals.rows() if row["service"] == service),
-            key=lambda row: int(row["number"]),
-        )
-        rows, published = rows[-1:] if is_roll_call else rows, 0
+        packets, published = self._packets(service)[-1 if is_roll_call else 0 :], 0
+        rounds = self._row(service)["broadcasts"] + 1 - RENEWAL_CODES.rounds(len(packets))
         self._on_air[service] = trace
         try:
-            for row in rows:
+            for number, octets in enumerate(packets):
+                serial = RENEWAL_CODES.serial(number, GeographicScope.PLMN, rounds=rounds)
                 for _ in range(self._diffuser.aerial.repetitions):
-                    published += await self._publish(row, cells)
+                    published += await self._publish(service, octets, serial, cells)
         finally:
             del self._on_air[service]
         roll = self._row(service)
         await self._rolls.put(roll.but(aired=roll["broadcasts"]))
         self._desk.log.info(
-            "domain_key.broadcast", service=service, packets=len(rows), cells=len(cells), published=published
+            "domain_key.broadcast",
+            service=service,
+            packets=len(packets),
+            cells=len(cells),
+            published=published,
         )
 
-    async def _publish(self, row: Row, cells: list[str]) -> int:
-        service, aerial = row["service"], self._diffuser.aerial
-        known = self._services.get(service)
+    async def _publish(self, service: str, octets: bytes, serial: SerialNumber, cells: list[str]) -> int:
+        known, aerial = self._services.get(service), self._diffuser.aerial
         assert known is not None, "its key was rolled over"
         receipt = await aerial.broadcaster.broadcast(
-            row["octets"],
+            octets,
             message_identifier=known["message_identifier"],
-            # From the other end of the codes than campaigns, one of which may be on the air.
-            code=MAX_CODE - row["number"] % (MAX_CODE + 1),
-            update=self._row(service)["broadcasts"] % (MAX_UPDATE + 1),
+            code=serial.code,
+            update=serial.update,
             cells=cells,
-            scope=GeographicScope.PLMN,
+            scope=serial.scope,
             schedule=_ONCE,
             trace=self._on_air[service],
         )

@@ -239,7 +239,8 @@ DOMAIN_MEMBERS = Table(
     column("ticket", OCTETS),
 )
 # The last roll-over of each domain key, by its number, what the last order for it said, and the packets that
-# it is broadcast in. ``broadcasts`` counts orders; ``aired`` is the last one that came to its end.
+# it is broadcast in. ``broadcasts`` counts rounds of message codes that were begun; ``aired`` is what it was
+# when a broadcast last came to its end.
 DOMAIN_ROLLS = Table(
     "domain_rolls",
     SUPPLIER,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agents.announcer import MESSAGE_CODES, Announcer
+from agents.announcer import Announcer
 from agents.errors import Refusal
 from agents.messages.air import MANAGER_TAR, Announce
 from agents.messages.bearers import ANNOUNCEMENTS
@@ -19,6 +19,7 @@ from bus.topics import Broadcast
 from tests.agents.role_kit import TRACE, Kit, open_kit
 from tests.bus.manual_clock import ManualClock
 from transport.cell_broadcast import Page, PageAssembler, Schedule, packet_of
+from transport.cell_broadcast.serial_number import MAX_CODE
 from transport.secured_packet import CELL_BROADCAST, decode_command
 from transport.security.suites import SUITES
 
@@ -110,7 +111,7 @@ async def test_no_two_announcements_have_the_same_message_code(kit: Kit, announc
         await heard(kit, "coast.1", len(frames))
         frames = kit.wire.on(Broadcast(fleet=kit.fleet, cell="coast.1"))
     codes = list(dict.fromkeys(Page.parse(frame.pdu).serial.code for frame in frames))
-    assert codes == [(codes[0] + number) % MESSAGE_CODES for number in range(times)]
+    assert codes == [(codes[0] + number) % (MAX_CODE + 1) for number in range(times)]
 
 
 @pytest.mark.parametrize("later_s", [0.0, 0.5])

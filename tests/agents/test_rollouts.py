@@ -20,6 +20,7 @@ from bus.topics import Broadcast
 from tests.agents.role_kit import Kit, open_kit
 from tests.agents.rollout_kit import READY, market, opened
 from tests.agents.slow_kit import CELL, CELLS, OTHERS, REPETITIONS, Slow
+from transport.cell_broadcast import Page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -315,3 +316,30 @@ async def test_a_campaign_outlives_its_supplier(
         for cell, pages in before.items():
             again = pages + slow.pages(cell) - whole
             assert 0 <= again <= 2 * GRAIN + roll_call
+
+
+async def test_a_roll_call_gives_way_to_the_next_campaign(
+    broker: BrokerAddress, tmp_path: Path, log: FilteringBoundLogger
+) -> None:
+    """Both have heads under the same message codes: once the later ones are on the air, no earlier one is."""
+    async with open_kit(broker, "gives-way", tmp_path, log) as kit:
+        slow = await market(kit)
+        await _begin(kit)
+        await slow.until(lambda: slow.pages(CELL) > 60)
+    async with open_kit(broker, "gives-way", tmp_path, log, run=2) as kit:
+        slow = await opened(kit)
+        await _send(kit, "finish-campaign")
+        await slow.until(lambda: len(_updates(kit)) == 2)
+        await _begin(kit)
+        await _send(kit, "finish-campaign")
+        await slow.until(lambda: [event.do for event in kit.events].count("finish-campaign") == 2)
+        assert [event.result for event in kit.events] == ["ok"] * 3
+        assert kit.counters.snapshot()["crashes"] == {}
+        updates = _updates(kit)
+        assert [update - updates[0] for update in updates] == [0, 1, 2]
+
+
+def _updates(kit: Kit) -> list[int]:
+    """Return the update numbers of the pages in the cell, one after the other."""
+    frames = kit.wire.on(Broadcast(fleet=kit.fleet, cell=CELL))
+    return [update for update, _ in groupby(Page.parse(frame.pdu).serial.update for frame in frames)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.transport.security_kit import seeded, signing_key
+from tests.transport.security_kit import sealing_key, seeded, signing_key
 from transport.diffusion import (
     Campaign,
     Coding,
@@ -19,11 +19,12 @@ from transport.diffusion import (
     Head,
     Scheme,
     Work,
+    make_renewal,
     seal_fragment,
     signed_octets,
 )
 from transport.errors import DiffusionRejected
-from transport.security.domain_key import generate_symmetric
+from transport.security.domain_key import generate_symmetric, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +59,22 @@ def campaign(
     of = of or domain()
     fields: dict[str, Any] = {"number": 7, "version": 2, "signing_key": signing_key(of.supplier_suite)}
     return Campaign(of, programme, coding=coding, **(fields | changes))
+
+
+def renewal(generation: int, *, modules: int) -> list[bytes]:
+    """Return the packets that bring the next key to so many modules, which all open it with one key."""
+    of, key, public = (
+        domain(),
+        generate_symmetric(seeded(4), generation=generation),
+        sealing_key("x25519").public,
+    )
+    wrapped = {
+        ua: wrap(
+            key, sealing_public=public, sealing_suite="x25519", ua=ua, tar=of.tar, logic_name=of.logic_name
+        )
+        for ua in (b"8988%015d" % number for number in range(modules))
+    }
+    return [packet.octets for packet in make_renewal(of, generation, wrapped, signing_key("x25519"))]
 
 
 def collector(of: Domain | None = None, **changes: Any) -> Collector:

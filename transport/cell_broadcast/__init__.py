@@ -9,9 +9,10 @@ its matter.
 Theory of operation. Nobody answers a page, so repetition does what retries do elsewhere: a network sends all
 pages of a message again and again (:class:`Schedule`), and what a phone missed it takes from a later round.
 The serial number says whether a page belongs to a round of what is known already or to something new: scope
-and message code name the message under its message identifier, the update number its version. A phone passes
-a page on when the card's EF.CBMID lists its message identifier (:class:`MessageFilter`), one page to an
-ENVELOPE; the card holds the :class:`PageAssembler`, within bounds that do not depend on the network.
+and message code name the message under its message identifier, the update number its version; of who sends
+several series of messages each has a window of the codes (:class:`CodeWindow`). A phone passes a page on when
+the card's EF.CBMID lists its message identifier (:class:`MessageFilter`), one page to an ENVELOPE; the card
+holds the :class:`PageAssembler`, within bounds that do not depend on the network.
 
 A message has whole pages only, so what is joined ends in fill. The secured packet in it says its own length:
 :func:`packet_of` takes the fill off. Scopes are kept apart but not interpreted: this room does not know where
@@ -20,6 +21,7 @@ a phone is, so whoever moves one to a cell where a message counts as new begins 
 
 from transport.cell_broadcast.assembler import Dropped, DropReason, PageAssembler
 from transport.cell_broadcast.blocks import BLOCK_OCTETS, BLOCKS, blocks, from_blocks
+from transport.cell_broadcast.codes import ALL_CODES, CodeWindow
 from transport.cell_broadcast.filter import (
     FORMATTED_PACKETS,
     MAX_IDENTIFIERS,
@@ -39,6 +41,7 @@ from transport.cell_broadcast.schedule import MAX_COUNT, MAX_PERIOD, PERIOD_UNIT
 from transport.cell_broadcast.serial_number import GeographicScope, SerialNumber
 
 __all__ = [
+    "ALL_CODES",
     "BLOCKS",
     "BLOCK_OCTETS",
     "CONTENT_OCTETS",
@@ -54,6 +57,7 @@ __all__ = [
     "PERIOD_UNIT_S",
     "SECURED_DATA_DOWNLOAD",
     "UNSECURED_DATA_DOWNLOAD",
+    "CodeWindow",
     "DropReason",
     "Dropped",
     "GeographicScope",

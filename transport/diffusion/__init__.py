@@ -41,6 +41,7 @@ work, and that no programme comes out but the supplier's.
 """
 
 from transport.diffusion.campaign import Campaign, CampaignPacket, Coding
+from transport.diffusion.codes import CAMPAIGN_CODES, RENEWAL_CODES
 from transport.diffusion.collection import MAX_COPIES
 from transport.diffusion.collector import (
     MAX_OCTETS,
@@ -104,6 +105,7 @@ from transport.diffusion.reporting import (
 from transport.diffusion.work import SharedWork, Work
 
 __all__ = [
+    "CAMPAIGN_CODES",
     "MAX_CAMPAIGN",
     "MAX_COPIES",
     "MAX_OCTETS",
@@ -112,6 +114,7 @@ __all__ = [
     "MAX_SHARE",
     "MAX_VERSION",
     "MAX_WITHIN_S",
+    "RENEWAL_CODES",
     "RENEWAL_KEYSET",
     "SPI",
     "Announced",

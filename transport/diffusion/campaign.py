@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from transport.cell_broadcast import CONTENT_OCTETS, MAX_PAGES, GeographicScope, Page, SerialNumber, split
-from transport.cell_broadcast.serial_number import MAX_CODE, MAX_UPDATE
+from transport.cell_broadcast import CONTENT_OCTETS, MAX_PAGES, GeographicScope, Page, split
+from transport.diffusion.codes import CAMPAIGN_CODES
 from transport.diffusion.erasure import (
     MAX_PIECES,
     MAX_PROGRAMME,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from transport.security.suites import SigningKey
 
 MAX_REPAIR: Final = 4.0
-_MOST_MEASURED: Final = 960  # pieces, so that their list of digests finds message codes as well
+_MOST_MEASURED: Final = 960  # pieces, so that head, signature and list of digests find message codes as well
 _LEAST_REPAIR: Final = 0.75
 _HEAD_SHARE: Final = 3
 
@@ -202,11 +202,7 @@ class Campaign:
         pages take the place of those of the one before. Who broadcasts one campaign several times, and wants
         it to be heard again by who has it, counts updates by itself.
         """
-        serial = SerialNumber(
-            scope=GeographicScope.PLMN,
-            code=packet.place,
-            update=self.manifest.campaign % (MAX_UPDATE + 1),
-        )
+        serial = CAMPAIGN_CODES.serial(packet.place, GeographicScope.PLMN, rounds=self.manifest.campaign)
         return split(packet.octets, serial, message_identifier)
 
 
@@ -259,8 +255,9 @@ def _seal(
         for kind, several in data.items()
         for number, octets in enumerate(several)
     ]
-    if len(fragments) > MAX_CODE + 1:
-        raise ValueError(f"a campaign of {len(fragments)} packets has more than {MAX_CODE + 1} message codes")
+    most = len(CAMPAIGN_CODES.codes)
+    if len(fragments) > most:
+        raise ValueError(f"a campaign of {len(fragments)} packets has more than {most} message codes")
     return tuple(
         CampaignPacket(place, fragment.kind, fragment.number, seal_fragment(fragment, domain))
         for place, fragment in enumerate(fragments)

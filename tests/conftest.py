@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import shutil
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -68,6 +69,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Run a test that adds nothing to what coverage knows without its tracer."""
     with without_tracer() if item.nodeid.startswith(UNTRACED) else nullcontext():
         return (yield)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt this process and what it starts, even if a shell had them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

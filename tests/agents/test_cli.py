@@ -321,6 +321,7 @@ def test_sigterm_lets_the_run_clean_up(launch: Callable[[Launch], None]) -> None
     assert tidied == [True]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_lets_the_run_clean_up(launch: Callable[[Launch], None]) -> None:
     """Ctrl-C cancels the run, which puts things in order, and exits with 130."""
     tidied = []
@@ -336,6 +337,26 @@ def test_ctrl_c_lets_the_run_clean_up(launch: Callable[[Launch], None]) -> None:
     launch(run)
     assert runner.invoke(app, ["up", str(DEMO), "--quiet"]).exit_code == 130
     assert tidied == [True]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_who_is_started_to_ignore_ctrl_c_does(launch: Callable[[Launch], None]) -> None:
+    """Shells start so what runs in the background: Ctrl-C is for who is in front; SIGTERM ends the run."""
+    went_on = []
+
+    async def run(_config: FleetConfig, _options: UpOptions, _progress: Progress) -> Report:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0)
+        went_on.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+        return GOOD
+
+    launch(run)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert runner.invoke(app, ["up", str(DEMO), "--quiet"]).exit_code == 143
+    assert went_on == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_report_into_nowhere(launch: Callable[[Launch], None], tmp_path: Path) -> None:

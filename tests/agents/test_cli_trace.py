@@ -243,6 +243,7 @@ def test_what_is_in_a_log_does_nothing_to_a_terminal(logs: Path) -> None:
         assert all(character.isprintable() or character == "\n" for character in result.output)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_follow(logs: Path) -> None:
     """While a fleet runs its transactions are told as they end, until Ctrl-C ends that in good order."""
     log = logs / "otafleet.jsonl"
@@ -265,6 +266,7 @@ def test_follow(logs: Path) -> None:
         assert (process.wait(), process.stderr.read()) == (130, "stopped\n")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_follow_one(logs: Path) -> None:
     """The lines of one transaction are told as they come."""
     lines = [line for line in lossy() if SERVE.encode() in line]

@@ -139,6 +139,7 @@ def test_a_program_reads_the_address(reader: Daemon, tmp_path: Path, protocol: i
 
 
 @PROTOCOLS
+@pytest.mark.usefixtures("interruptible")
 def test_the_whole_story_over_pcsc(reader: Daemon, tmp_path: Path, protocol: int) -> None:
     """Reserve, connect, load, invoke and block a resource, each packet an ENVELOPE through PC/SC.
 

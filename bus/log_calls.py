@@ -2,8 +2,9 @@
 
 structlog runs an event through processors and hands what comes out to what it wraps. All that is to be done
 with ours is to stamp them and to leave them for the thread that makes the lines (:mod:`bus.log_lines`) and
-writes them (:mod:`bus.log_file`): so the wrapper class goes there directly. Where somebody puts processors,
-as ``structlog.testing`` does, events go structlog's way.
+writes them (:mod:`bus.log_file`): so the wrapper class goes there directly. What strangers can cause is not
+told each time (:mod:`bus.log_floods`). Where somebody puts processors, as ``structlog.testing`` does, events
+go structlog's way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from bus.log_lines import MAX_TEXT, Names, can_wait, settled
+from bus.log_floods import FIRST, Floods
+from bus.log_lines import MAX_TEXT, VOID, End, Names, can_wait, settled
+from bus.vocabulary import BY_STRANGERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from bus.log_lines import Taken
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+_TAKEN: Final = "message.taken"
+"""As in ``bus.ends``, which is above us."""
 
 
 class Intake:
@@ -38,13 +44,34 @@ class Intake:
         self._keep = keep
         self._now = now
         self._bound = bound
+        self._taken: dict[str, Any] = {}
+        """What is told of the message that was taken last; its line may have been made by now."""
+        self.floods = Floods()
 
     def take(self, level: str, event: str, context: Names, fields: dict[str, Any]) -> None:
         """Take an event, whose *fields* are ours from now on."""
         trace, names = self._bound()
+        if event in BY_STRANGERS and not self._is_told(event, trace, names, context, fields):
+            return
+        if event == _TAKEN:
+            self._taken = fields
         if not can_wait(event, fields):
             event, fields = event[:MAX_TEXT], settled(fields)
         self._keep((time.time_ns(), self._now(), level, event, trace, names, context, fields))
+
+    def _is_told(
+        self, event: str, trace: TraceContext | None, names: Names, context: Names, fields: dict[str, Any]
+    ) -> bool:
+        """Count what a stranger may have caused; say whether it is told. If not, nor is that it was taken."""
+        agent = fields.get("agent") or {**names, **context}.get("agent") or context.get("client", "")
+        count = self.floods.count(event, str(agent), str(fields.get("reason", "")))
+        if count > FIRST:
+            fields["count"] = count
+        elif not count:
+            end = self._taken.get("end")
+            if type(end) is End and end.trace is trace:
+                self._taken[VOID] = True
+        return bool(count)
 
 
 def logger_class(level: str) -> type[FilteringBoundLogger]:

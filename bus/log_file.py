@@ -2,7 +2,8 @@
 
 The loop only appends to a deque; a thread wakes a few times a second, makes lines of what is there and writes
 them, many in one call. A disk that is slow costs memory up to :data:`MAX_WAITING` lines and then lines (their
-number is written when there is room again); a disk that is full ends the log with one warning, not the run.
+number is written when there is room again); a disk that is full ends the log with one warning, not the run,
+and so does one that is nearly full: what is left of it is for what the roles have to store.
 A process that is killed loses at most the last :data:`FLUSH_S` seconds of its log.
 """
 
@@ -24,6 +25,14 @@ FLUSH_S: Final = 0.2
 MAX_WAITING: Final = 50_000
 _BATCH: Final = 256
 """Lines made at a time: so long, about a millisecond, the loop may have to wait for its turn."""
+SPARED: Final = 128 << 20
+"""Octets of a disk that no log takes; of a small one, a twentieth."""
+
+
+def is_nearly_full(descriptor: int) -> bool:
+    """Say whether the disk of an open file has no room for more of a log."""
+    disk = os.fstatvfs(descriptor)
+    return disk.f_bavail * disk.f_frsize < min(SPARED, disk.f_blocks * disk.f_frsize // 20)
 
 
 def warn_on_stderr(sentence: str) -> None:
@@ -48,6 +57,7 @@ class LogFile:
         warn: Callable[[str], None] = warn_on_stderr,
         flush_s: float = FLUSH_S,
         max_waiting: int = MAX_WAITING,
+        is_full: Callable[[int], bool] = is_nearly_full,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = _ends_in_mid_line(path)
@@ -56,6 +66,7 @@ class LogFile:
         self._warn = warn
         self._flush_s = flush_s
         self._max_waiting = max_waiting
+        self._is_full = is_full
         self._spell = spell
         self._waiting: deque[Any] = deque()
         self._lost = self._lost_told = 0
@@ -111,13 +122,19 @@ class LogFile:
 
     def _write(self, octets: bytes) -> None:
         try:
+            if self._is_full(self._file.fileno()):
+                self._end("the disk is nearly full")
+                return
             view = memoryview(octets)
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
-            self._broken = True
-            self._waiting.clear()
-            self._warn(f"no more log in {self._path}: {error.strerror}; the run goes on")
+            self._end(str(error.strerror))
+
+    def _end(self, why: str) -> None:
+        self._broken = True
+        self._waiting.clear()
+        self._warn(f"no more log in {self._path}: {why}; the run goes on")
 
 
 def _ends_in_mid_line(path: Path) -> bool:

@@ -171,6 +171,8 @@ def _ids(trace: TraceContext) -> str:
 Taken = tuple[int, float, str, str, "TraceContext | None", Names, Names, Mapping[str, Any]]
 """When (the world's nanoseconds and simulated seconds), the level, the event, the task's trace, what is bound
 to the task and to the logger, and what the event says: each goes before what stands before it."""
+VOID: Final = "void"
+"""The field of an event that, it turned out before its line was made, is not to be told."""
 _NOTHING: Final[Mapping[str, Any]] = {}
 _STILL: Final = frozenset({bool, int, float, type(None), End})
 
@@ -203,8 +205,10 @@ class Spelling:
         self._second = (-1, "")
 
     def __call__(self, taken: Taken) -> str:
-        """Return the line of what was taken."""
-        ns, at, level, event, *_ = taken
+        """Return the line of what was taken, nothing for what is not to be told."""
+        ns, at, level, event, *_, fields = taken
+        if VOID in fields:
+            return ""
         second, ns = divmod(ns, 1_000_000_000)
         if second != self._second[0]:
             self._second = (second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S"))

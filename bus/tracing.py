@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from bus.log_floods import Floods
+
 _SPANS: Final = random.Random()  # noqa: S311 -- names of spans, of which nothing hangs; ``configure`` seeds it
 
 # ---- traces ----------------------------------------------------------------------------------------------
@@ -127,8 +129,9 @@ class _FromStandardLibrary(logging.Handler):
 class Log:
     """The log of this process from :func:`configure` until :meth:`close`; a context manager."""
 
-    def __init__(self, file: LogFile | None) -> None:
+    def __init__(self, file: LogFile | None, floods: Floods | None = None) -> None:
         self._file = file
+        self._floods = floods
         self._handler = _FromStandardLibrary(logging.WARNING)
         if file is not None:
             logging.getLogger().addHandler(self._handler)
@@ -142,9 +145,14 @@ class Log:
         """Write what is waiting and end the log; what is logged afterwards is forgotten. Safe to repeat."""
         if self._file is not None:
             logging.getLogger().removeHandler(self._handler)
+            self._tell_hushed()
             self._file.close()
             self._file = None
             _configure_silence()
+
+    def _tell_hushed(self) -> None:
+        for event, agent, reason, number in self._floods.hushed() if self._floods else ():
+            get_logger().warning("log.hushed", of=event, agent=agent, reason=reason, count=number)
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +191,7 @@ def configure(
         logger_factory=lambda *_: intake,
         cache_logger_on_first_use=False,
     )
-    return Log(file)
+    return Log(file, intake.floods)
 
 
 def get_logger(**names: str) -> FilteringBoundLogger:

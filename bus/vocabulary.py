@@ -157,6 +157,16 @@ EVENTS: Final[Mapping[str, str]] = {
     "spans.not_exported": "spans are not exported, though the environment asks for it: reason",
     "spans.refused": "a collector does not take spans, or is away: reason",
     "spans.lost": "spans that were not exported: how many",
+    "log.hushed": "what was not told each time, at the end: of which event, agent, reason, count of all",
     "log.lost": "lines that the disk was too slow for: how many",
     "library": "what a library logged: logger, text",
 }
+
+BY_STRANGERS: Final = frozenset(
+    {
+        *("bus.payload_dropped", "order.dropped", "event.dropped", "link.dropped", "exchange.dropped"),
+        *("contact.dropped", "phone.dropped", "antenna.dropped", "chorus.dropped", "bip.dropped"),
+        *("sms.dropped", "sms.given_up", "sms.report_dropped", "sms.response_ignored"),
+    }
+)
+"""What anybody who may publish can cause, as often as he likes, and of which nothing comes."""

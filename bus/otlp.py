@@ -1,7 +1,7 @@
 """Spans to a collector, by OTLP over HTTP: a bounded queue, and a thread that encodes and sends.
 
-The loop only appends. A collector that is away or too slow costs spans, of which there is one word when it
-begins and one, with their number, at the end; it costs the fleet no time and no memory beyond
+The loop only appends. A collector that is away, too slow, or rejects some costs spans, of which there is one
+word when it begins and one, with their number, at the end; it costs the fleet no time and no memory beyond
 :data:`MAX_WAITING` spans. Ids are ours, so that a collector's view, the log and a chart speak of the same.
 
 The only module that needs the extra ``otel``; it is imported by whoever has somewhere to export to.
@@ -9,13 +9,16 @@ The only module that needs the extra ``otel``; it is imported by whoever has som
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -64,14 +67,36 @@ class _Complaints(logging.Handler):
         self.first = self.first or record.getMessage()
 
 
+class _Exporter(OTLPSpanExporter):
+    """The library's, which takes a batch for taken even if the collector says that it rejects some of it."""
+
+    def __init__(self, endpoint: str) -> None:
+        session = Session()
+        session.hooks["response"] = [_refuse_redirection, self._look]
+        super().__init__(endpoint=endpoint, session=session)
+        self.rejected = 0
+        """Spans of the last batch."""
+        self.why = ""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch."""
+        self.rejected, self.why = 0, ""
+        return super().export(spans)
+
+    def _look(self, response: Response, **_: object) -> None:
+        # OTLP, "Partial Success". What is no such message rejects nothing.
+        if response.ok:
+            with contextlib.suppress(DecodeError):
+                said = ExportTraceServiceResponse.FromString(response.content).partial_success
+                self.rejected, self.why = max(0, said.rejected_spans), said.error_message
+
+
 def exporter_to(endpoint: str) -> SpanExporter:
     """Return what sends to *endpoint*; headers, certificates and time-outs it reads in the environment.
 
     Raises ValueError for what it cannot make sense of there.
     """
-    session = Session()
-    session.hooks["response"] = [_refuse_redirection]
-    return OTLPSpanExporter(endpoint=endpoint, session=session)
+    return _Exporter(endpoint)
 
 
 def _refuse_redirection(response: Response, **_: object) -> None:
@@ -183,8 +208,12 @@ class OtlpExport:
         self._failing = result is not SpanExportResult.SUCCESS
         if self._failing:
             self._complain(why)
-        else:
-            self._delivered += len(batch)
+            return
+        self._delivered += len(batch)
+        if isinstance(self._exporter, _Exporter) and self._exporter.rejected:
+            rejected = min(self._exporter.rejected, len(batch))
+            self._delivered -= rejected
+            self._complain(f"it rejects {rejected} of {len(batch)} spans: {self._exporter.why}")
 
     def _complain(self, why: str) -> None:
         if not self._warned:

@@ -61,6 +61,8 @@ class Span:
     ended_ns: int
     attributes: Mapping[str, str | int]
     error: str = ""
+    of_page: bool = False
+    """Whether it is an agent's work on a page of a cell broadcast, or something that it did in that."""
 
 
 class Exporter(Protocol):
@@ -79,10 +81,11 @@ class _Installed:
 class Work:
     """A span under way."""
 
-    __slots__ = ("begun_ns", "error", "trace")
+    __slots__ = ("begun_ns", "error", "of_page", "trace")
 
     def __init__(self, trace: TraceContext) -> None:
         self.trace = trace
+        self.of_page = False
         self.begun_ns = time.time_ns()
         self.error = ""
 
@@ -111,7 +114,7 @@ def tell(
     """Say that *work* has ended now."""
     if _Installed.exporter is None:
         return
-    error = error or work.error
+    error, within = error or work.error, _WORK.get()
     _Installed.exporter.take(
         Span(
             trace=work.trace,
@@ -122,6 +125,7 @@ def tell(
             ended_ns=max(work.begun_ns, time.time_ns()),
             attributes={**attributes, "otafleet.reason": error} if error else attributes,
             error=error,
+            of_page=work.of_page or (within is not None and within.of_page),
         )
     )
 
@@ -145,6 +149,12 @@ def fail(reason: str) -> None:
     """Say that what this task works on came to nothing, and why; the first word counts."""
     if _Installed.exporter is not None and (work := _WORK.get()) is not None:
         work.error = work.error or reason
+
+
+def of_page() -> None:
+    """Say that what this task works on is a page, which may be anybody's."""
+    if _Installed.exporter is not None and (work := _WORK.get()) is not None:
+        work.of_page = True
 
 
 def end(message: object, names: Mapping[str, str]) -> None:

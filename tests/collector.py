@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
@@ -34,9 +37,17 @@ class Received:
 
 
 class Collector:
-    """Listens at :attr:`url` inside its block; with a *status* other than 200 it takes nothing."""
+    """Listens at :attr:`url` inside its block; with a *status* other than 200 it takes nothing.
 
-    def __init__(self, *, status: int = 200) -> None:
+    What it answers says that it rejects so many spans of each batch, or is *answer*.
+    """
+
+    def __init__(self, *, status: int = 200, rejects: int = 0, answer: bytes = b"") -> None:
+        if rejects:
+            said = ExportTraceServiceResponse()
+            said.partial_success.rejected_spans = rejects
+            said.partial_success.error_message = "no room"
+            answer = said.SerializeToString()
         self.paths: set[str] = set()
         self.came = threading.Event()
         self._bodies: list[bytes] = []
@@ -51,8 +62,9 @@ class Collector:
                 if status == 200:
                     collector._bodies.append(body)
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
+                self.wfile.write(answer)
                 collector.came.set()
 
             def log_message(self, *_: object) -> None:

@@ -168,6 +168,7 @@ class Phone(Actor[Post]):
         await self._serving.serve(response)
 
     async def _page(self, frame: Frame) -> None:
+        spans.of_page()
         await self._paging.handle(frame)
 
     async def _packet(self, frame: Frame) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from bus.frame import TraceContext
@@ -17,7 +18,6 @@ from tests.collector import Collector
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pytest
     from opentelemetry.sdk.trace import ReadableSpan
 
 TRACE_ID = bytes(range(16))
@@ -107,6 +107,29 @@ def test_what_is_not_sampled_is_not_sent() -> None:
         said.export.take(span(1))
         said.export.close()
     assert (collector.bodies, said.lost) == ((), [])
+
+
+def test_what_a_collector_rejects_of_a_batch_is_lost() -> None:
+    """It takes the batch, but for some: why is told once, and how many they were at the end."""
+    with Collector(rejects=2) as collector:
+        said = _Said(exporter_to(collector.url))
+        for number in range(3):
+            said.export.take(span(number))
+        assert said.warned.wait(10)
+        said.export.take(span(3))
+        said.export.close()
+    assert said.warnings == ["it rejects 2 of 3 spans: no room"]
+    assert said.lost == [3]
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"\x0a\x02\x08\x00", b"\xff"], ids=["json", "none", "nothing"])
+def test_an_answer_that_rejects_nothing(answer: bytes) -> None:
+    """Whatever else a collector answers, a batch that it took is taken."""
+    with Collector(answer=answer) as collector:
+        said = _Said(exporter_to(collector.url))
+        said.export.take(span(1))
+        said.export.close()
+    assert (said.warnings, said.lost) == ([], [])
 
 
 def test_a_collector_that_refuses(caplog: pytest.LogCaptureFixture) -> None:

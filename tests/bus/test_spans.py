@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -12,7 +13,7 @@ from bus.actor import Actor, ActorGroup
 from bus.counters import Counters
 from bus.fallbacks import fall_back
 from bus.frame import Bearer, Frame, TraceContext
-from bus.sampling import BRANCHES, REMEMBERED, Sampling
+from bus.sampling import BRANCHES, REMEMBERED, STEPS, Sampling
 from bus.spans import Kind, Span
 from tests.bus.frames import make_frame
 
@@ -157,10 +158,26 @@ def test_a_page_is_told_by_its_sender_alone(kept: list[Span], log: FilteringBoun
 # ---- sampling --------------------------------------------------------------------------------------------
 
 
-def _span(number: int, *, ua: str = "", bearer: str = "sms") -> Span:
-    trace = TraceContext(trace_id=b"\x01" * 8 + number.to_bytes(8, "big"), span_id=b"\x01" * 8)
-    said = {"otafleet.bearer": bearer} | ({"otafleet.ua": ua} if ua else {})
-    return Span(trace=trace, name="x", kind=Kind.INTERNAL, agent="a", begun_ns=0, ended_ns=0, attributes=said)
+def _span(number: int, *, ua: str = "", step: int = 1, parent: int = 0, of_page: bool = False) -> Span:
+    trace = TraceContext(
+        trace_id=b"\x01" * 8 + number.to_bytes(8, "big"),
+        span_id=step.to_bytes(8, "big"),
+        parent_id=parent.to_bytes(8, "big") if parent else b"",
+    )
+    return Span(
+        trace=trace,
+        name="x",
+        kind=Kind.INTERNAL,
+        agent="a",
+        begun_ns=0,
+        ended_ns=0,
+        attributes={"otafleet.ua": ua} if ua else {},
+        of_page=of_page,
+    )
+
+
+def _sent_page(number: int) -> Span:
+    return replace(_span(number), kind=Kind.PRODUCER, attributes={"otafleet.bearer": "cell-broadcast"})
 
 
 def test_a_ratio_of_the_transactions() -> None:
@@ -176,26 +193,65 @@ def test_a_ratio_of_the_transactions() -> None:
 def test_branches_of_a_broadcast() -> None:
     """Of ten thousand modules about a hundred are followed, the same ones everywhere; of a hundred, all."""
     uas = [f"89880000000000{number:05}" for number in range(10_000)]
-    here, there = Sampling(modules=len(uas)), Sampling(modules=len(uas))
-    assert here.wants(_span(1, bearer="cell-broadcast"))
-    page = [_span(1, ua=ua, bearer="cell-broadcast") for ua in uas]
-    followed = {span.attributes["otafleet.ua"] for span in page if here.wants(span)}
+    sender, hearer = Sampling(modules=len(uas)), Sampling(modules=len(uas))
+    assert sender.wants(_sent_page(1))
+    followed = {ua for ua in uas if hearer.wants(_span(1, ua=ua, of_page=True))}
     assert 0.7 * BRANCHES < len(followed) < 1.3 * BRANCHES
-    assert followed == {span.attributes["otafleet.ua"] for span in page if there.wants(span)}
     # What comes of it in a module that is followed is exported too, and other transactions as ever.
-    assert {ua for ua in uas if here.wants(_span(1, ua=ua))} == followed
-    assert all(here.wants(_span(2, ua=ua)) for ua in uas)
+    assert {ua for ua in uas if sender.wants(_span(1, ua=ua))} == followed
+    assert all(sender.wants(_span(2, ua=ua)) for ua in uas)
     few = Sampling(modules=BRANCHES)
-    assert all(few.wants(span) for span in page)
+    assert all(few.wants(_span(1, ua=ua, of_page=True)) for ua in uas)
+
+
+def test_what_goes_on_from_a_page_is_of_its_branch() -> None:
+    """Step by step, in the process that heard it, though nobody there knows whose the transaction is."""
+    sampling = Sampling(modules=10**9)
+    assert not sampling.wants(_span(1, ua=UA, step=2, of_page=True))
+    assert not sampling.wants(_span(1, ua=UA, step=3, parent=2))
+    assert not sampling.wants(_span(1, ua=UA, step=4, parent=3))
+    assert sampling.wants(_span(1, ua=UA, step=5, parent=9))
+
+
+def test_a_forged_page_keeps_nothing_from_being_exported() -> None:
+    """Under the ids of a transaction of another kind, it is a branch of its own, and no more than that."""
+    sampling = Sampling(modules=10**9)
+    sent, received, worked = (_span(1, ua=UA, step=step, parent=step - 1) for step in (2, 3, 4))
+    assert sampling.wants(sent)
+    assert not sampling.wants(_span(1, ua=UA, step=7, parent=2, of_page=True))
+    assert sampling.wants(received)
+    assert sampling.wants(worked)
 
 
 def test_broadcasts_are_forgotten_in_time() -> None:
     """What is remembered of them is bounded."""
-    sampling, ua = Sampling(modules=10**9), UA
+    sampling = Sampling(modules=10**9)
     for number in range(REMEMBERED + 1):
-        assert sampling.wants(_span(number, bearer="cell-broadcast"))
-    assert sampling.wants(_span(0, ua=ua))
-    assert not sampling.wants(_span(REMEMBERED, ua=ua))
+        assert sampling.wants(_sent_page(number))
+    assert sampling.wants(_span(0, ua=UA))
+    assert not sampling.wants(_span(REMEMBERED, ua=UA))
+    for step in range(1, STEPS + 2):
+        assert not sampling.wants(_span(REMEMBERED + 1, ua=UA, step=step, of_page=True))
+    assert sampling.wants(_span(REMEMBERED + 1, ua=UA, step=STEPS + 2, parent=1))
+    assert not sampling.wants(_span(REMEMBERED + 1, ua=UA, step=STEPS + 2, parent=STEPS + 1))
+
+
+async def test_work_on_a_page_is_told_as_such(kept: list[Span], log: FilteringBoundLogger) -> None:
+    """And what is done within it; work on anything else is not, whatever bearer its frame says."""
+    page = make_frame(7, bearer=Bearer.CELL_BROADCAST)
+    for is_page in (True, False):
+        tracing.enter(page.trace, ua=UA)
+        if is_page:
+            spans.of_page()
+        with ends.on_its_way(make_frame(8), "otafleet/f/sms/mt/1", tracing.child(TRACE)):
+            ends.tell(log, ends.SENT, make_frame(8), "down")
+        tracing.leave(page)
+    assert [(span.name, span.of_page) for span in kept] == [
+        ("send sms", True),
+        ("process cell-broadcast", True),
+        ("send sms", False),
+        ("process cell-broadcast", False),
+    ]
 
 
 def test_a_fallback_is_a_span_in_what_failed(kept: list[Span]) -> None:

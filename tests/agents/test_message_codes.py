@@ -12,7 +12,7 @@ from agents.messages.orders import DomainRollOrder
 from agents.role import Turns
 from agents.store.registry import Registry
 from agents.store.tables import SERVICES
-from bus.bearers.cell_broadcast import CellBroadcaster
+from bus.bearers.cell_broadcast import Airtime, CellBroadcaster
 from bus.topics import Broadcast
 from tests.agents.role_kit import TRACE, Kit
 from tests.bus.handset import Tally
@@ -73,8 +73,11 @@ class Broadcasts:
 
     async def load(self, packets: Iterable[CampaignPacket]) -> None:
         """Broadcast packets of a campaign."""
+        airtime = Airtime(self.kit.clock, 0.0)
         for packet in packets:
-            await self.diffuser.publish(packet, identifier=IDENTIFIER, update=1, cells=[CELL], trace=TRACE)
+            await self.diffuser.publish(
+                packet, identifier=IDENTIFIER, update=1, cells=[CELL], trace=TRACE, airtime=airtime
+            )
 
     async def roll(self, number: int, packets: Sequence[bytes]) -> None:
         """Broadcast a roll-over that has these packets."""

@@ -65,6 +65,7 @@ from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
 from tests.agents.succession_kit import change, connect, generation, market_of
 from transport import apdu
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
+from transport.diffusion import DataPart
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
 from transport.security.domain_key import FIRST_TICKET
 from transport.security.suites import SUITES
@@ -381,6 +382,25 @@ def _hear_again(market: Market) -> None:
     renewal_kit.hear(market, PACKETS, update=1)
 
 
+def _loaded_in_domain() -> Market:
+    market = renewal_kit.reserved()
+    _hear_first(market)
+    market.card.use_menu(3, market.supplier.service, "00")
+    assert _runs(market) == 1
+    return market
+
+
+def _hear_first(market: Market, update: int = 0) -> None:
+    campaign = renewal_kit.campaign(market, FIRST_DK, probe())
+    renewal_kit.hear(market, [packet.octets for packet in campaign.cycle], update=update)
+
+
+def _hear_newer(market: Market, update: int = 0, *, data_part: DataPart) -> None:
+    values = {"version": 2, "number": 2, "data_part": data_part}
+    campaign = renewal_kit.campaign(market, FIRST_DK, _newer(), **values)
+    renewal_kit.hear(market, [packet.octets for packet in campaign.cycle], update=update)
+
+
 def _take_next(market: Market) -> None:
     assert market.supplier.result(market.card, RenewDomainKey(octets=WRAPPED)).reason == ""
     assert renewal_kit.held(market) == NEXT_DK
@@ -551,6 +571,24 @@ STORIES: dict[str, Story] = {
         act=_invoke,
         transactions=2,
         again=_only_run_again,
+    ),
+    "load by broadcast": Story(
+        before=renewal_kit.reserved,
+        act=_hear_first,
+        transactions=1,
+        again=_same_again(partial(_hear_first, update=1)),
+    ),
+    "update by broadcast": Story(
+        before=_loaded_in_domain,
+        act=partial(_hear_newer, data_part=DataPart.KEEP),
+        transactions=1,
+        again=_same_again(partial(_hear_newer, update=1, data_part=DataPart.KEEP)),
+    ),
+    "update by broadcast that begins the data anew": Story(
+        before=_loaded_in_domain,
+        act=partial(_hear_newer, data_part=DataPart.RESET),
+        transactions=1,
+        again=_same_again(partial(_hear_newer, update=1, data_part=DataPart.RESET)),
     ),
     "next domain key by broadcast": Story(
         before=renewal_kit.reserved, act=_hear_next, transactions=1, again=_same_again(_hear_again)

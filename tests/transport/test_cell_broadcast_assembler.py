@@ -294,6 +294,14 @@ def test_any_pages(stream: list[tuple[Page, int]]) -> None:
     assert assembler.octets == 0
 
 
+def test_versions_apart_after_a_round_of_update_numbers() -> None:
+    """The seventeenth version has the first one's number, and is delivered; a repetition of one is not."""
+    assembler = PageAssembler(versions_apart=True)
+    for version in range(40):
+        pages = message(update=version % 16)
+        assert feed(assembler, *pages, *pages) == [joined(pages)]
+
+
 def test_what_is_forgotten_is_delivered_again() -> None:
     """A complete message of an identifier is new again; another's is not, and what is incomplete stays."""
     assembler, pages, half = PageAssembler(), message(), message(code=2)

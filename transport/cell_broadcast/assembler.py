@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from transport.cell_broadcast.schedule import MAX_PERIOD, PERIOD_UNIT_S
+from transport.cell_broadcast.serial_number import MAX_UPDATE
 
 if TYPE_CHECKING:
     from transport.cell_broadcast.page import Page
@@ -29,6 +30,8 @@ TIMEOUT_S: Final = 2 * MAX_PERIOD * PERIOD_UNIT_S
 """Two of the longest repetition periods: who missed a page twice in a row may still get it."""
 
 _MAX_UNREPORTED: Final = 256
+_UPDATES: Final = MAX_UPDATE + 1
+_HALF_A_ROUND: Final = _UPDATES // 2
 _WHOLE: Final = 64  # all handsets of a cell complete a message before the next one comes
 _MISSING: Final = b""  # in the place of a page, which is never empty
 
@@ -166,6 +169,9 @@ class PageAssembler:
         self._held.pop(name, None)
         whole = _whole(tuple(message.contents))
         self._complete[name] = _Memory(message.serial, message.dcs, whole.digests)
+        if self._versions_apart:
+            # Update numbers go round: half a round ahead is one that has been, and the next of it is new.
+            self._complete.pop((*name[:3], (serial.update + _HALF_A_ROUND) % _UPDATES), None)
         if len(self._complete) > self._max_remembered:
             self._complete.popitem(last=False)
         return whole.content

@@ -18,7 +18,9 @@ from agents.supplier import Supplier
 from bus.bearers.cell_broadcast import CellBroadcaster
 from bus.topics import Broadcast, ShortMessageTo
 from tests.agents.role_kit import SUBJECTS, Kit, offer, open_kit, programme
-from transport.diffusion import DataPart
+from transport.cell_broadcast import Page, PageAssembler, packet_of
+from transport.diffusion import DataPart, Domain, open_fragment
+from transport.security.domain_key import DomainKey
 from transport.security.terms import AGREE_THEN_SIGN, DOMAIN_ASYMMETRIC, DOMAIN_SYMMETRIC
 
 if TYPE_CHECKING:
@@ -324,6 +326,30 @@ async def test_versions_only_rise(kit: Kit) -> None:
     assert await _broadcast(kit, "city") == "version-not-newer"
     assert await _broadcast(kit, "city", version=4) == "unknown-version"
     assert (len(_pages(kit)), _version(kit)) == (pages, 3)
+
+
+async def test_no_counter_stands_for_two_contents(kit: Kit) -> None:
+    """Each version is a campaign with a number of its own; one that is ordered again is the same octets."""
+    await _ready(kit, _points(DataPart.KEEP))
+    for version in (1, 2, 2):
+        await _heard(kit, version)
+    (definition,) = kit.cell.phones[kit.ua()].module.definitions.all()
+    domain = Domain(
+        tar=definition.tar,
+        logic_name=definition.logic_name.encode(),
+        supplier=definition.supplier.encode(),
+        supplier_suite=definition.suite,
+        supplier_public=definition.supplier_public,
+        domain_key=DomainKey.load(definition.domain_key),
+    )
+    assembler, contents = PageAssembler(versions_apart=True), dict[int, set[bytes]]()
+    for octets in _pages(kit):
+        content = assembler.receive(Page.parse(octets), 0.0)
+        if content is not None:
+            fragment = open_fragment(packet_of(content), domain)
+            contents.setdefault(fragment.counter, set()).add(fragment.data)
+    assert {counter >> 16 for counter in contents} == {1, 2}
+    assert {len(data) for data in contents.values()} == {1}
 
 
 async def test_the_newest_version_outlives_a_restart(

@@ -286,9 +286,9 @@ async def test_a_campaign_outlives_its_supplier(
         slow = await market(kit)
         await kit.handset()
         await kit.take(*READY, service="silent")
-        # Until a half of the second stage is on the air.
+        # Until more of the second stage is on the air than is broadcast again.
         await _begin(kit, stages=[30, 100])
-        await slow.until(lambda: min(slow.pages(cell) for cell in CELLS) > 60)
+        await slow.until(lambda: min(slow.pages(cell) for cell in CELLS) > 3 * GRAIN)
         if is_paused:
             assert await _tell(kit, slow, "pause-campaign", 2) == ("ok", "")
         before = {cell: slow.pages(cell) for cell in CELLS}

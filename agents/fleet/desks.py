@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agents.exchange import Exchange
 from agents.fleet.inbox import inbox
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from agents.messages.bearers import ServerAddress
     from bus.client import BusClient
     from transport.security.suites import Rng
-
-RETRANSMISSIONS: Final = 20
-"""How often a server sends a CAT_TP PDU again; what waits for a response is less patient."""
 
 
 class Desks:
@@ -127,9 +124,7 @@ class Desks:
             udp_port=address.udp_port,
             settings=BipSettings(
                 response_timeout_s=bip.response_timeout_s,
-                cat_tp=CatTpSettings(
-                    retransmission_timeout_s=bip.retransmission_s, max_retransmissions=RETRANSMISSIONS
-                ),
+                cat_tp=CatTpSettings(retransmission_timeout_s=bip.retransmission_s),
             ),
             clock=around.clock,
             rng=rng,

@@ -47,7 +47,7 @@ from tests.agents.module_kit import (
     talk,
 )
 from transport.bip import TerminalProfile
-from transport.cat_tp import CatTpSettings, Flags, Pdu, ResetReason
+from transport.cat_tp import CARD_SETTINGS, CatTpSettings, Flags, Pdu, ResetReason
 from transport.iccid import iccid_octets
 from transport.secured_packet import (
     CAT_TP,
@@ -442,7 +442,7 @@ def test_cat_tp_is_repeated_by_the_terminals_timer() -> None:
     market.online.lost = True
     market.card.use_menu(2, SERVICE)
     timer = next(each for each in market.online.asked if each.type is TIMER)
-    assert (timer.timer, timer.timer_value_s) == (1, 5)
+    assert (timer.timer, timer.timer_value_s) == (1, 3)
     market.online.kinds()
     market.online.lost = False
     assert market.online.tick()
@@ -460,13 +460,29 @@ def test_a_server_that_is_silent() -> None:
     while not market.card.sent:
         assert market.online.tick()
     assert market.online.kinds().count(OPEN) == REOPENS + 1
-    assert NOW < market.card.now < NOW + 400
+    assert NOW < market.card.now < NOW + 420
     _use_sms(market)
     number, data = market.card.take_command()
     assert number == market.supplier.number
     market.prove(decode(data, Call))
     market.load()
     assert _is_up(market)
+
+
+def test_a_timer_that_runs_too_long_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After long waits in vain the next wait is as short as the link is: the timer does not stay behind."""
+    market = _unanswered("bip-udp")
+    far = market.online.far
+    assert isinstance(far, CatTpFar)
+    with monkeypatch.context() as late:
+        late.setattr(far, "outgoing", lambda *_: [])
+        market.card.use_menu(2, SERVICE)
+        for _ in range(4):
+            assert market.online.tick()
+    assert market.online.timers[1] - market.card.now > 4
+    market.online.run()
+    market.card.use_menu(2, SERVICE)
+    assert market.online.timers[1] - market.card.now <= 1
 
 
 @pytest.mark.parametrize("change", ["announced", "set-back"])
@@ -509,6 +525,7 @@ def test_a_call_meets_the_end_of_its_link() -> None:
         market.online.timers.clear()
     assert "cat-tp-closed" in market.card.reasons
     market.online.lost = False
+    market.card.now += CARD_SETTINGS.max_timeout_s  # no repetition is further off than that
     market.card.use_menu(2, SERVICE)
     data = decode_command(market.online.far.came[-1], dialect=CAT_TP).data
     market.online.far.came.clear()

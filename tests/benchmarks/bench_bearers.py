@@ -5,6 +5,7 @@ differ in the bearer that supplier and module reach each other over. It is prepa
 on air that nothing waits for. Then, for each row, a copy of its state gets one more step, ``serve`` of one
 service, and is launched again under that row's air: what is done is not done again, so all traffic that the
 report of that launch has on air is the step's. Every launch is the console script in a process of its own.
+Names of bearers as arguments choose among the rows: ``python -m tests.benchmarks.bench_bearers bip-udp``.
 
 A row is for one served module, the mean of all: handshake, programme and personal data. Messages and octets
 are all that were sent, both ways, those that the air lost among them. A short message is a TPDU, its delivery
@@ -26,10 +27,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
+from agents.fleet.config_air import BipTable, SmsTable
+
 CONFIGS: Final = Path(__file__).resolve().parents[2] / "configs"
 COMMAND: Final = Path(sys.executable).with_name("otafleet")
 HANDSETS: Final = 10
-LOSSES: Final = (0.0, 0.2)
 ON_AIR: Final = frozenset({"sms", "report", "notice", "bip-tcp", "bip-udp"})
 MS: Final = 1000
 FLEET: Final = """\
@@ -80,11 +82,14 @@ speed = {speed}
 
 [air.sms]
 loss = {loss}
+delay_s = {sms_s}
 attempts = 20
 
 [air.bip]
 loss = {loss}
+delay_s = {bip_s}
 """
+SMS_S, BIP_S = SmsTable().delay_s, BipTable().delay_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,34 @@ BEARERS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Air:
+    """What the radio does in a row: the share that it loses, and how many times the default delay it takes."""
+
+    loss: float
+    slower: int = 1
+
+    @property
+    def title(self) -> str:
+        """The row's word for it."""
+        return f"{self.loss:.0%}" + (f", delays ×{self.slower}" if self.slower > 1 else "")
+
+    def table(self, speed: int) -> str:
+        """Return it as a config's tables."""
+        sms_s, bip_s = SMS_S * self.slower, BIP_S * self.slower
+        return AIR.format(speed=speed, loss=self.loss, sms_s=sms_s, bip_s=bip_s)
+
+
+AIRS: Final = (
+    Air(loss=0.0),
+    Air(loss=0.05),
+    Air(loss=0.2),
+    Air(loss=0.4),
+    Air(loss=0.0, slower=10),
+    Air(loss=0.2, slower=10),
+)
+
+
 def fleet() -> str:
     """Return the config up to its preparation, without air."""
     services = "".join(SERVICE.format(name=one.service, bearer=one.bearer) for one in BEARERS)
@@ -127,14 +160,14 @@ def play(directory: Path, text: str) -> dict[str, Any]:
     return report
 
 
-def serve(prepared: Path, directory: Path, bearer: Bearer, loss: float) -> dict[str, Any]:
+def serve(prepared: Path, directory: Path, bearer: Bearer, air: Air) -> dict[str, Any]:
     """Serve one service in a copy of the *prepared* fleet; return the report of that launch."""
     shutil.copytree(prepared, directory)
     step = STEP.format(do="serve").rstrip() + f'\nservice = "{bearer.service}"\n'
-    return play(directory, fleet() + step + AIR.format(speed=bearer.speed, loss=loss))
+    return play(directory, fleet() + step + air.table(bearer.speed))
 
 
-def row(bearer: Bearer, loss: float, report: dict[str, Any]) -> str:
+def row(bearer: Bearer, air: Air, report: dict[str, Any]) -> str:
     """Return a row of the table."""
     carried = {name: traffic for name, traffic in report["bearers"].items() if name in ON_AIR}
     total = {
@@ -143,7 +176,7 @@ def row(bearer: Bearer, loss: float, report: dict[str, Any]) -> str:
     }
     median_s = report["steps"][-1]["latency_ms"]["p50"] / MS
     return (
-        f"| {bearer.title} | {loss:.0%} | {total['messages']:.1f} | {total['octets']:,.0f} "
+        f"| {bearer.title} | {air.title} | {total['messages']:.1f} | {total['octets']:,.0f} "
         f"| {total['retries']:.1f} | {total['lost']:.1f} | {total['air_s']:.1f} | {median_s:.1f} |"
     )
 
@@ -151,6 +184,7 @@ def row(bearer: Bearer, loss: float, report: dict[str, Any]) -> str:
 def main() -> None:
     """Play the runs and print the table."""
     began = perf_counter()
+    wanted = sys.argv[1:]
     lines = [
         "| served over | loss | messages | octets | sent again | lost | s on air | s to be served |",
         "|---|---|---|---|---|---|---|---|",
@@ -160,10 +194,12 @@ def main() -> None:
         prepared.mkdir()
         shutil.copytree(CONFIGS / "apps", prepared / "apps")
         play(prepared, fleet())
-        for loss in LOSSES:
+        for air in AIRS:
             for bearer in BEARERS:
-                directory = Path(temporary) / f"{bearer.bearer}-{loss}"
-                lines.append(row(bearer, loss, serve(prepared, directory, bearer, loss)))
+                if wanted and bearer.bearer not in wanted:
+                    continue
+                directory = Path(temporary) / f"{bearer.bearer}-{air.loss}-{air.slower}"
+                lines.append(row(bearer, air, serve(prepared, directory, bearer, air)))
     head = f"bearers, a served module of {HANDSETS}, simulated seconds, {perf_counter() - began:.0f} s in all"
     sys.stdout.write("\n".join([head, "", *lines]) + "\n")
 

@@ -49,7 +49,7 @@ SETTINGS = BipSettings(
     link_timeout_s=LINK_S,
     idle_s=IDLE_S,
     max_links=50,
-    cat_tp=CatTpSettings(retransmission_timeout_s=AGAIN_S, max_retransmissions=2),
+    cat_tp=CatTpSettings(retransmission_timeout_s=AGAIN_S, max_retransmissions=2, max_syn_repeats=2),
     segment_octets=500,
 )
 TCP, UDP = Bearer.BIP_TCP, Bearer.BIP_UDP
@@ -446,13 +446,13 @@ async def test_a_module_out_of_reach_is_given_up(network: _Network) -> None:
 
 
 async def test_a_caller_that_does_not_go_on_is_forgotten(network: _Network) -> None:
-    """A SYN whose answer is never acknowledged makes no link, however long it is repeated."""
+    """A SYN whose answer is never acknowledged makes no link; the answer goes again, ever later, then never."""
     network.handset.deaf = lambda _: True
     await network.handset.dial_udp(1)
     for count in (1, 2, 3):
         await network.handset.missed.until(count)
         assert not network.server.has_link(UA)
-        network.clock.advance(AGAIN_S)
+        network.clock.advance(AGAIN_S * 2 ** (count - 1))
     network.handset.deaf = lambda _: False
     await network.connect(UDP, 2)
     assert network.closings == ["forsaken"]

@@ -7,10 +7,19 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
-from transport.cat_tp import CARD_SETTINGS, CatTpConnection, CatTpSettings, Closed, Opened, SduReceived, State
+from transport.cat_tp import (
+    CARD_SETTINGS,
+    CatTpConnection,
+    CatTpSettings,
+    Closed,
+    Opened,
+    Pdu,
+    SduReceived,
+    State,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from transport.cat_tp import Event
 
@@ -44,7 +53,7 @@ def server_end(settings: CatTpSettings | None = None, initial_sequence: int = 90
 class Network:
     """The air between the two ends: a share of datagrams is lost or doubled, each takes its own time.
 
-    With *jitter_s* they overtake one another. *trace* is all that was sent, lost or not (True), and all that
+    With *jitter_s* they overtake one another; ``delay_s`` is what each takes at least. *trace* is all that was sent, lost or not (True), and all that
     arrived (False), each with its way; *events* what each end told.
     """
 
@@ -55,6 +64,7 @@ class Network:
         self.trace: list[tuple[bool, str, bytes]] = []
         self.events: dict[str, list[Event]] = {UP: [], DOWN: []}
         self.loss = loss
+        self.delay_s = 0.01
         self._rng = Random(seed)
         self._duplication = duplication
         self._jitter_s = jitter_s
@@ -86,11 +96,19 @@ class Network:
             self.events[way] += end.events_received()
             for octets in end.datagrams_to_send():
                 self.trace.append((True, way, octets))
-                copies = 1 + (self._rng.random() < self._duplication)
-                for _ in range(copies):
-                    if self._rng.random() >= self.loss:
-                        arrival = self.now + 0.01 + self._rng.random() * self._jitter_s
-                        heappush(self._under_way, (arrival, next(self._tickets), way, octets))
+                for arrival in self.arrivals(way, octets):
+                    heappush(self._under_way, (arrival, next(self._tickets), way, octets))
+
+    def arrivals(self, way: str, octets: bytes) -> Iterable[float]:  # noqa: ARG002 -- both ways are alike
+        """Return when copies of a datagram that is sent now arrive."""
+        copies = 1 + (self._rng.random() < self._duplication)
+        draws = [(self._rng.random() >= self.loss, self._rng.random()) for _ in range(copies)]
+        return [self.now + self.delay_s + late * self._jitter_s for passes, late in draws if passes]
+
+    def repeats(self) -> int:
+        """Return how many PDUs that take a number went again."""
+        numbered = [(way, pdu.sequence) for way, octets in self.wire if (pdu := Pdu.parse(octets)).takes_number]
+        return len(numbered) - len(set(numbered))
 
     def step(self) -> bool:
         """Let the next thing happen, an arrival or a timer; False when nothing ever will."""

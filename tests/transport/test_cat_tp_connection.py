@@ -338,7 +338,7 @@ def test_listener_survives() -> None:
         if reset:
             server.receive_datagram(to_server(RST), 1.0)
         else:
-            for _ in range(1 + LIMITS.max_retransmissions):
+            for _ in range(1 + LIMITS.max_syn_repeats):
                 assert state_of(server) is State.SYN_RECEIVED
                 now = server.next_timer()
                 assert now is not None
@@ -363,7 +363,7 @@ def test_reset_while_crossing() -> None:
 
 
 def test_nobody_answers() -> None:
-    """A SYN goes as often as allowed; then there is an RST, and the connection is closed."""
+    """A SYN goes as often as allowed, ever later; then there is an RST, and the connection is closed."""
     server = connecting()
     times = []
     while (now := server.next_timer()) is not None:
@@ -372,8 +372,8 @@ def test_nobody_answers() -> None:
         assert sent(server) == []
         server.handle_timer(now)
         (pdu,) = sent(server)
-        assert (pdu.flags, pdu.sequence) == ((SYN, OURS) if len(times) < 9 else (RST, OURS + 1))
-    assert times == [5.0 * attempt for attempt in range(1, 10)]
+        assert (pdu.flags, pdu.sequence) == ((SYN, OURS) if len(times) < 7 else (RST, OURS + 1))
+    assert times == [3.0, 9.0, 21.0, 45.0, 75.0, 105.0, 135.0]
     assert server.events_received() == [Closed(reason=ResetReason.MAX_RETRIES)]
     assert server.state is State.CLOSED
 
@@ -466,14 +466,14 @@ def test_only_what_is_missing_goes_again() -> None:
     server = opened()
     server.send(bytes(150), 0.0)
     sent(server)
-    server.receive_datagram(to_server(ACK | EAK, acknowledgement=OURS + 1, extended=(OURS + 3,)), 1.0)
-    server.handle_timer(4.9)
+    server.receive_datagram(to_server(ACK | EAK, acknowledgement=OURS, extended=(OURS + 2,)), 0.1)
+    server.handle_timer(0.9)
     assert sent(server) == []
-    server.handle_timer(5.0)
-    assert [pdu.sequence for pdu in sent(server)] == [OURS + 2]
-    assert server.next_timer() == 10.0
-    server.handle_timer(10.0)
-    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 3), 10.0)
+    server.handle_timer(1.0)
+    assert [pdu.sequence for pdu in sent(server)] == [OURS + 1, OURS + 3]
+    assert server.next_timer() == 3.0
+    server.handle_timer(3.0)
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 3), 3.0)
     assert sent(server) == []  # it was to go again, and is not needed any more
     assert server.next_timer() is None
 
@@ -548,12 +548,12 @@ def test_window_of_zero() -> None:
     server.send(bytes(120), 0.0)
     server.send(b"x", 1.0)
     assert sent(server) == []
-    assert server.next_timer() == 5.0
-    server.handle_timer(5.0)
+    assert server.next_timer() == 1.0
+    server.handle_timer(1.0)
     assert [pdu.sequence for pdu in sent(server)] == [OURS + 1]
-    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1, window=0), 6.0)
-    assert server.next_timer() == 11.0
-    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1, window=9), 7.0)
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1, window=0), 1.1)
+    assert server.next_timer() == 3.1  # the second time the wait is twice as long
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1, window=9), 2.0)
     assert [pdu.sequence for pdu in sent(server)] == [OURS + 2, OURS + 3, OURS + 4]
 
 
@@ -729,9 +729,13 @@ def test_no_such_connection(fields: dict[str, Any]) -> None:
         {"window": MAX_WINDOW + 1},
         {"retransmission_timeout_s": 0.0},
         {"retransmission_timeout_s": float("nan")},
+        {"min_timeout_s": 0.0},
+        {"min_timeout_s": 2.0, "max_timeout_s": 1.0},
+        {"max_timeout_s": float("inf")},
         {"close_wait_s": -1.0},
         {"close_wait_s": float("inf")},
         {"max_retransmissions": -1},
+        {"max_syn_repeats": -1},
         {"max_queued_sdus": 0},
     ],
     ids=lambda fields: "-".join(f"{key}={value}" for key, value in fields.items()),

@@ -58,11 +58,11 @@ def _in_syn_sent(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
         raise
     if acknowledges:
         record.open(Input.SYN_ACK)
-        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, now=now)
+        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, mere=_is_mere(pdu), now=now)
         record.ack_due = True
     else:
         record.advance(Input.SYN)
-        record.sending.repeat(now)
+        record.sending.repeat()
 
 
 def _in_syn_received(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
@@ -74,7 +74,7 @@ def _in_syn_received(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
     if pdu.synchronisation is not None and pdu.sequence != record.receiving.initial_sequence:
         raise CatTpRejected("sequence", f"another SYN, {pdu.sequence}")
     if pdu.flags == Flags.SYN:
-        record.sending.repeat(now)
+        record.sending.repeat()
         raise CatTpRejected("duplicate", "SYN")
     if not record.receiving.is_near(pdu.sequence):
         raise CatTpRejected("sequence", str(pdu.sequence))
@@ -86,7 +86,7 @@ def _in_syn_received(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
         _in_open(record, pdu, now)
     else:
         record.open(Input.SYN_ACK)
-        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, now=now)
+        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, mere=_is_mere(pdu), now=now)
         record.ack_due = True
 
 
@@ -105,9 +105,9 @@ def _in_open(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
         raise CatTpRejected("duplicate" if is_old else "unexpected", "SYN")
     if not record.receiving.is_near(pdu.sequence):
         raise CatTpRejected("sequence", str(pdu.sequence))
-    if not record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, now=now):
+    if not record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, mere=_is_mere(pdu), now=now):
         raise CatTpRejected("acknowledgement", str(pdu.acknowledgement))
-    record.sending.acknowledge_single(pdu.extended)
+    record.sending.acknowledge_single(pdu.extended, now)
     if pdu.takes_number:
         _PLACES[record.receiving.place(pdu.sequence)](record, pdu, now)
 
@@ -153,6 +153,11 @@ def _refuse(record: ConnectionRecord, pdu: Pdu, reason: ResetReason) -> None:
     """Answer *pdu* by an RST, unless it is one."""
     if pdu.reason is None:
         record.answer(refusal(pdu, reason).encode())
+
+
+def _is_mere(pdu: Pdu) -> bool:
+    """Whether *pdu* is an acknowledgement of what came in order, and nothing else."""
+    return pdu.flags == Flags.ACK and not pdu.payload
 
 
 def _check_reset(record: ConnectionRecord, pdu: Pdu) -> None:

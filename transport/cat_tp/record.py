@@ -26,7 +26,7 @@ from transport.cat_tp.states import Input, State, step
 from transport.errors import CatTpRejected
 
 if TYPE_CHECKING:
-    from transport.cat_tp.sending import Outgoing
+    from transport.cat_tp.flight import Outgoing
 
 _MAX_ANSWERS: Final = 4  # RSTs that wait to be sent; more would tell nobody anything new
 

@@ -23,17 +23,23 @@ class CatTpSettings:
     the peer takes. The default fits an Ethernet frame under IPv4 and UDP, and so the 1500-octet buffer of a
     terminal. *max_sdu*: octets of the longest SDU taken (1..65535). *window*: PDUs taken behind the last in
     order, and the most that are sent unacknowledged, whatever the peer takes (1..119).
-    *retransmission_timeout_s* after a PDU went it goes again, *max_retransmissions* times; then the
-    connection is given up. *close_wait_s*: for how long a closed connection still tells its peer so.
-    *max_queued_sdus*: how many SDUs ``send`` takes ahead of the window, and how many received ones wait to be
-    fetched.
+    *retransmission_timeout_s* after a PDU went it goes again, as long as no round trip was measured; after
+    that it is *min_timeout_s* to *max_timeout_s*: RFC 6298 wants 60 s at least for a ceiling, but whoever waits
+    for a response waits no longer than that, and wants more than one more attempt in it. *max_retransmissions*: after so many
+    time-outs without news, each twice as long as the one before, the connection is given up, and after
+    *max_syn_repeats* while it is being opened. *close_wait_s*: for how long a closed connection still tells
+    its peer so. *max_queued_sdus*: how many SDUs ``send`` takes ahead of the window, and how many received ones
+    wait to be fetched.
     """
 
     max_pdu: int = 1472
     max_sdu: int = 0xFFFF
     window: int = 8
-    retransmission_timeout_s: float = 5.0
-    max_retransmissions: int = 8
+    retransmission_timeout_s: float = 3.0
+    min_timeout_s: float = 1.0
+    max_timeout_s: float = 30.0
+    max_retransmissions: int = 10
+    max_syn_repeats: int = 6
     close_wait_s: float = 10.0
     max_queued_sdus: int = 16
 
@@ -49,14 +55,13 @@ class CatTpSettings:
             raise ValueError(f"a window is 1..{MAX_WINDOW} PDUs, not {self.window}")
         if not (isfinite(self.retransmission_timeout_s) and self.retransmission_timeout_s > 0):
             raise ValueError(f"{self.retransmission_timeout_s} s is no time to wait for an acknowledgement")
+        if not (isfinite(self.max_timeout_s) and 0 < self.min_timeout_s <= self.max_timeout_s):
+            raise ValueError(f"{self.min_timeout_s}..{self.max_timeout_s} s are no bounds of a time-out")
         if not (isfinite(self.close_wait_s) and self.close_wait_s >= 0):
             raise ValueError(f"{self.close_wait_s} s is no time to wait after closing")
-        if self.max_retransmissions < 0 or self.max_queued_sdus < 1:
+        if min(self.max_retransmissions, self.max_syn_repeats) < 0 or self.max_queued_sdus < 1:
             raise ValueError("less than no retransmission, or no room for a single SDU")
 
 
-# For a module: a PDU fits one RECEIVE DATA (236 octets) and one SEND DATA, and few wait in its memory. It is
-# patient, as the handset may be out of reach for a minute.
-CARD_SETTINGS: Final = CatTpSettings(
-    max_pdu=236, max_sdu=8192, window=4, max_retransmissions=20, max_queued_sdus=4
-)
+# For a module: a PDU fits one RECEIVE DATA (236 octets) and one SEND DATA, and few wait in its memory.
+CARD_SETTINGS: Final = CatTpSettings(max_pdu=236, max_sdu=8192, window=4, max_queued_sdus=4)

@@ -293,8 +293,11 @@ def _ask_next(core: Core, link: Link) -> None:
 
 def _set_timer(core: Core, link: Link, now: float) -> None:
     due = link.wire.due
-    if due is not None and link.timed is None:
-        seconds = max(1, math.ceil(due - now))
+    if due is None:
+        return
+    seconds = max(1, math.ceil(due - now))
+    # one that runs too long is started anew; one that ends too early does no harm
+    if link.timed is None or now + seconds < link.timed:
         link.timed = now + seconds
         core.ask(ProactiveCommand(type=CommandType.TIMER_MANAGEMENT, timer=link.timer, timer_value_s=seconds))
 

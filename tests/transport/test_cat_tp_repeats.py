@@ -1,0 +1,284 @@
+"""When a PDU goes again: round trips, waits that grow, what the peer says to be missing, and slow links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.transport.cat_tp_kit import DOWN, UP, Network, open_pair
+from tests.transport.test_cat_tp_connection import ACK, EAK, OURS, opened, sent, to_server
+from transport.cat_tp import CARD_SETTINGS, CatTpSettings, Closed, ResetReason, State
+from transport.cat_tp.timing import RoundTrip
+
+if TYPE_CHECKING:
+    from transport.cat_tp import CatTpConnection
+
+QUICK: Final = CatTpSettings(min_timeout_s=0.1)
+WIDE: Final = replace(CARD_SETTINGS, window=8, max_queued_sdus=16)
+
+
+def numbers(server: CatTpConnection) -> list[int]:
+    """Return the numbers of the PDUs that go now, counted from our first behind the SYN."""
+    return [(pdu.sequence - OURS) & 0xFFFF for pdu in sent(server) if pdu.takes_number]
+
+
+def under_way(count: int) -> CatTpConnection:
+    """Return a server that has sent so many PDUs, of one SDU each, within one window; none is answered."""
+    server = opened()
+    server.receive_datagram(to_server(ACK, window=count), 0.0)
+    for _ in range(count):
+        server.send(b"x", 0.0)
+    assert numbers(server) == list(range(1, count + 1))
+    return server
+
+
+# ---- how long to wait --------------------------------------------------------------------------------------
+
+
+def test_time_out_by_hand() -> None:
+    """The time-out is RFC 6298's, by hand: 3 s at first, then SRTT and four times RTTVAR."""
+    round_trip = RoundTrip(QUICK)
+    assert round_trip.timeout_s == 3.0
+    round_trip.measured(0.5)
+    assert round_trip.timeout_s == 0.5 + 4 * 0.25
+    round_trip.measured(1.0)
+    assert round_trip.timeout_s == pytest.approx(0.5625 + 4 * 0.3125)
+
+
+def test_time_out_within_bounds() -> None:
+    """A link as fast as you like is given the least time-out, one as slow as you like the ceiling."""
+    round_trip = RoundTrip(CatTpSettings())
+    round_trip.measured(0.0)
+    assert round_trip.timeout_s == 1.0
+    round_trip.measured(1e9)
+    assert round_trip.timeout_s == 30.0
+    round_trip.measured(-86400.0)  # the clock was set back meanwhile
+    assert round_trip.timeout_s == 30.0
+
+
+def test_waits_double_up_to_the_ceiling() -> None:
+    """Each wait in vain is followed by one of twice the length, the ceiling at most, however many there are."""
+    round_trip = RoundTrip(CatTpSettings())
+    waits = []
+    for _ in range(6):
+        waits.append(round_trip.timeout_s)
+        round_trip.back_off()
+    assert waits == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
+    for _ in range(5000):
+        round_trip.back_off()
+    assert round_trip.timeout_s == 30.0
+
+
+def test_patient_from_the_start() -> None:
+    """Who is told to begin above the ceiling is not made impatient by waiting in vain."""
+    round_trip = RoundTrip(CatTpSettings(retransmission_timeout_s=100.0))
+    round_trip.back_off()
+    assert round_trip.timeout_s == 100.0
+
+
+def test_what_went_twice_measures_nothing() -> None:
+    """Karn's rule: the acknowledgement of a repeated PDU ends the doubling and leaves the measure alone."""
+    server = under_way(1)
+    server.handle_timer(1.0)
+    assert server.next_timer() == 3.0
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 2.9)
+    server.send(b"x", 10.0)
+    assert server.next_timer() == 11.0
+
+
+def test_a_copy_that_was_not_needed_is_told() -> None:
+    """A second acknowledgement without news says that both copies came: the first took as long as it took."""
+    server = under_way(1)
+    server.handle_timer(1.0)
+    server.handle_timer(3.0)
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 6.0)
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 7.0)
+    server.send(b"x", 10.0)
+    patient = server.next_timer()
+    assert patient is not None
+    assert patient - 10.0 > 6.0
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 10.0)  # once is enough
+    assert server.next_timer() == patient
+
+
+def test_what_waited_with_the_peer_measures_nothing() -> None:
+    """What was held until a repeated PDU came tells no round trip, unless the peer named it when it came."""
+    server = under_way(2)
+    server.handle_timer(1.0)
+    sent(server)
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 20.0)
+    server.send(b"x", 20.0)
+    assert server.next_timer() == 21.0
+    named = under_way(2)
+    named.receive_datagram(to_server(ACK | EAK, extended=(OURS + 2,)), 2.0)
+    named.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 9.0)
+    named.send(b"x", 20.0)
+    assert named.next_timer() == pytest.approx(20.0 + 2.0 / 8 + 4 * 2.0 / 4)
+
+
+# ---- what goes again ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "named", "again"),
+    [
+        (4, (2,), []),  # one number between: it may have been overtaken
+        (4, (3,), []),
+        (4, (4,), [1, 2, 3]),
+        (4, (2, 3), []),
+        (4, (2, 3, 4), [1]),
+        (4, (3, 4), [1, 2]),
+        (2, (2,), [1]),  # nothing more will come that could tell
+        (3, (2,), []),
+        (3, (3,), [1, 2]),
+        (4, (1, 2, 3), []),
+        (4, (9, 60000), []),
+    ],
+    ids=str,
+)
+def test_what_the_peer_says_to_be_missing(count: int, named: tuple[int, ...], again: list[int]) -> None:
+    """Before what came by too many numbers, or before the last, a PDU is lost and goes again at once."""
+    server = under_way(count)
+    said = to_server(ACK | EAK, extended=tuple(OURS + number for number in named))
+    server.receive_datagram(said, 0.5)
+    assert numbers(server) == again
+    assert server.next_timer() == (1.0 if not again else pytest.approx(0.5 + 1.0, abs=0.5))
+    server.receive_datagram(said, 0.6)
+    assert numbers(server) == []
+
+
+def test_a_fast_repeat_is_no_time_out() -> None:
+    """What goes again because the peer misses it does so once; lost again, it waits for the time-out."""
+    server = under_way(4)
+    server.receive_datagram(to_server(ACK | EAK, extended=(OURS + 4,)), 0.0)
+    assert numbers(server) == [1, 2, 3]
+    server.receive_datagram(to_server(ACK | EAK, extended=(OURS + 3, OURS + 4)), 0.5)
+    assert numbers(server) == []
+    server.handle_timer(1.0)
+    assert numbers(server) == [1, 2]
+
+
+def test_after_a_time_out() -> None:
+    """A time-out lets two PDUs go again; each acknowledgement of news then as many as it told of, and one."""
+    server = under_way(4)
+    server.handle_timer(1.0)
+    assert numbers(server) == [1, 2]
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 1.5)
+    assert numbers(server) == [3, 4]
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 1.6)
+    assert numbers(server) == []
+    server.handle_timer(2.6)
+    assert numbers(server) == [3, 4]
+
+
+def test_numbers_beyond_the_last() -> None:
+    """What is missing is found where numbers begin again."""
+    network = Network()
+    module, server = open_pair(network, module=WIDE, server=WIDE, sequences=(0xFFFD, 0xFFFD))
+    network.loss = 1.0
+    for octet in range(3):
+        module.send(bytes([octet]), network.now)
+    network.flush()
+    network.loss = 0.0
+    module.send(b"\3", network.now)  # 0xFFFE, 0xFFFF and 0 were lost; 1 will come
+    began = network.now
+    assert network.run(lambda: len(network.sdus(UP)) == 4)
+    assert network.sdus(UP) == [b"\0", b"\1", b"\2", b"\3"]
+    assert network.now - began < 1.0
+    assert network.repeats() == 3
+    assert module.idle or network.run(lambda: module.idle)
+    assert server.drops == {}
+
+
+# ---- how often ---------------------------------------------------------------------------------------------
+
+
+@given(loss_from=st.integers(0, 3), tries=st.integers(0, 6))
+def test_bounded_tries(loss_from: int, tries: int) -> None:
+    """However much is under way, so many time-outs in a row end the connection, in bounded time, by its reason."""
+    network = Network()
+    settings = replace(CARD_SETTINGS, max_retransmissions=tries)
+    module, _ = open_pair(network, module=settings)
+    for number in range(4):
+        if number == loss_from:
+            network.loss = 1.0
+        module.send(b"x", network.now)
+        network.flush()
+    began = network.now
+    network.run(lambda: module.state is not State.OPEN)
+    assert network.told(UP)[-1] == Closed(reason=ResetReason.MAX_RETRIES)
+    assert network.now - began <= settings.max_timeout_s * (tries + 1)
+
+
+def test_news_begin_the_count_anew() -> None:
+    """Tries are counted from the last news: whoever gets on, however slowly, is not given up."""
+    server = under_way(3)
+    now = 0.0
+    for number in (1, 2, 3):
+        for _ in range(10):
+            now = server.next_timer() or now
+            server.handle_timer(now)
+            assert numbers(server) != []
+        server.receive_datagram(to_server(ACK, acknowledgement=OURS + number), now)
+    assert (server.state, server.idle) == (State.OPEN, True)
+
+
+# ---- slow links, and machines ------------------------------------------------------------------------------
+
+
+def talk(network: Network, module: CatTpConnection, server: CatTpConnection, times: int) -> list[int]:
+    """Let question and answer go to and fro so many times; return how many PDUs each time went again."""
+    repeats = []
+    for _ in range(times):
+        before = network.repeats()
+        for end, way in ((module, UP), (server, DOWN)):
+            said = len(network.sdus(way)) + 1
+            end.send(b"x", network.now)
+            assert network.run(lambda way=way, said=said: len(network.sdus(way)) == said)  # type: ignore[misc]
+        repeats.append(network.repeats() - before)
+    return repeats
+
+
+def test_a_link_that_becomes_slow() -> None:
+    """When all takes a hundred times as long, some PDUs are repeated until that is known, and then none."""
+    network = Network()
+    module, server = open_pair(network, module=CARD_SETTINGS, server=CatTpSettings())
+    network.delay_s = 0.1
+    assert talk(network, module, server, 5) == [0] * 5
+    network.delay_s = 10.0
+    repeats = talk(network, module, server, 8)
+    assert sum(repeats) < 16
+    assert repeats[2:] == [0] * 6
+
+
+def test_a_link_that_is_slow_from_the_start() -> None:
+    """Where a round trip takes longer than the first wait, few PDUs go twice; before, all would have."""
+    network = Network()
+    network.delay_s = 10.0
+    module, server = open_pair(network, module=CARD_SETTINGS, server=CatTpSettings())
+    assert sum(talk(network, module, server, 6)) < 12
+    assert talk(network, module, server, 4) == [0] * 4
+
+
+def test_many_on_a_slow_machine() -> None:
+    """A machine on which all waits for its turn gets through: what is repeated makes a share of what is sent.
+
+    A hundred pairs share one line that carries so many datagrams a second; a repeat takes a turn like any.
+    """
+    shared = Shared(per_s=50)
+    pairs = []
+    for _ in range(100):
+        network = shared.network()
+        ends = open_pair_later(network)
+        pairs.append((network, *ends))
+    shared.run(pairs)
+    for network, module, _ in pairs:
+        assert network.told(UP) != []
+        assert module.state is State.OPEN
+        assert len(network.sdus(DOWN)) == 1
+    total = sum(len(network.wire) for network, _, _ in pairs)
+    assert sum(network.repeats() for network, _, _ in pairs) < total / 2

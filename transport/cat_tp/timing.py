@@ -1,0 +1,77 @@
+"""How long to wait for an acknowledgement: RFC 6298, from round trips as they are measured.
+
+Until the first is measured, the wait is what the settings say. After that it is the smoothed round trip and
+four times its variation, within bounds. Each time that it was waited in vain it doubles.
+
+What was sent twice measures nothing (Karn's rule): nobody knows which of the two was acknowledged. Loss or
+delay, that is the question, and here they want opposite things. On a radio that loses, waiting stays as short
+as the round trip; on a link, or a machine, that has become slow, what is repeated too early makes it slower
+still. The peer tells: it acknowledges each copy. One acknowledgement, and the other copy was lost; so news ends
+the doubling, where RFC 6298 keeps it up to the next measurement. Another one, with no news, and both arrived:
+the first was of the first, after all, which is a round trip as good as any (what RFC 3708 does for TCP). That
+is the one that such a link needs to be known by.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from transport.cat_tp.settings import CatTpSettings
+
+# RFC 6298 §2.3: the gains of Jacobson's filter, and how many variations are waited beyond the mean.
+_SMOOTHED_GAIN: Final = 1 / 8
+_VARIATION_GAIN: Final = 1 / 4
+_VARIATIONS: Final = 4
+
+
+class RoundTrip:
+    """The round trips of one connection, and the time-out that follows from them."""
+
+    __slots__ = ("_ceiling_s", "_doublings", "_floor_s", "_measured_s", "_smoothed_s", "_unclear_s", "_variation_s")
+
+    def __init__(self, settings: CatTpSettings) -> None:
+        self._floor_s = settings.min_timeout_s
+        # who begins more patiently than the ceiling is not made impatient by waiting in vain
+        self._ceiling_s = max(settings.max_timeout_s, settings.retransmission_timeout_s)
+        self._measured_s = settings.retransmission_timeout_s  # RTO without its doublings
+        self._doublings = 0
+        self._smoothed_s: float | None = None  # SRTT
+        self._variation_s = 0.0  # RTTVAR
+        self._unclear_s: float | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        """How long to wait now."""
+        return self.doubled_s(self._doublings)
+
+    def doubled_s(self, times: int) -> float:
+        """Return the measured time-out, doubled so many times."""
+        # beyond 2^64 times the floor is every ceiling, and floats go no further than 2^1023
+        return min(self._measured_s * 2.0 ** min(times, 64), self._ceiling_s)
+
+    def measured(self, round_trip_s: float) -> None:
+        """Learn that a PDU, which went once, was acknowledged after *round_trip_s*."""
+        found_s = max(0.0, round_trip_s)  # a module's time may have been set back meanwhile
+        if self._smoothed_s is None:
+            self._smoothed_s, self._variation_s = found_s, found_s / 2
+        else:
+            off_s = abs(self._smoothed_s - found_s)
+            self._variation_s += _VARIATION_GAIN * (off_s - self._variation_s)
+            self._smoothed_s += _SMOOTHED_GAIN * (found_s - self._smoothed_s)
+        wanted_s = self._smoothed_s + _VARIATIONS * self._variation_s
+        self._measured_s = min(max(wanted_s, self._floor_s), self._ceiling_s)
+        self._doublings, self._unclear_s = 0, None
+
+    def unclear(self, round_trip_s: float) -> None:
+        """Learn that a PDU, which went more than once, was acknowledged *round_trip_s* after the first time."""
+        self._doublings, self._unclear_s = 0, round_trip_s
+
+    def needless(self) -> None:
+        """Learn that a copy came to a peer that had it: what was unclear was the first one's round trip."""
+        if self._unclear_s is not None:
+            self.measured(self._unclear_s)
+
+    def back_off(self) -> None:
+        """Learn that the time-out passed in vain."""
+        self._doublings += 1

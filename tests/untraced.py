@@ -79,6 +79,8 @@ UNTRACED: Final = (
     "tests/agents/test_trace_index.py::test_hostile_lines",
     "tests/bus/test_bearer_sms.py::test_many_packets",
     "tests/transport/test_cat_tp_connection.py::test_arbitrary_datagrams",
+    "tests/transport/test_cat_tp_hostile.py::test_whatever_a_peer_says",
+    "tests/transport/test_cat_tp_repeats.py::test_many_on_a_slow_machine",
     "tests/transport/test_handshake_attacks.py::test_a_lost_message",
     "tests/transport/test_handshake_attacks.py::test_a_message_",
     "tests/transport/test_handshake_attacks.py::test_a_translator_between_two_forms",

@@ -481,7 +481,9 @@ def test_a_timer_that_runs_too_long_is_started_anew(monkeypatch: pytest.MonkeyPa
             assert market.online.tick()
     assert market.online.timers[1] - market.card.now > 4
     market.online.run()
-    market.card.use_menu(2, SERVICE)
+    for _ in range(2):  # the first is measured, the second waits as long as that says
+        assert market.online.timers[1] - market.card.now > 4
+        market.card.use_menu(2, SERVICE)
     assert market.online.timers[1] - market.card.now <= 1
 
 

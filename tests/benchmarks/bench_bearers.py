@@ -115,7 +115,7 @@ BEARERS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Air:
-    """What the radio does in a row: the share that it loses, and how many times the default delay it takes."""
+    """What the radio does in a row: the share that it loses, and how many default delays it takes."""
 
     loss: float
     slower: int = 1
@@ -123,7 +123,7 @@ class Air:
     @property
     def title(self) -> str:
         """The row's word for it."""
-        return f"{self.loss:.0%}" + (f", delays ×{self.slower}" if self.slower > 1 else "")
+        return f"{self.loss:.0%}" + (f", delays x {self.slower}" if self.slower > 1 else "")
 
     def table(self, speed: int) -> str:
         """Return it as a config's tables."""

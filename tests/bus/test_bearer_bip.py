@@ -446,7 +446,7 @@ async def test_a_module_out_of_reach_is_given_up(network: _Network) -> None:
 
 
 async def test_a_caller_that_does_not_go_on_is_forgotten(network: _Network) -> None:
-    """A SYN whose answer is never acknowledged makes no link; the answer goes again, ever later, then never."""
+    """A SYN whose answer is never acknowledged makes no link; the answer goes again ever later, then not."""
     network.handset.deaf = lambda _: True
     await network.handset.dial_udp(1)
     for count in (1, 2, 3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,9 @@ def server_end(settings: CatTpSettings | None = None, initial_sequence: int = 90
 class Network:
     """The air between the two ends: a share of datagrams is lost or doubled, each takes its own time.
 
-    With *jitter_s* they overtake one another; ``delay_s`` is what each takes at least. *trace* is all that was sent, lost or not (True), and all that
-    arrived (False), each with its way; *events* what each end told.
+    With *jitter_s* they overtake one another; ``delay_s`` is what each takes at least. *trace* is all that
+    was sent, lost or not (True), and all that arrived (False), each with its way; *events* what each end
+    told.
     """
 
     def __init__(
@@ -107,14 +109,24 @@ class Network:
 
     def repeats(self) -> int:
         """Return how many PDUs that take a number went again."""
-        numbered = [(way, pdu.sequence) for way, octets in self.wire if (pdu := Pdu.parse(octets)).takes_number]
+        numbered = [
+            (way, pdu.sequence) for way, octets in self.wire if (pdu := Pdu.parse(octets)).takes_number
+        ]
         return len(numbered) - len(set(numbered))
+
+    def due(self) -> float:
+        """Return when the next thing happens, if ever."""
+        arrival = self._under_way[0][0] if self._under_way else inf
+        return min([arrival, *(at for at, _ in self._timers())])
+
+    def _timers(self) -> list[tuple[float, str]]:
+        return [(at, way) for way, end in self._ends.items() if (at := end.next_timer()) is not None]
 
     def step(self) -> bool:
         """Let the next thing happen, an arrival or a timer; False when nothing ever will."""
         self.flush()
-        timers = [(at, way) for way, end in self._ends.items() if (at := end.next_timer()) is not None]
-        if self._under_way and self._under_way[0][0] <= min(timers, default=(float("inf"), ""))[0]:
+        timers = self._timers()
+        if self._under_way and self._under_way[0][0] <= min(timers, default=(inf, ""))[0]:
             arrival, _, way, octets = heappop(self._under_way)
             self.now = max(self.now, arrival)
             self.trace.append((False, way, octets))

@@ -120,7 +120,9 @@ def test_all_or_closed(
 ) -> None:
     """Ends that are soon out of patience deliver the first SDUs unharmed, and all of them or tell why not."""
     rng = Random(seed)
-    limits = CatTpSettings(max_pdu=max_pdu, max_sdu=500, window=window, max_retransmissions=retries)
+    limits = CatTpSettings(
+        max_pdu=max_pdu, max_sdu=500, window=window, max_retransmissions=retries, max_syn_repeats=retries
+    )
     network = Network(seed=seed, loss=loss, duplication=loss, jitter_s=jitter_s)
     module = module_end(limits, rng.randrange(0x10000))
     server = server_end(replace(limits, window=13 - window), rng.randrange(0x10000))

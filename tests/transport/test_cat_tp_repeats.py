@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transport.cat_tp_kit import DOWN, UP, Network, open_pair
+from tests.transport.cat_tp_kit import DOWN, UP, Network, module_end, open_pair, server_end
 from tests.transport.test_cat_tp_connection import ACK, EAK, OURS, opened, sent, to_server
 from transport.cat_tp import CARD_SETTINGS, CatTpSettings, Closed, ResetReason, State
 from transport.cat_tp.timing import RoundTrip
@@ -61,7 +61,7 @@ def test_time_out_within_bounds() -> None:
 
 
 def test_waits_double_up_to_the_ceiling() -> None:
-    """Each wait in vain is followed by one of twice the length, the ceiling at most, however many there are."""
+    """Each wait in vain is followed by one of twice the length, but never longer than the ceiling."""
     round_trip = RoundTrip(CatTpSettings())
     waits = []
     for _ in range(6):
@@ -81,28 +81,16 @@ def test_patient_from_the_start() -> None:
 
 
 def test_what_went_twice_measures_nothing() -> None:
-    """Karn's rule: the acknowledgement of a repeated PDU ends the doubling and leaves the measure alone."""
+    """Karn's rule: a repeated PDU's acknowledgement tells no round trip, and the wait stays long."""
     server = under_way(1)
     server.handle_timer(1.0)
     assert server.next_timer() == 3.0
     server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 2.9)
     server.send(b"x", 10.0)
-    assert server.next_timer() == 11.0
-
-
-def test_a_copy_that_was_not_needed_is_told() -> None:
-    """A second acknowledgement without news says that both copies came: the first took as long as it took."""
-    server = under_way(1)
-    server.handle_timer(1.0)
-    server.handle_timer(3.0)
-    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 6.0)
-    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 7.0)
-    server.send(b"x", 10.0)
-    patient = server.next_timer()
-    assert patient is not None
-    assert patient - 10.0 > 6.0
-    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 1), 10.0)  # once is enough
-    assert server.next_timer() == patient
+    assert server.next_timer() == 12.0
+    server.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 10.2)
+    server.send(b"x", 20.0)
+    assert server.next_timer() == 21.0
 
 
 def test_what_waited_with_the_peer_measures_nothing() -> None:
@@ -112,7 +100,7 @@ def test_what_waited_with_the_peer_measures_nothing() -> None:
     sent(server)
     server.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 20.0)
     server.send(b"x", 20.0)
-    assert server.next_timer() == 21.0
+    assert server.next_timer() == 22.0
     named = under_way(2)
     named.receive_datagram(to_server(ACK | EAK, extended=(OURS + 2,)), 2.0)
     named.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 9.0)
@@ -136,7 +124,7 @@ def test_what_waited_with_the_peer_measures_nothing() -> None:
         (3, (2,), []),
         (3, (3,), [1, 2]),
         (4, (1, 2, 3), []),
-        (4, (9, 60000), []),
+        (4, (9, 5000), []),
     ],
     ids=str,
 )
@@ -171,7 +159,7 @@ def test_after_a_time_out() -> None:
     assert numbers(server) == [3, 4]
     server.receive_datagram(to_server(ACK, acknowledgement=OURS + 2), 1.6)
     assert numbers(server) == []
-    server.handle_timer(2.6)
+    server.handle_timer(3.6)
     assert numbers(server) == [3, 4]
 
 
@@ -199,7 +187,7 @@ def test_numbers_beyond_the_last() -> None:
 
 @given(loss_from=st.integers(0, 3), tries=st.integers(0, 6))
 def test_bounded_tries(loss_from: int, tries: int) -> None:
-    """However much is under way, so many time-outs in a row end the connection, in bounded time, by its reason."""
+    """However much is under way, so many time-outs in a row end the connection in bounded time."""
     network = Network()
     settings = replace(CARD_SETTINGS, max_retransmissions=tries)
     module, _ = open_pair(network, module=settings)
@@ -252,7 +240,7 @@ def test_a_link_that_becomes_slow() -> None:
     network.delay_s = 10.0
     repeats = talk(network, module, server, 8)
     assert sum(repeats) < 16
-    assert repeats[2:] == [0] * 6
+    assert repeats[3:] == [0] * 5
 
 
 def test_a_link_that_is_slow_from_the_start() -> None:
@@ -264,21 +252,39 @@ def test_a_link_that_is_slow_from_the_start() -> None:
     assert talk(network, module, server, 4) == [0] * 4
 
 
-def test_many_on_a_slow_machine() -> None:
-    """A machine on which all waits for its turn gets through: what is repeated makes a share of what is sent.
+class Turn(Network):
+    """A network of which there are many on one machine: each datagram waits for its turn."""
 
-    A hundred pairs share one line that carries so many datagrams a second; a repeat takes a turn like any.
+    free_at = 0.0
+
+    def arrivals(self, way: str, octets: bytes) -> list[float]:  # noqa: ARG002 -- all take the same
+        """Return when its turn is over."""
+        Turn.free_at = max(Turn.free_at, self.now) + 0.1
+        return [Turn.free_at]
+
+
+def test_many_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a hundred pairs share a machine that takes ten datagrams a second, all get through in the end.
+
+    Seven datagrams a pair would do, 70 s. With each PDU repeated every few seconds, as it was once, repeats
+    pile up and not one pair gets its answer.
     """
-    shared = Shared(per_s=50)
-    pairs = []
-    for _ in range(100):
-        network = shared.network()
-        ends = open_pair_later(network)
-        pairs.append((network, *ends))
-    shared.run(pairs)
-    for network, module, _ in pairs:
-        assert network.told(UP) != []
-        assert module.state is State.OPEN
-        assert len(network.sdus(DOWN)) == 1
-    total = sum(len(network.wire) for network, _, _ in pairs)
-    assert sum(network.repeats() for network, _, _ in pairs) < total / 2
+    monkeypatch.setattr(Turn, "free_at", 0.0)
+    pairs = {network: (module_end(), server_end(CatTpSettings())) for network in [Turn() for _ in range(100)]}
+    for network, (module, server) in pairs.items():
+        network.join(module, server)
+        server.listen()
+        module.connect(0.0)
+        network.flush()
+    while waiting := [network for network in pairs if not network.sdus(DOWN)]:
+        network = min(waiting, key=lambda network: network.due())
+        module, server = pairs[network]
+        assert network.step()
+        assert module.state is not State.CLOSED
+        if module.writable and module.idle and not network.sdus(UP):
+            module.send(b"question", network.now)
+        if network.sdus(UP) and server.idle and not network.sdus(DOWN):
+            server.send(b"answer", network.now)
+        network.flush()
+    assert max(network.now for network in pairs) < 300.0
+    assert sum(len(network.wire) for network in pairs) < 3500

@@ -9,11 +9,11 @@ SDU; when ``idle``, all of them are acknowledged, and ``close`` loses nothing: i
 
 ``Pdu`` is the wire format. ``states`` holds the life of a connection as a table, ``record`` what is known of
 it, ``arrivals`` what each PDU does to it. ``sending`` cuts SDUs into PDUs, keeps to the peer's window and
-repeats what is not acknowledged; ``receiving`` puts PDUs in order and SDUs together. ``refuse`` answers a
-datagram that no connection takes.
+repeats what is not acknowledged: ``flight`` knows what is missing, ``timing`` how long to wait for it.
+``receiving`` puts PDUs in order and SDUs together. ``refuse`` answers a datagram that no connection takes.
 
 Where the octets come from: the dissector of Wireshark, which was written against TS 102 127 V6.13. How a
-connection behaves comes from RDP (RFC 908, RFC 1151), of which CAT_TP is a descendant; four points that
+connection behaves comes from RDP (RFC 908, RFC 1151), of which CAT_TP is a descendant; five points that
 neither settles are decided here, from memory of the specification or because they have to be:
 
 * the maximum PDU size of a SYN counts the header; a SYN, a NUL and every PDU with data take one sequence
@@ -22,7 +22,10 @@ neither settles are decided here, from memory of the specification or because th
 * an RST counts only within the receive window (in SYN-SENT: only if it acknowledges our SYN), so that one
   sent blindly has one chance in some thousands; a SYN never ends an open connection, it is answered by an
   ACK, which makes a peer that began anew reset the old connection with the right number;
-* into a window of zero one PDU is sent after a retransmission time-out, or a lost update would stop both.
+* into a window of zero one PDU is sent after a retransmission time-out, or a lost update would stop both;
+  the next waits twice as long, and a window that is never opened ends the connection as silence does;
+* RDP has a timer for each segment and leaves open how long it runs, and whether EAKs say what is missing.
+  Here there is one for all, that of RFC 6298, and they do; ``sending`` and ``flight`` tell the rest.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _in_syn_sent(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
         raise
     if acknowledges:
         record.open(Input.SYN_ACK)
-        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, mere=_is_mere(pdu), now=now)
+        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, now=now)
         record.ack_due = True
     else:
         record.advance(Input.SYN)
@@ -66,7 +66,7 @@ def _in_syn_sent(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
 
 
 def _in_syn_received(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
-    """Open with whatever acknowledges our SYN; repeat that if the peer did not get it."""
+    """Open with whatever acknowledges our SYN. To the peer's own again our timer gives the answer again."""
     if pdu.reason is not None:
         _check_reset(record, pdu)
         record.end(Input.FORSAKEN if record.passive else Input.RESET, pdu.reason, now)
@@ -74,7 +74,6 @@ def _in_syn_received(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
     if pdu.synchronisation is not None and pdu.sequence != record.receiving.initial_sequence:
         raise CatTpRejected("sequence", f"another SYN, {pdu.sequence}")
     if pdu.flags == Flags.SYN:
-        record.sending.repeat()
         raise CatTpRejected("duplicate", "SYN")
     if not record.receiving.is_near(pdu.sequence):
         raise CatTpRejected("sequence", str(pdu.sequence))
@@ -86,7 +85,7 @@ def _in_syn_received(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
         _in_open(record, pdu, now)
     else:
         record.open(Input.SYN_ACK)
-        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, mere=_is_mere(pdu), now=now)
+        record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, now=now)
         record.ack_due = True
 
 
@@ -105,7 +104,7 @@ def _in_open(record: ConnectionRecord, pdu: Pdu, now: float) -> None:
         raise CatTpRejected("duplicate" if is_old else "unexpected", "SYN")
     if not record.receiving.is_near(pdu.sequence):
         raise CatTpRejected("sequence", str(pdu.sequence))
-    if not record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, mere=_is_mere(pdu), now=now):
+    if not record.sending.acknowledge(pdu.acknowledgement, window=pdu.window, now=now):
         raise CatTpRejected("acknowledgement", str(pdu.acknowledgement))
     record.sending.acknowledge_single(pdu.extended, now)
     if pdu.takes_number:
@@ -153,11 +152,6 @@ def _refuse(record: ConnectionRecord, pdu: Pdu, reason: ResetReason) -> None:
     """Answer *pdu* by an RST, unless it is one."""
     if pdu.reason is None:
         record.answer(refusal(pdu, reason).encode())
-
-
-def _is_mere(pdu: Pdu) -> bool:
-    """Whether *pdu* is an acknowledgement of what came in order, and nothing else."""
-    return pdu.flags == Flags.ACK and not pdu.payload
 
 
 def _check_reset(record: ConnectionRecord, pdu: Pdu) -> None:

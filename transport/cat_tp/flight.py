@@ -72,7 +72,7 @@ class Flight:
         return [self._land() for _ in range(count)]
 
     def came(self, numbers: Iterable[int], now: float) -> float | None:
-        """Take it that the peer has *numbers*; return the round trip of the newest, None when it tells none."""
+        """Take it that the peer has *numbers*; return the round trip of the newest, if it tells one."""
         newest: float | None = None
         for number in numbers:
             outgoing = self._under_way.get(number)

@@ -1,14 +1,14 @@
 """The sending half of a connection: what waits, how far the windows go, and when something goes again.
 
 A number is taken when its PDU goes for the first time; until the peer acknowledges it, it is under way
-(``flight``). The peer may acknowledge all numbers up to one, or single ones (EAK); in both cases they never go
-again. The window counts from the first number that is not acknowledged in the first way, because that is where
-the peer's begins. Our SYN is under way like any other PDU.
+(``flight``). The peer may acknowledge all numbers up to one, or single ones (EAK); in both cases they never
+go again. The window counts from the first number that is not acknowledged in the first way, because that is
+where the peer's begins. Our SYN is under way like any other PDU.
 
-There is one timer, as in RFC 6298 §5. It runs while anything is under way, anew from each acknowledgement that
-brings news. When it ends, the first two PDUs that are missing go again, and the next wait is twice as long.
-It ending again and again without any news between is what gives the connection up. Into a window of zero, with
-nothing under way whose answer could reopen it, the same timer lets a PDU go now and then.
+There is one timer, as in RFC 6298 §5. It runs while anything is under way, anew from each acknowledgement
+that brings news. When it ends, the first two PDUs that are missing go again, and the next wait is twice as
+long. It ending again and again without any news between is what gives the connection up. Into a window of
+zero, with nothing under way whose answer could reopen it, the same timer lets a PDU go now and then.
 """
 
 from __future__ import annotations
@@ -75,11 +75,6 @@ class SendingHalf:
         """Whether nothing waits and everything is acknowledged."""
         return not self._queue and not self._flight
 
-    @property
-    def timeout_s(self) -> float:
-        """How long an acknowledgement is waited for now."""
-        return self._round_trip.timeout_s
-
     def is_last(self, number: int) -> bool:
         """Whether *number* is the last that went, which before data can go is that of our SYN."""
         return number == (self._flight.next - 1) & MAX_FIELD
@@ -102,10 +97,9 @@ class SendingHalf:
         """Queue a NUL likewise."""
         self.put(_NUL, now)
 
-    def acknowledge(self, number: int, *, window: int, mere: bool, now: float) -> bool:
+    def acknowledge(self, number: int, *, window: int, now: float) -> bool:
         """Take it that the peer has everything up to *number* and has room for *window* PDUs behind it.
 
-        *mere*: the PDU says nothing else, so that if it is no news either, it answers what was there already.
         False, and nothing changes, when *number* was never sent. One that is older than what is known, as in
         a PDU that was overtaken, is no news.
         """
@@ -114,8 +108,6 @@ class SendingHalf:
             return fresh >= _HALF
         if fresh:
             self._advance(fresh, now)
-        elif mere:
-            self._round_trip.needless()
         self._window = window
         self._pump(now)
         return True
@@ -149,10 +141,7 @@ class SendingHalf:
         return True
 
     def repeat(self) -> None:
-        """Let what is under way go again without waiting; only a SYN is ever repeated so.
-
-        The timer runs on: a peer that says its own SYN again and again shall not keep us waiting for ever.
-        """
+        """Let what is under way go again without waiting: a SYN that now acknowledges the peer's."""
         self._flight.repeat_all()
 
     def next_timer(self) -> float | None:
@@ -182,12 +171,11 @@ class SendingHalf:
     def _learn(self, gone: list[Outgoing], now: float) -> None:
         """Learn a round trip from what was acknowledged: that of the newest, unless the peer named it before.
 
-        If any went again, the newest may have waited with the peer for that one.
+        If any went again, there is nothing to learn: the newest may have waited with the peer for that one.
         """
         took_s = next((now - outgoing.sent_at for outgoing in reversed(gone) if not outgoing.has_come), None)
-        if took_s is not None:
-            again = any(outgoing.repeated for outgoing in gone)
-            (self._round_trip.unclear if again else self._round_trip.measured)(took_s)
+        if took_s is not None and not any(outgoing.repeated for outgoing in gone):
+            self._round_trip.measured(took_s)
 
     def _restart(self, now: float) -> None:
         self._timer_at = now + self._round_trip.timeout_s

@@ -23,13 +23,13 @@ class CatTpSettings:
     the peer takes. The default fits an Ethernet frame under IPv4 and UDP, and so the 1500-octet buffer of a
     terminal. *max_sdu*: octets of the longest SDU taken (1..65535). *window*: PDUs taken behind the last in
     order, and the most that are sent unacknowledged, whatever the peer takes (1..119).
-    *retransmission_timeout_s* after a PDU went it goes again, as long as no round trip was measured; after
-    that it is *min_timeout_s* to *max_timeout_s*: RFC 6298 wants 60 s at least for a ceiling, but whoever waits
-    for a response waits no longer than that, and wants more than one more attempt in it. *max_retransmissions*: after so many
-    time-outs without news, each twice as long as the one before, the connection is given up, and after
-    *max_syn_repeats* while it is being opened. *close_wait_s*: for how long a closed connection still tells
-    its peer so. *max_queued_sdus*: how many SDUs ``send`` takes ahead of the window, and how many received ones
-    wait to be fetched.
+    *retransmission_timeout_s* after a PDU went it goes again, as long as no round trip was measured. After
+    that it is *min_timeout_s* to *max_timeout_s*: RFC 6298 wants no ceiling below 60 s, but who waits for a
+    response waits no longer than that himself, and more than one attempt should fall into it.
+    *max_retransmissions*: after so many time-outs without news, each twice as long as the one before, the
+    connection is given up, and after *max_syn_repeats* while it is being opened. *close_wait_s*: for how long
+    a closed connection still tells its peer so. *max_queued_sdus*: how many SDUs ``send`` takes ahead of the
+    window, and how many received ones wait to be fetched.
     """
 
     max_pdu: int = 1472

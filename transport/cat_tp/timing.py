@@ -3,13 +3,10 @@
 Until the first is measured, the wait is what the settings say. After that it is the smoothed round trip and
 four times its variation, within bounds. Each time that it was waited in vain it doubles.
 
-What was sent twice measures nothing (Karn's rule): nobody knows which of the two was acknowledged. Loss or
-delay, that is the question, and here they want opposite things. On a radio that loses, waiting stays as short
-as the round trip; on a link, or a machine, that has become slow, what is repeated too early makes it slower
-still. The peer tells: it acknowledges each copy. One acknowledgement, and the other copy was lost; so news ends
-the doubling, where RFC 6298 keeps it up to the next measurement. Another one, with no news, and both arrived:
-the first was of the first, after all, which is a round trip as good as any (what RFC 3708 does for TCP). That
-is the one that such a link needs to be known by.
+What was sent twice measures nothing, for nobody knows which of the two was acknowledged, and until something
+else is measured the wait stays as long as it has become (Karn's rule). On a radio that loses, that is longer
+than it need be; on a link, or a machine, that has become slow, anything less repeats every PDU for nothing,
+and makes it slower still.
 """
 
 from __future__ import annotations
@@ -28,7 +25,7 @@ _VARIATIONS: Final = 4
 class RoundTrip:
     """The round trips of one connection, and the time-out that follows from them."""
 
-    __slots__ = ("_ceiling_s", "_doublings", "_floor_s", "_measured_s", "_smoothed_s", "_unclear_s", "_variation_s")
+    __slots__ = ("_ceiling_s", "_doublings", "_floor_s", "_measured_s", "_smoothed_s", "_variation_s")
 
     def __init__(self, settings: CatTpSettings) -> None:
         self._floor_s = settings.min_timeout_s
@@ -38,7 +35,6 @@ class RoundTrip:
         self._doublings = 0
         self._smoothed_s: float | None = None  # SRTT
         self._variation_s = 0.0  # RTTVAR
-        self._unclear_s: float | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -61,16 +57,7 @@ class RoundTrip:
             self._smoothed_s += _SMOOTHED_GAIN * (found_s - self._smoothed_s)
         wanted_s = self._smoothed_s + _VARIATIONS * self._variation_s
         self._measured_s = min(max(wanted_s, self._floor_s), self._ceiling_s)
-        self._doublings, self._unclear_s = 0, None
-
-    def unclear(self, round_trip_s: float) -> None:
-        """Learn that a PDU, which went more than once, was acknowledged *round_trip_s* after the first time."""
-        self._doublings, self._unclear_s = 0, round_trip_s
-
-    def needless(self) -> None:
-        """Learn that a copy came to a peer that had it: what was unclear was the first one's round trip."""
-        if self._unclear_s is not None:
-            self.measured(self._unclear_s)
+        self._doublings = 0
 
     def back_off(self) -> None:
         """Learn that the time-out passed in vain."""

@@ -89,5 +89,10 @@ def _between(
     return wrapped
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run with the words of the command line."""
     main(*sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

@@ -12,57 +12,62 @@ import select
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from tests.scenarios.kit import ROOT
+from tests.scenarios.nursery import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
 COMMAND: Final = (sys.executable, "-c", "from agents.cli import main; main()")
+OTAFLEET: Final = "agents.cli:main"
+MORTAL: Final = "tests.scenarios.mortal:command"
 END_TIMEOUT_S: Final = 30.0
 """How long what was told to end may take; a bound for a test that fails, never a wait."""
 
 
-@dataclass
 class Running:
     """``otafleet`` with some arguments, as a process; whatever becomes of the test, it ends with it."""
 
-    arguments: tuple[str, ...]
-    directory: Path
-    said: list[str] = field(default_factory=list)
+    def __init__(self, arguments: tuple[str, ...], directory: Path, *, entry: str = OTAFLEET) -> None:
+        self.said: list[str] = []
+        self._entry = entry
+        self._arguments = arguments
+        self._directory = directory
 
     def __enter__(self) -> Self:
         """Start it."""
-        self._process = subprocess.Popen(
-            [*COMMAND, *self.arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.directory,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
+        (out, theirs), (err, their_err) = os.pipe(), os.pipe()
+        self._stdout = os.fdopen(out, encoding="utf-8")
+        reading = ThreadPoolExecutor(1)
+        self._stderr = reading.submit(_read, err)
+        reading.shutdown(wait=False)
+        try:
+            self._process = Child(self._entry, self._arguments, self._directory, out=theirs, err=their_err)
+        finally:
+            os.close(theirs)
+            os.close(their_err)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Kill it if it still runs."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.communicate()
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._stdout.close()
 
     def until(self, beginning: str) -> str:
         """Return the next line that it prints which begins so; AssertionError when it ends before."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._stdout:
             self.said.append(line.rstrip("\n"))
             if line.startswith(beginning):
                 return line
-        raise AssertionError(f"no line begins with {beginning!r}: {self.said}")
+        raise AssertionError(f"no line begins with {beginning!r}: {self.said}, {self.ended()}")
 
     @property
     def pid(self) -> int:
@@ -75,9 +80,13 @@ class Running:
 
     def ended(self) -> tuple[int, str]:
         """Return its exit code and what it said on the standard error, once it has ended."""
-        said, complained = self._process.communicate(timeout=END_TIMEOUT_S)
-        self.said += said.splitlines()
-        return self._process.returncode, complained
+        self.said += self._stdout.read().splitlines()
+        return self._process.wait(), self._stderr.result(END_TIMEOUT_S)
+
+
+def _read(descriptor: int) -> str:
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        return file.read()
 
 
 def otafleet(*arguments: str | Path, directory: Path) -> tuple[int, str, str]:
@@ -85,6 +94,27 @@ def otafleet(*arguments: str | Path, directory: Path) -> tuple[int, str, str]:
     with Running(tuple(map(str, arguments)), directory) as process:
         code, complained = process.ended()
         return code, "\n".join(process.said), complained
+
+
+def started_from_nothing(*arguments: str | Path, directory: Path) -> tuple[int, str, str]:
+    """Do the same in a new interpreter, as who types the command does."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def killed(config: Path, moment: str, count: int, step: int | None = None) -> None:
+    """Launch the fleet in a process that kills itself at a moment, of a step or of all: see ``mortal``."""
+    arguments = (str(config), moment, str(count), *([] if step is None else [str(step)]))
+    with Running(arguments, ROOT, entry=MORTAL) as process:
+        code, complained = process.ended()
+        assert code == -signal.SIGKILL, (process.said, complained)
 
 
 # ---- brokers ---------------------------------------------------------------------------------------------
@@ -127,10 +157,3 @@ def wait_for_end(pid: int) -> None:
         assert ready, f"process {pid} does not end"
     finally:
         os.close(descriptor)
-
-
-def killed(config: Path, moment: str, count: int) -> None:
-    """Launch the fleet in a process that kills itself at a moment: see ``mortal``."""
-    arguments = ["-m", "tests.scenarios.mortal", str(config), moment, str(count)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from agents.messages.campaign_reports import Outcome
-from tests.scenarios.kit import CONFIGS, ROOT, log_events, modules, play
+from tests.scenarios.kit import CONFIGS, log_events, modules, play
+from tests.scenarios.processes import killed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,9 +131,7 @@ def test_a_power_cut_between_loading_and_reporting(tmp_path: Path) -> None:
     # Time goes on while nothing runs: the campaign may be over by then, but whoever hears it reports.
     with path.open("a") as file:
         file.write('\n[[step]]\ndo = "wait"\nfor_s = 660\n')
-    arguments = ["-m", "tests.scenarios.mortal", str(path), "changed:reports", "2", str(BROADCAST)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
+    killed(path, "changed:reports", 2, BROADCAST)
     first = outcomes(tmp_path / "state")
     assert 2 <= len(first) < handsets
     assert {outcome for outcome, _ in first.values()} == {Outcome.LOADED}

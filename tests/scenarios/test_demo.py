@@ -24,7 +24,7 @@ from tests.scenarios.kit import (
     targets_of,
     write_fleet,
 )
-from tests.scenarios.processes import brokers_of, otafleet
+from tests.scenarios.processes import brokers_of, otafleet, started_from_nothing
 from tests.transport.captures import complaints, dissect
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory in which the demo was run, with its report ``r.json`` and its capture."""
     directory = tmp_path_factory.mktemp("demo")
     options = ("--report", "r.json", "--capture", "r.pcapng")
-    code, said, complained = otafleet("up", DEMO, *options, directory=directory)
+    code, said, complained = started_from_nothing("up", DEMO, *options, directory=directory)
     assert (code, complained) == (0, ""), said
     assert "OK  fleet demo: 100 of 100 modules served, 15 of 15 steps as expected" in said
     return directory

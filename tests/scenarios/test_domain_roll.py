@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ import pytest
 
 from agents.fleet.config import Verb
 from agents.handset.security_module.definitions import DefinitionTable
-from tests.scenarios.kit import CONFIGS, ROOT, fleet_of, images, log_events, modules, play, rows
+from tests.scenarios.kit import CONFIGS, fleet_of, images, log_events, modules, play, rows
+from tests.scenarios.processes import killed
 from transport.security.domain_key import DomainKey
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ def test_killed_in_a_roll_over(moment: str, count: int, tmp_path: Path) -> None:
     step = next(
         number for number, each in enumerate(fleet_of(path).steps, 1) if each.do is Verb.ROLL_DOMAIN_KEY
     )
-    arguments = ["-m", "tests.scenarios.mortal", str(path), moment, str(count), str(step)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
+    killed(path, moment, count, step)
     state = tmp_path / "state"
     made = newest(state)
     assert made.generation == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,8 @@ import pytest
 
 from agents.fleet.config import Verb
 from agents.fleet.weather import conditions_of
-from tests.scenarios.kit import CONFIGS, ROOT, fleet_of, log_events, modules, play
+from tests.scenarios.kit import CONFIGS, fleet_of, log_events, modules, play
+from tests.scenarios.processes import killed
 from transport.cell_broadcast import PAGE_OCTETS
 
 if TYPE_CHECKING:
@@ -166,9 +166,7 @@ def test_killed_with_a_version_under_way(do: Verb, count: int, fleet: FleetConfi
     """
     path = write(tmp_path, *FEWEST)
     index = [number for number, step in enumerate(fleet.steps) if step.do is do][1]
-    arguments = ["-m", "tests.scenarios.mortal", str(path), "published", str(count), str(index + 1)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
+    killed(path, "published", count, index + 1)
     assert 2 in {one["version"] for one in held(tmp_path / "state")}
     report = play(path)
     assert report.resumed

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -28,7 +26,6 @@ from bus.frame import Bearer, Frame
 from bus.topics import Inbox
 from tests.scenarios.kit import (
     CONFIGS,
-    ROOT,
     Moments,
     cli,
     ends,
@@ -39,6 +36,7 @@ from tests.scenarios.kit import (
     play,
     rows,
 )
+from tests.scenarios.processes import killed
 from tests.scenarios.stranger import Wiretap, frame, say
 from transport.concatenation import Reassembler
 from transport.errors import SealRejected
@@ -309,11 +307,7 @@ def test_killed_and_resumed(tmp_path: Path, allocated: Played) -> None:
     """Killed in every launch, both books and the modules come to the same end, and nothing is done twice."""
     path = shipped(ALLOCATED, tmp_path)
     for moment, count in KILLS:
-        arguments = ["-m", "tests.scenarios.mortal", str(path), moment, str(count)]
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        killed(path, moment, count)
     report = play(path)
     assert report.resumed
     assert (report.missed, report.faults, report.crashes) == ((), (), 0)

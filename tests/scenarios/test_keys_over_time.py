@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +11,8 @@ import pytest
 from agents.handset.security_module.core import Identity
 from agents.handset.security_module.memory import Record
 from agents.messages.codec import decode
-from tests.scenarios.kit import CONFIGS, ROOT, ends, fleet_of, images, log_events, logs, play, rows, spellings
+from tests.scenarios.kit import CONFIGS, ends, fleet_of, images, log_events, logs, play, rows, spellings
+from tests.scenarios.processes import killed
 from transport.security.certificates import Certificate
 from transport.security.suites import SUITES
 
@@ -137,9 +136,7 @@ def test_killed_in_the_middle_of_a_roll(
 ) -> None:
     """Launched again, the operator goes on with the key that it made, and comes to the same end."""
     config, state = write(tmp_path), tmp_path / "state"
-    arguments = ["-m", "tests.scenarios.mortal", str(config), moment, str(count), str(step)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stdout
+    killed(config, moment, count, step)
     made = own_keys(state)[f"signing.{step}"]
     report = play(config)
     assert report.resumed

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agents.fleet.config import Verb
-from tests.scenarios.kit import CONFIGS, OF_THE_HOUSE, ROOT, fleet_of, log_events, modules, play
+from tests.scenarios.kit import CONFIGS, OF_THE_HOUSE, fleet_of, log_events, modules, play
+from tests.scenarios.processes import killed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,9 +90,7 @@ def test_killed_on_the_air_a_campaign_goes_on(config: Path) -> None:
     launch.
     """
     state = config.parent / "state"
-    arguments = ["-m", "tests.scenarios.mortal", str(config), "published", "50", str(FINISH)]
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
+    killed(config, "published", 50, FINISH)
     report = play(config)
     assert report.resumed
     assert report.missed == ()

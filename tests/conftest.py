@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import signal
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -56,6 +56,20 @@ def pytest_configure() -> None:
         and shutil.disk_usage(_MEMORY).free >= _ROOM
     ):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, object, object]:
+    """Import a module of tests with the tracer, then have its thousand cases without it.
+
+    What is wrong with the module comes up again where it is collected, and is told there.
+    """
+    if not isinstance(collector, pytest.Module):
+        return (yield)
+    with suppress(Exception, pytest.skip.Exception):
+        _ = collector.obj
+    with without_tracer():
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

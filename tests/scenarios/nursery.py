@@ -45,6 +45,7 @@ class Child:
             "words": words,
             "directory": str(directory),
             "environment": os.environ | {"PYTHONPATH": str(ROOT)},
+            "interruptible": signal.getsignal(signal.SIGINT) is not signal.SIG_IGN,
         }
         with theirs:
             socket.send_fds(_nursery(), [json.dumps(request).encode()], [out, err, theirs.fileno()])
@@ -120,6 +121,7 @@ def _watched(request: dict[str, Any], out: int, err: int, end: int) -> dict[str,
     sys.stderr = os.fdopen(os.dup2(err, 2), "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace")
     os.close(out)
     os.close(err)
+    signal.signal(signal.SIGINT, signal.default_int_handler if request["interruptible"] else signal.SIG_IGN)
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -47,6 +47,7 @@ Handler: TypeAlias = Callable[[Frame, str], None]
 
 _SUBSCRIBE_AT_ONCE: Final = 256  # topics in one SUBSCRIBE, so that it stays a packet of a few KiB
 _MAX_HELD: Final = 4096
+_MAX_HELD_OCTETS: Final = 16 << 20
 _SHOWN: Final = 128  # characters of a stranger's topic in the log
 _DENIED: Final = 0x80  # MQTT 3.1.1, 3.9.3: the failure bit of a SUBACK's return code
 
@@ -77,6 +78,7 @@ class BusClient:
         self._handlers: dict[str, Handler] = {}
         self._wildcards: dict[str, Handler] = {}
         self._held: deque[aiomqtt.Message] = deque()
+        self._held_octets = 0
         self._link = Link(
             address,
             identifier=identifier,
@@ -112,7 +114,7 @@ class BusClient:
         paths = [str(topic) for topic in topics]
         for path in paths:
             (self._wildcards if "#" in path or "+" in path else self._handlers)[path] = handler
-        held, self._held = self._held, deque()
+        held, self._held, self._held_octets = self._held, deque(), 0
         for message in held:
             self._take(message)
         if self._link.opened:
@@ -193,9 +195,12 @@ class BusClient:
         return None
 
     def _hold(self, message: aiomqtt.Message) -> None:
-        if len(self._held) == _MAX_HELD:
-            self._drop(self._held.popleft(), "no-handler")
         self._held.append(message)
+        self._held_octets += len(message.payload)
+        while len(self._held) > _MAX_HELD or self._held_octets > _MAX_HELD_OCTETS:
+            oldest = self._held.popleft()
+            self._held_octets -= len(oldest.payload)
+            self._drop(oldest, "no-handler")
 
     def _drop(self, message: aiomqtt.Message, reason: str, detail: str = "") -> None:
         self._counters.dropped(reason)

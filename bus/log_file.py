@@ -17,6 +17,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from bus.disk import is_nearly_full
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -25,14 +27,6 @@ FLUSH_S: Final = 0.2
 MAX_WAITING: Final = 50_000
 _BATCH: Final = 256
 """Lines made at a time: so long, about a millisecond, the loop may have to wait for its turn."""
-SPARED: Final = 128 << 20
-"""Octets of a disk that no log takes; of a small one, a twentieth."""
-
-
-def is_nearly_full(descriptor: int) -> bool:
-    """Say whether the disk of an open file has no room for more of a log."""
-    disk = os.fstatvfs(descriptor)
-    return disk.f_bavail * disk.f_frsize < min(SPARED, disk.f_blocks * disk.f_frsize // 20)
 
 
 def warn_on_stderr(sentence: str) -> None:

@@ -167,6 +167,7 @@ BY_STRANGERS: Final = frozenset(
         *("bus.payload_dropped", "order.dropped", "event.dropped", "link.dropped", "exchange.dropped"),
         *("contact.dropped", "phone.dropped", "antenna.dropped", "chorus.dropped", "bip.dropped"),
         *("sms.dropped", "sms.given_up", "sms.report_dropped", "sms.response_ignored"),
+        *("packet.refused", "envelope.refused", "manager.refused"),
     }
 )
 """What anybody who may publish can cause, as often as he likes, and of which nothing comes."""

@@ -147,7 +147,7 @@ class Antenna:
         try:
             self._outbox.put_nowait((topic, frame, span))
         except asyncio.QueueFull:
-            self._log.warning("antenna.dropped", reason="outbox-full", bearer=str(frame.bearer))
+            self._drop("outbox-full", frame)
 
     async def _send(self) -> None:
         while True:
@@ -155,4 +155,8 @@ class Antenna:
             try:
                 await self._client.publish(topic, frame, span)
             except BusError as error:
-                self._log.warning("antenna.dropped", reason=type(error).__name__, bearer=str(frame.bearer))
+                self._drop(type(error).__name__, frame)
+
+    def _drop(self, reason: str, frame: Frame) -> None:
+        self._counters.dropped(reason)
+        self._log.warning("antenna.dropped", reason=reason, bearer=str(frame.bearer))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from agents.handset.phone import MAX_TPDU
 from agents.handset.posts import (
     SWITCH_OFF,
     SWITCH_ON,
@@ -28,7 +29,7 @@ from agents.handset.posts import (
 from agents.messages.orders import Order
 from bus.bearers.notice import Notice
 from bus.errors import FrameRejected, MailboxFull
-from bus.frame import Bearer
+from bus.frame import MAX_PDU_OCTETS, Bearer
 from bus.topics import BipDown, Broadcast, Contact, Orders, ReportTo, ShortMessageTo
 from transport.cell_broadcast import Page
 from transport.errors import Rejected
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
 
 MAX_WAITING: Final = 64
 """Orders that wait for a handset to come back; the person has given up on more."""
+MOST_OCTETS: Final[Mapping[Bearer, int]] = {
+    Bearer.SMS: MAX_TPDU,
+    Bearer.BIP_TCP: 2048,
+    Bearer.BIP_UDP: 2048,
+    Bearer.CONTACT: 1024,
+    Bearer.ORDER: MAX_PDU_OCTETS,
+}
+"""At least what a TPDU, a segment or datagram, or a sealed APDU has; what is longer waits in no mailbox."""
 MAX_TURNED_AWAY: Final = 64
 """Senders that are told of a handset's return; the first ones give way, and try again by themselves."""
 
@@ -101,6 +110,8 @@ class Cell:
             raise FrameRejected(
                 "wrong-bearer", f"{frame.bearer} where {' or '.join(sorted(bearers))} belongs"
             )
+        if len(frame.pdu) > MOST_OCTETS[frame.bearer]:
+            raise FrameRejected("too-large", f"{len(frame.pdu)} octets")
         subscriber = self._subscribers[topic.rpartition("/")[2]]
         _ARRIVALS[frame.bearer](self, subscriber, frame)
 

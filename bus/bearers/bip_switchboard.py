@@ -11,7 +11,7 @@ over TCP at once; over UDP, where an old SYN may come late, when the CAT_TP conn
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from bus import tracing
 from bus.bearers.bip_lines import CatTpLine, StreamLine
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bus.frame import TraceContext
 
 _REFERENCE_LENGTH: Final = 8
+_MAX_LEAVING: Final = 512  # links that are over, of which something waits to be sent
 _MAX_REFUSALS: Final = 256  # that wait to be sent; who is refused may ask again
 _MAX_DATAGRAMS: Final = 1024  # of one link that wait to be sent; UDP promises nothing
 _TAR: Final = slice(1, 4)  # behind RHL
@@ -216,21 +217,31 @@ class Switchboard:
 
     def _accept(self, frame: Frame, pdu: LinkPdu, known: BipLink | None) -> None:
         """Take a TCP connection, or refuse it."""
+        if known is not None and known.reference == frame.reference:
+            raise BipRejected("duplicate")
+        if self._is_overrun:
+            self._refuse_crowd(frame, pdu)
         if known is not None:
-            if known.reference == frame.reference:
-                raise BipRejected("duplicate")
             # The handset began anew: a CLOSE would reach the new connection of that number.
             known.lane.discard()
             self._forget(known, "replaced")
         for lost in self._links.of(Bearer.BIP_TCP, frame.source):
             self.end(lost, "replaced")
         if len(self._links) >= self._settings.max_links:
-            self._answer(frame, pdu, LinkKind.REFUSE)
-            raise BipRejected("crowded")
+            self._refuse_crowd(frame, pdu)
         line = StreamLine(pdu.connection, pdu.port, segment=self._settings.segment_octets)
         link = self._add(frame, line, self._outbox.lane())
         self._use(link)
         self._conclude(link)
+
+    def _refuse_crowd(self, frame: Frame, pdu: LinkPdu) -> NoReturn:
+        self._answer(frame, pdu, LinkKind.REFUSE)
+        raise BipRejected("crowded")
+
+    @property
+    def _is_overrun(self) -> bool:
+        """Whether links are replaced faster than what is left to say over those before can be sent."""
+        return len(self._outbox.tasks) > len(self._links) + _MAX_LEAVING
 
     def _admit(self, frame: Frame, pdu: LinkPdu) -> BipLink:
         """Return a link that listens to the SYN in *pdu*. Raises Rejected for others, and answers by RST."""
@@ -259,7 +270,7 @@ class Switchboard:
             return "no-such-connection", ResetReason.UNEXPECTED_PDU
         if pdu.synchronisation.identification != _identification(ua):
             return "identification", ResetReason.ILLEGAL_PARAMETERS
-        if len(self._links) >= self._settings.max_links:
+        if len(self._links) >= self._settings.max_links or self._is_overrun:
             return "crowded", ResetReason.TEMPORARILY_UNABLE
         return None
 

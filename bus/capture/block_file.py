@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import platform
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ from pcapng import FileWriter
 from pcapng.blocks import InterfaceDescription, SectionHeader
 
 from bus.capture.exported_pdu import LINK_TYPE
+from bus.disk import is_nearly_full
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +38,8 @@ class BlockFile:
         octets = self.stream.getvalue()
         self.stream.seek(0)
         self.stream.truncate()
+        if is_nearly_full(self._file.fileno()):
+            raise OSError(errno.ENOSPC, "the disk is nearly full")
         try:
             view = memoryview(octets)
             while view:

@@ -157,6 +157,7 @@ async def test_a_broker_that_is_away_costs_what_does_not_fit(kit: Kit) -> None:
     assert int.from_bytes(frames[0].pdu, "big") == 1
     reasons = [entry["reason"] for entry in logs if entry["event"] == "antenna.dropped"]
     assert reasons == ["outbox-full"] * 9 + ["BrokerLost"]
+    assert kit.counters.snapshot()["dropped"] == {"outbox-full": 9, "BrokerLost": 1}
 
 
 async def test_a_closed_antenna_sends_nothing_more(kit: Kit) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agents.handset.cell import MOST_OCTETS
 from agents.handset.phone import CAPACITY
-from bus.errors import MailboxFull
+from bus.errors import FrameRejected, MailboxFull
+from bus.frame import Bearer
 from bus.topics import BipDown, Broadcast, Contact, ContactReply, Orders, ShortMessageTo
 
 if TYPE_CHECKING:
     from bus.frame import Frame
     from tests.agents.role_kit import Kit
+
+TOPICS: Final[dict[Bearer, Any]] = {
+    Bearer.SMS: ShortMessageTo,
+    Bearer.BIP_TCP: BipDown,
+    Bearer.BIP_UDP: BipDown,
+    Bearer.CONTACT: Contact,
+}
 
 
 def contact(kit: Kit, index: int = 1) -> Frame:
@@ -42,6 +52,19 @@ async def test_a_handset_listens_to_network_contacts_and_keys(kit: Kit) -> None:
         Orders(fleet=kit.fleet, agent=kit.ua()).path,
         Broadcast(fleet=kit.fleet, cell="cell").path,
     }
+
+
+@pytest.mark.parametrize("bearer", TOPICS, ids=str)
+async def test_what_no_handset_can_take_waits_in_no_mailbox(kit: Kit, bearer: Bearer) -> None:
+    """A frame holds much more than what goes over the air: such is refused where it arrives."""
+    phone = await kit.handset()
+    topic = TOPICS[bearer](fleet=kit.fleet, ua=kit.ua())
+    frame = replace(contact(kit), bearer=bearer, pdu=bytes(MOST_OCTETS[bearer] + 1))
+    with pytest.raises(FrameRejected, match="too-large"):
+        kit.clients["cell"].inject(topic, frame)
+    assert phone.waiting == 0
+    kit.clients["cell"].inject(topic, replace(frame, pdu=bytes(MOST_OCTETS[bearer])))
+    assert phone.waiting == 1
 
 
 async def test_a_busy_handset_drops_what_it_cannot_hold(kit: Kit) -> None:

@@ -808,6 +808,19 @@ async def test_a_broker_that_is_away_bounds_what_waits(network: _Network) -> Non
     assert network.dropped == {"no-such-connection": 300, "outbox-full": 43}
 
 
+async def test_links_that_are_replaced_faster_than_that_can_be_said_are_refused(network: _Network) -> None:
+    """Each leaves a last word that waits to be sent: beyond so many the one that stands is left alone."""
+    network.client.gate.clear()
+    opens = 600
+    for number in range(1, opens + 1):
+        await network.handset.say(Channel(number=number, bearer=TCP, port=TCP_PORT), LinkKind.OPEN)
+    await network.counters.drops.until(opens - 514)
+    network.client.gate.set()
+    assert network.dropped == {"crowded": opens - 514}
+    assert await network.server.wait_link(UA, TCP)
+    assert len(network.told("bip.link_opened")) == 514
+
+
 async def test_a_packet_that_the_module_cannot_take_is_not_sent(network: _Network) -> None:
     """A service data unit has the module's limit, so that the next bearer can be tried at once."""
     channel = await network.connect(UDP)

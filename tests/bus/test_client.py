@@ -195,6 +195,25 @@ async def test_persistent_session(office: Office) -> None:
     assert office.dropped() == {}
 
 
+async def test_what_waits_for_a_handler_is_bounded(office: Office) -> None:
+    """By its octets as by its number: 16 MiB are held, the oldest goes first, and is counted."""
+    inbox, topic, large = Collector(), office.inbox("b"), bytes(60_000)
+    held = (16 << 20) // len(make_frame(0, pdu=large).encode())
+    async with office.client("b", persistent=True) as receiver:
+        await receiver.subscribe([topic], inbox)
+    async with office.client("a") as sender:
+        for number in range(held + 20):
+            await sender.publish(topic, make_frame(number, pdu=large))
+    async with office.client("b", persistent=True) as receiver, office.client("a") as sender:
+        other = Collector()
+        await receiver.subscribe([office.inbox("later")], other)
+        await sender.publish(office.inbox("later"), make_frame(99))
+        await other.got(1)
+        await receiver.subscribe([topic], inbox)
+        assert await inbox.got(held) == set(range(20, held + 20))
+    assert office.dropped() == {"no-handler": 20}
+
+
 async def test_never_claimed(office: Office) -> None:
     """A message that no subscription of this run claims is counted when the client leaves."""
     async with office.client("b", persistent=True) as receiver:

@@ -12,9 +12,10 @@ import structlog
 from bus import tracing
 from bus.client import BusClient
 from bus.counters import Counters
+from bus.disk import is_nearly_full
 from bus.errors import FrameRejected
 from bus.frame import Bearer, Frame
-from bus.log_file import LogFile, is_nearly_full
+from bus.log_file import LogFile
 from bus.log_floods import FIRST, MAX_KINDS, OTHERS, Floods
 from bus.topics import Inbox
 from bus.vocabulary import BY_STRANGERS, EVENTS

@@ -109,6 +109,7 @@ class Link:
         forms: LinkForms | None = None,
     ) -> None:
         self.name = keys.name
+        self._names = Names(agent=keys.name, role=keys.role.value)
         self._client = client
         self._fleet = fleet
         self._clock = clock
@@ -252,7 +253,7 @@ class Link:
     async def _carry(self) -> None:
         while self._letters:
             to, letter, trace = self._letters.popleft()
-            tracing.bind_only(Names(agent=self.name))
+            tracing.bind_only(self._names)
             tracing.bind(trace)
             try:
                 await self._send(to, letter.octets, self._references.next(), trace)

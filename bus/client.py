@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import aiomqtt
@@ -58,6 +58,8 @@ class BusClient:
     *identifier* must be unique at the broker and, with a *persistent* session, the same in each run: then the
     broker keeps what arrives while we are away. Clients of a process should share one *companions*. Entering
     raises BrokerUnavailable if nobody listens, BrokerRefused if the broker will not have us.
+
+    *owner* says whose it is (``agent``, ``role``), for what its lines tell outside of an agent's own tasks.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class BusClient:
         identifier: str,
         log: FilteringBoundLogger,
         counters: Counters,
+        owner: Mapping[str, str] | None = None,
         persistent: bool = True,
         settings: ConnectionSettings | None = None,
         companions: Companions | None = None,
@@ -74,6 +77,7 @@ class BusClient:
         self.address = address
         self.identifier = identifier
         self._log = log.bind(client=identifier)
+        self._owners_log = self._log.bind(**(owner or {}))
         self._counters = counters
         self._handlers: dict[str, Handler] = {}
         self._wildcards: dict[str, Handler] = {}
@@ -130,7 +134,8 @@ class BusClient:
         span = span or tracing.child(frame.trace)
         octets = frame.encode(span.span_id)
         direction = direction_of(path)
-        ends.tell(self._log, ends.SENT, frame, direction, span=span)
+        log, agent = (self._log, "") if tracing.names_agent() else (self._owners_log, frame.source)
+        ends.tell(log, ends.SENT, frame, direction, span=span, agent=agent)
         with ends.on_its_way(frame, path, span):
             async with self._permits:
                 await self._insist(lambda client: client.publish(path, octets, qos=1, timeout=math.inf))
@@ -169,7 +174,7 @@ class BusClient:
             frame = Frame.parse(message.payload)
             direction = direction_of(topic)
             self._counters.received(frame.bearer, len(frame.pdu), direction)
-            ends.tell(self._log, ends.TAKEN, frame, direction)
+            ends.tell(self._owners_log, ends.TAKEN, frame, direction, agent=frame.destination)
             with tracing.bound(frame.trace):
                 self._handle(handler, frame, message)
         except FrameRejected as error:

@@ -5,6 +5,10 @@ message's. So the lines of both ends carry the message's own span, whichever pro
 repetition, sent under the same reference, is a span beside the first. A message that both ends tell of is
 whole; one with a first end alone is on its way still, unless a loss is told of it.
 
+A message's parent is the work that sent it, of which there may be no line: nothing else came of it. So the
+first end says as ``cause_id`` also which message that work began with; without one it is a transaction's
+first.
+
 Pages of a cell broadcast are told at the level debug: each is for many, and there are many. What a broadcast
 came to is told by whoever broadcasts it, and by each module that took it.
 """
@@ -42,9 +46,13 @@ def tell(
     direction: str,
     *,
     span: TraceContext | None = None,
+    agent: str = "",
     reason: str = "",
 ) -> None:
-    """Log one end of *frame*'s way, or its loss for *reason*; *span* is the message's where it begins."""
+    """Log one end of *frame*'s way, or its loss for *reason*; *span* is the message's where it begins.
+
+    *agent* is whose end it is, where neither the task nor *log* is bound to one: a cell speaks for many.
+    """
     if spans.is_exported():
         _export(event, frame, direction, span, reason)
     quiet = frame.bearer in _QUIET
@@ -60,6 +68,8 @@ def tell(
         frame.attempt,
         len(frame.pdu),
         reason,
+        agent if spans.is_ua(agent) else "",
+        frame.trace.cause_id if span is not None else b"",
     )
     (log.debug if quiet else log.info)(event, end=end)
 

@@ -98,6 +98,8 @@ class TraceContext:
     trace_id: bytes
     span_id: bytes
     parent_id: bytes = b""
+    cause_id: bytes = field(default=b"", compare=False)
+    """The message that it began with here, however many spans lie between: of that a line is sure to tell."""
 
     def __post_init__(self) -> None:
         if len(self.trace_id) != 16 or len(self.span_id) != 8 or len(self.parent_id) not in {0, 8}:

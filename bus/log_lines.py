@@ -135,7 +135,8 @@ class Names(dict[str, Any]):
 class End(NamedTuple):
     """One end of a message's way (:mod:`bus.ends`), which most lines tell of: all the fields of its event.
 
-    Of *reason* nothing is known; the others are words of ours, and names as a frame has checked them. A
+    Of *reason* nothing is known; the others are words of ours, and names as a frame has checked them. *agent*
+    is whose end it is, if nothing else in the line says so, and *cause* the message that it comes of. A
     tuple, as one is made for each.
     """
 
@@ -148,14 +149,18 @@ class End(NamedTuple):
     attempt: int
     octets: int
     reason: str
+    agent: str = ""
+    cause: bytes = b""
 
     def spelt(self) -> str:
         """Return its fields as a line has them."""
         reason = f', "reason": {_quoted(self.reason[:MAX_TEXT])}' if self.reason else ""
+        agent = f'"agent": "{self.agent}", ' if self.agent else ""
+        cause = f'"cause_id": "{self.cause.hex()}", ' if self.cause else ""
         return (
-            f'"bearer": "{self.bearer}", "direction": "{self.direction}", "source": "{self.source}", '
-            f'"destination": "{self.destination}", "reference": "{self.reference.hex()}", '
-            f'"attempt": {self.attempt}, "octets": {self.octets}{reason}'
+            f'{cause}{agent}"bearer": "{self.bearer}", "direction": "{self.direction}", '
+            f'"source": "{self.source}", "destination": "{self.destination}", '
+            f'"reference": "{self.reference.hex()}", "attempt": {self.attempt}, "octets": {self.octets}{reason}'
         )
 
 

@@ -9,8 +9,8 @@ that task from then on carries the ids.
 Lines have, in this order: ``time`` (UTC), ``at`` (simulated time, in seconds since 1970), ``seq`` (counts up
 in a process, so that lines of one microsecond stay in order), ``process``, ``level``, ``event`` (a word of
 :mod:`bus.vocabulary`), then what is bound (``agent``, ``role``, ``ua``; ``trace_id``, ``span_id``,
-``parent_id``) and what the event says. How lines are made, and what is kept out of them, stands in
-:mod:`bus.log_lines`.
+``parent_id``) and what the event says; a message that sets out has ``cause_id`` too (:mod:`bus.ends`). How
+lines are made, and what is kept out of them, stands in :mod:`bus.log_lines`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ def new_trace(rng: Callable[[int], bytes]) -> TraceContext:
 
 def child(trace: TraceContext) -> TraceContext:
     """Go on with the transaction of *trace* in a span that begins in it."""
-    return TraceContext(trace_id=trace.trace_id, span_id=_SPANS.randbytes(8), parent_id=trace.span_id)
+    return TraceContext(
+        trace_id=trace.trace_id,
+        span_id=_SPANS.randbytes(8),
+        parent_id=trace.span_id,
+        cause_id=trace.cause_id or trace.span_id,
+    )
 
 
 def enter(trace: TraceContext, **names: str) -> TraceContext:
@@ -101,6 +106,11 @@ def bound(trace: TraceContext | None = None, **names: str) -> Iterator[None]:
 def current() -> TraceContext | None:
     """Return the trace bound to this task, or None."""
     return _BOUND.get()[0]
+
+
+def names_agent() -> bool:
+    """Whether what this task logs says whose it is."""
+    return "agent" in _BOUND.get()[1]
 
 
 def ids(trace: TraceContext | None) -> dict[str, str]:

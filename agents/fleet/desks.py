@@ -45,9 +45,10 @@ class Desks:
     ) -> Desk:
         """Return *opened*'s desk; with a *number* it can speak to modules, with a *server* over channels."""
         around, keys = self._around, opened.keys
-        client = await self._stack.enter_async_context(around.client(keys.name))
+        owner = {"agent": keys.name, "role": keys.role.value}
+        client = await self._stack.enter_async_context(around.client(keys.name, owner=owner))
         rng = around.rng(f"role/{keys.name}")
-        log = around.log.bind(agent=keys.name)
+        log = around.log.bind(**owner)
         link = Link(
             client,
             fleet=around.config.fleet.name,

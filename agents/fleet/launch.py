@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agents.console import CONSOLE
 from agents.errors import FleetError
 from agents.fleet.captures import claim, gather, open_capture
 from agents.fleet.crew import Crew, open_crew, workers_for
@@ -106,7 +107,9 @@ async def _run(config: FleetConfig, options: UpOptions, progress: Progress, stac
     base_mib = peak_mib()
     handsets = await _switch_on(around, stack, options, workers)
     # The console's session is of this launch alone: what was said to an earlier one is nobody's business.
-    console = await stack.enter_async_context(around.client("console", persistent=False))
+    console = await stack.enter_async_context(
+        around.client(CONSOLE, persistent=False, owner={"agent": CONSOLE, "role": CONSOLE})
+    )
     runner = Runner(around, console, state.ledger, progress, received=handsets.received)
     await runner.start()
     runner.goes_on(market.campaigns_under_way())

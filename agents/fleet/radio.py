@@ -74,7 +74,8 @@ class Radio:
         images = await self._pages.load_all()
         gate = await self._stack.enter_async_context(gate_of(self._around))
         for group, name, addresses in self._cells:
-            client = await self._stack.enter_async_context(self._around.client(f"cell.{name}"))
+            connection = self._around.client(f"cell.{name}", owner={"role": "handset"})
+            client = await self._stack.enter_async_context(connection)
             log = self._around.log.bind(cell=name)
             antenna = await self._stack.enter_async_context(
                 Antenna(client, gate, name=name, counters=self._around.counters, log=log)

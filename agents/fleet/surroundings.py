@@ -10,6 +10,8 @@ from agents.randomness import make_rng
 from bus.client import BusClient
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from structlog.typing import FilteringBoundLogger
 
     from agents.fleet.config import FleetConfig
@@ -44,13 +46,16 @@ class Surroundings:
         """Return *label*'s own randomness for this launch."""
         return make_rng(self.config.fleet.seed, f"{self.config.fleet.name}/{self.launch.number}/{label}")
 
-    def client(self, name: str, *, persistent: bool = True) -> BusClient:
-        """Return a connection for *name*, to be entered."""
+    def client(
+        self, name: str, *, persistent: bool = True, owner: Mapping[str, str] | None = None
+    ) -> BusClient:
+        """Return a connection for *name*, to be entered; of its *owner* the log says so much."""
         return BusClient(
             self.broker,
             identifier=f"otafleet-{self.config.fleet.name}-{name}",
             log=self.log,
             counters=self.counters,
+            owner=owner,
             persistent=persistent,
             companions=self.companions,
         )

@@ -54,6 +54,7 @@ class Antenna:
         self._gate = gate
         self._name = name
         self._log = log
+        self._log_down = log.bind(role="handset")
         self._outbox: asyncio.Queue[tuple[Topic, Frame, TraceContext | None]] = asyncio.Queue(OUTBOX)
         self._sender: asyncio.Task[None] | None = None
         self._presences: dict[str, Presence] = {}
@@ -124,12 +125,15 @@ class Antenna:
     def down(self, ua: str, frame: Frame, deliver: Callable[[], None]) -> None:
         """Let what the network has for handset *ua* through the air; *deliver* takes each copy that comes."""
         if not self._gate.carry(frame.bearer, f"{ua}/down", len(frame.pdu), deliver):
-            ends.tell(self._log, ends.LOST, frame, DOWN, reason=ON_AIR)
+            self._tell_lost(frame, ON_AIR)
 
     def lose(self, frame: Frame) -> None:
         """Count and tell that *frame* came through the air to a handset that was no more there."""
         self._counters.lost(frame.bearer)
-        ends.tell(self._log, ends.LOST, frame, DOWN, reason=NOBODY_THERE)
+        self._tell_lost(frame, NOBODY_THERE)
+
+    def _tell_lost(self, frame: Frame, reason: str) -> None:
+        ends.tell(self._log_down, ends.LOST, frame, DOWN, agent=frame.destination, reason=reason)
 
     def way_down(self, bearer: Bearer, ua: str) -> Way:
         """Return the way that *bearer* takes to handset *ua*, for who has much to send there."""

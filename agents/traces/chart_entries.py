@@ -64,6 +64,8 @@ class Entries:
         for line in lines:
             if line.event == SENT or line.event not in ENDS:
                 self._parents.setdefault(line.span, line.parent)
+                if line.cause:
+                    self._parents.setdefault(line.parent, line.cause)
             if line.span and line.event.endswith(FALLBACK):
                 self._fallbacks[line.span] = line.bearer or line.reason
             if line.event not in ENDS:

@@ -80,6 +80,8 @@ class Told:
     trace: str
     span: str
     parent: str
+    cause: str
+    """Of a message that set out: the one that the work began with which sent it."""
     bearer: str
     direction: str
     source: str
@@ -100,6 +102,7 @@ def read(fields: Mapping[str, Any]) -> Told:
         trace=_text(fields.get("trace_id")),
         span=_text(fields.get("span_id")),
         parent=_text(fields.get("parent_id")),
+        cause=_text(fields.get("cause_id")),
         reference=_text(fields.get("reference")),
         ua=_text(fields.get("ua")),
         reason=_text(fields.get("reason")),
@@ -140,6 +143,8 @@ def _causes(lines: list[Told]) -> dict[int, Told]:
     for line in lines:
         if line.event == SENT:
             sent.setdefault(line.span, line)
+            if line.cause:
+                parents.setdefault(line.parent, line.cause)
         if line.event == TAKEN:
             arrived.setdefault(line.span, line)
         elif line.event not in ENDS and line.parent:

@@ -69,8 +69,8 @@ class Names:
             if line.agent and line.event == SENT:
                 having[line.source].add(line.agent)
         for line in lines:
-            if line.event == TAKEN and line.span in self._takers:
-                having[line.destination].add(self._takers[line.span])
+            if line.event == TAKEN and (taker := line.agent or self._takers.get(line.span)):
+                having[line.destination].add(taker)
         self._agents = {number: min(agents) for number, agents in having.items() if len(agents) == 1}
 
     def sender(self, line: Told) -> str:

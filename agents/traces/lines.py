@@ -37,6 +37,7 @@ _SAID_ELSEWHERE: Final = frozenset(
             "trace_id",
             "span_id",
             "parent_id",
+            "cause_id",
         ),
         *("client", "bearer", "direction", "source", "destination", "reference", "octets"),
     }
@@ -75,6 +76,9 @@ def depths(lines: Iterable[Fields]) -> dict[str, int]:
         if isinstance(span, str):
             known = parents.get(span)
             parents[span] = known or (parent if isinstance(parent, str) else "")
+        cause = line.get("cause_id")
+        if isinstance(parent, str) and isinstance(cause, str):
+            parents[parent] = parents.get(parent) or cause
     return {span: _depth(span, parents) for span in parents}
 
 

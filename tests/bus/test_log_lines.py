@@ -157,6 +157,18 @@ def test_an_end_says_all_of_its_message(log: _Log) -> None:
     assert (taken["event"], lost["event"]) == (ends.TAKEN, ends.LOST)
 
 
+def test_an_end_says_whose_it_is_and_what_it_comes_of(log: _Log) -> None:
+    """A handset's, where nothing else names it; and the message in front, over work that logs nothing."""
+    work = tracing.child(tracing.child(TRACE))
+    frame = replace(make_frame(7), trace=work)
+    for agent in ("8988010200000000018", "15550100"):
+        ends.tell(log.logger, ends.SENT, frame, "up", span=tracing.child(work), agent=agent)
+    handset, other = log.lines()
+    assert handset["agent"] == "8988010200000000018"
+    assert "agent" not in other
+    assert (handset["parent_id"], handset["cause_id"]) == (work.span_id.hex(), TRACE.span_id.hex())
+
+
 def test_a_reason_is_bounded() -> None:
     """However long the reason of a loss is, its line is not."""
     end = End(TRACE, "sms", "down", "a", "b", bytes(8), 1, 2, "x" * 10_000)

@@ -41,6 +41,7 @@ def test_each_line_keeps_to_the_schema(state: Path) -> None:
     for line in lines:
         assert {"time", "at", "seq", "process", "level"} <= set(line)
         assert ("trace_id" in line) == ("span_id" in line) == ("parent_id" in line)
+        assert ("agent" in line) == ("role" in line) == ("trace_id" in line), line
     agents = {line["agent"]: line.get("role") for line in lines if "agent" in line and "trace_id" in line}
     assert {"handset", "operator", "supplier", "authority"} <= set(agents.values())
 
@@ -60,6 +61,25 @@ def test_each_message_has_both_ends_or_is_lost(state: Path) -> None:
     assert max(count for (_, event), count in ends.items() if event == SENT) == 1
     parents = {line["parent_id"] for line in log_events(state) if "parent_id" in line}
     assert parents & sent
+
+
+def test_each_span_lies_in_one_that_is_told(state: Path) -> None:
+    """In its parent or, where that work has no line, in the message that the work began with; but the order.
+
+    Of pages only who asks for details is told, and so of their effects.
+    """
+    lines = [line for line in log_events(state) if "trace_id" in line]
+    told = {(line["trace_id"], line["span_id"]) for line in lines}
+    aired = {line["trace_id"] for line in lines if line["event"] == "cell_broadcast.begun"}
+    first = [
+        line
+        for line in lines
+        if line["parent_id"]
+        and line["trace_id"] not in aired
+        and not {(line["trace_id"], line.get(name)) for name in ("parent_id", "cause_id")} & told
+    ]
+    assert {(line["event"], line["bearer"]) for line in first} == {(SENT, "order")}
+    assert len({line["trace_id"] for line in first}) == len(first)
 
 
 def test_each_repetition_is_a_span_of_its_own(state: Path) -> None:

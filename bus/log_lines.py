@@ -160,7 +160,8 @@ class End(NamedTuple):
         return (
             f'{cause}{agent}"bearer": "{self.bearer}", "direction": "{self.direction}", '
             f'"source": "{self.source}", "destination": "{self.destination}", '
-            f'"reference": "{self.reference.hex()}", "attempt": {self.attempt}, "octets": {self.octets}{reason}'
+            f'"reference": "{self.reference.hex()}", "attempt": {self.attempt}, '
+            f'"octets": {self.octets}{reason}'
         )
 
 

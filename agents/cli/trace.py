@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path  # noqa: TC003 -- typer reads the annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
@@ -14,7 +15,7 @@ from rich.text import Text
 from agents.cli.telling import load, make_console, told_in_sentences
 from agents.traces.following import LOOK_S, Ended, Lines
 from agents.traces.lines import sentence
-from agents.traces.listing import as_row, as_table, to_json
+from agents.traces.listing import as_json_list, as_row, as_table, to_json
 from agents.traces.lookup import Outcome, Selection
 from agents.traces.plain import clock, harmless
 from agents.traces.tally import told_at
@@ -22,6 +23,8 @@ from agents.traces.tally import told_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
+
+    from rich.console import Console
 
     from agents.cli.trace_forms import Form
     from agents.traces.archive import Archive
@@ -35,6 +38,8 @@ _MOST: Final = (1 << 31) - 1
 _WIDE: Final = 1_000
 """Columns of a list that goes into a file or another programme: its rows are not folded there."""
 _LONGEST: Final = 1_000
+_MANY_ROWS: Final = 1_000
+"""Of a longer list the columns are as wide as usual: to make them as wide as it needs takes all of it."""
 _MANY_LINES: Final = 100_000
 """So many to read take a second or more, of which a person is told."""
 
@@ -126,24 +131,34 @@ def _warn(sentences: Iterable[str]) -> None:
 
 
 def _list(archive: Archive, selection: Selection, *, as_json: bool) -> None:
-    found, count = archive.select(selection)
+    count = archive.count(selection)
+    found = archive.each(selection)
+    shown = min(count, selection.limit or count)
     if as_json:
-        listed = {
-            "logs": str(archive.logs),
-            "found": count,
-            "transactions": [to_json(each) for each in found],
-        }
-        typer.echo(json.dumps(listed, indent=2))
+        for part in as_json_list(archive.logs, count, found):
+            typer.echo(part, nl=False)
         return
     console = make_console()
     if not console.is_terminal:
         console.width = _WIDE
-    if found:
+    if shown > _MANY_ROWS:
+        _print_rows(console, found)
+    elif shown:
         console.print(as_table(found, console.width))
     many = "1 transaction" if count == 1 else f"{count:,} transactions"
     which = "slowest" if selection.slowest else "last"
-    shown = f"; the {which} {len(found)} are shown" if len(found) < count else ""
-    console.print(Text(f"{many} in {archive.logs}{shown}"), soft_wrap=True, highlight=False)
+    told = f"; the {which} {shown:,} are shown" if shown < count else ""
+    console.print(Text(f"{many} in {archive.logs}{told}"), soft_wrap=True, highlight=False)
+
+
+def _print_rows(console: Console, found: Iterable[Transaction]) -> None:
+    """Print a list that is too long to be measured first, row by row."""
+    for row in chain([None], found):
+        text = as_row(row, console.width)
+        if console.is_terminal:
+            console.print(text, soft_wrap=True, highlight=False)
+        else:
+            typer.echo(text.plain)
 
 
 def _show(archive: Archive, wanted: Transaction, form: Form) -> None:

@@ -78,6 +78,17 @@ class Archive:
         """Return the transactions asked for, and of how many they are the last."""
         return self._ask(lambda: lookup.select(self.index, selection))
 
+    def count(self, selection: Selection) -> int:
+        """Return how many transactions are asked for, whatever the limit."""
+        return self._ask(lambda: lookup.count(self.index, selection))
+
+    def each(self, selection: Selection) -> Iterator[Transaction]:
+        """Yield the transactions asked for, without all of them in memory. Raises FleetError."""
+        try:
+            yield from lookup.each(self.index, selection)
+        except sqlite3.Error as error:
+            raise FleetError(f"{self.logs}: their index cannot be read further: {error}") from None
+
     def find(self, text: str) -> Transaction:
         """Return the transaction whose id begins with *text*. Raises NoTrace."""
         return self._ask(lambda: lookup.find(self.index, text))

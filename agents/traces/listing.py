@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
@@ -11,7 +12,8 @@ from agents.traces.lookup import SHORT, Outcome
 from agents.traces.plain import clock, duration, harmless, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from agents.traces.lookup import Transaction
 
@@ -121,6 +123,18 @@ def outcome(transaction: Transaction) -> str:
     many = sum(counts.values()) > 1
     said = ", ".join(f"{count:,} {end}" if many else str(end) for end, count in counts.items() if count)
     return ": ".join(filter(None, (said or str(Outcome.OPEN), harmless(transaction.reason))))
+
+
+def as_json_list(logs: Path, count: int, found: Iterable[Transaction]) -> Iterator[str]:
+    """Yield the parts of a JSON object with the transactions that were *found*, of *count*, one by one."""
+    head = json.dumps({"logs": str(logs), "found": count}, indent=2).removesuffix("\n}")
+    yield f'{head},\n  "transactions": ['
+    is_first = True
+    for each in found:
+        yield f"{'' if is_first else ','}\n    "
+        yield json.dumps(to_json(each), indent=2).replace("\n", "\n    ")
+        is_first = False
+    yield "]\n}\n" if is_first else "\n  ]\n}\n"
 
 
 def to_json(transaction: Transaction) -> dict[str, Any]:

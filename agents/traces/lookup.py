@@ -106,11 +106,12 @@ _COLUMNS: Final = """
         ok, refused, failed, coalesce(reason, '') AS reason, lines, messages, octets, taken, retries, lost
     FROM transactions"""
 _LATEST: Final = f"{_COLUMNS}{_WHERE} ORDER BY began DESC, trace LIMIT :limit"
+_LATEST_IN_ORDER: Final = f"SELECT * FROM ({_LATEST}) ORDER BY began, trace_id DESC"  # noqa: S608 -- ours
 _SLOWEST: Final = (
     f"{_COLUMNS}{_WHERE} ORDER BY coalesce(at_last - at_first, ended - began) DESC, began LIMIT :limit"
 )
 _ONE: Final = f"{_COLUMNS}{_WHERE} AND trace = :trace"
-_COUNT: Final = "SELECT count(*) FROM transactions" + _WHERE  # noqa: S608 -- all of it is ours
+_COUNT: Final = "SELECT count(*) FROM transactions" + _WHERE  # noqa: S608 -- likewise
 _BETWEEN: Final = f"{_COLUMNS} WHERE trace BETWEEN :low AND :high ORDER BY trace LIMIT :limit"
 _ABOUT: Final = "SELECT count(*) FROM marks JOIN names ON names.id = marks.name WHERE names.name = ?"
 _BELOW: Final = "SELECT lower(hex(trace)) FROM transactions WHERE trace < ? ORDER BY trace DESC LIMIT ?"
@@ -124,10 +125,22 @@ def select(index: Index, selection: Selection) -> tuple[list[Transaction], int]:
     """Return the transactions that are asked for, and how many there would be without a limit."""
     wanted = _wanted(selection) | {"limit": selection.limit or -1}
     found = list(_rows(index, _SLOWEST if selection.slowest else _LATEST, wanted))
-    count = len(found)
-    if count == selection.limit:
-        ((count,),) = index.connection.execute(_COUNT, wanted).fetchall()
-    return (found if selection.slowest else found[::-1]), count
+    total = len(found)
+    if total == selection.limit:
+        total = count(index, selection)
+    return (found if selection.slowest else found[::-1]), total
+
+
+def count(index: Index, selection: Selection) -> int:
+    """Return how many transactions are asked for, whatever the limit."""
+    ((found,),) = index.connection.execute(_COUNT, _wanted(selection)).fetchall()
+    return int(found)
+
+
+def each(index: Index, selection: Selection) -> Iterator[Transaction]:
+    """Yield those that are asked for, in the order of :func:`select`, of which not all are in memory."""
+    wanted = _wanted(selection) | {"limit": selection.limit or -1}
+    return _rows(index, _SLOWEST if selection.slowest else _LATEST_IN_ORDER, wanted)
 
 
 def among(index: Index, selection: Selection, trace: bytes) -> Transaction | None:

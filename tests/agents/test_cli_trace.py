@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from typer.testing import CliRunner
 from agents.cli import app
 from agents.traces.archive import Archive
 from agents.traces.lines import sentence
-from agents.traces.listing import as_row
+from agents.traces.listing import as_json_list, as_row
+from agents.traces.lookup import Selection
 from tests.agents.trace_kit import BLOCKED, SERVE, demo, lossy, scan
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,39 @@ def test_list_in_part(logs: Path) -> None:
     assert result.stdout.endswith(f"6 transactions in {logs}; the slowest 1 are shown\n")
     result = runner.invoke(app, ["trace", "--ua", "1" * 19])
     assert result.stdout == f"0 transactions in {logs.relative_to(Path.cwd())}\n"
+
+
+def test_a_list_that_is_long(logs: Path) -> None:
+    """More than a thousand are told one by one, the same that a short list has, in the same order."""
+    order = next(line for line in demo() if BLOCKED.encode() in line)
+    many = [order.replace(BLOCKED[:8].encode(), b"%08x" % number) for number in range(1, 1_100)]
+    (logs / "more.jsonl").write_bytes(b"".join(many))
+    with Archive(logs) as archive:
+        everything, count = archive.select(Selection())
+    ids = [each.trace_id for each in everything]
+    text = runner.invoke(app, ["trace", "--limit", "0"]).stdout.splitlines()
+    assert [row[:8] for row in text[1:-1]] == [each[:8] for each in ids]
+    assert text[0].split()[0] == "trace"
+    assert text[-1].startswith(f"{count:,} transactions in ")
+    listed = json.loads(runner.invoke(app, ["trace", "--limit", "0", "--json"]).stdout)
+    assert [each["trace_id"] for each in listed["transactions"]] == ids
+    assert listed["found"] == count
+
+
+def test_a_list_needs_no_room_for_all_of_it(logs: Path) -> None:
+    """A transaction that was told of is let go before the next ones are."""
+    order = next(line for line in demo() if BLOCKED.encode() in line)
+    many = [order.replace(BLOCKED[:8].encode(), b"%08x" % number) for number in range(1, 5_000)]
+    (logs / "more.jsonl").write_bytes(b"".join(many))
+    with Archive(logs) as archive:
+        tracemalloc.start()
+        try:
+            told = sum(1 for part in as_json_list(logs, 0, archive.each(Selection())) if "trace_id" in part)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert told > 5_000
+    assert peak < 500_000
 
 
 def test_a_log_stands_for_those_beside_it(logs: Path) -> None:

@@ -134,6 +134,8 @@ def _list(archive: Archive, selection: Selection, *, as_json: bool) -> None:
     count = archive.count(selection)
     found = archive.each(selection)
     shown = min(count, selection.limit or count)
+    if not count:
+        _warn(archive.misnomers(selection))
     if as_json:
         for part in as_json_list(archive.logs, count, found):
             typer.echo(part, nl=False)

@@ -4,12 +4,12 @@ What this room is for
     ``otafleet trace``. ``reading`` takes lines out of log files, whole or torn, plain or compressed, and
     counts what it skips; ``tally`` adds up what the lines of one transaction say; ``index`` keeps the sums,
     and where the lines lie, in a file beside the logs (``places``: or elsewhere, where none can be written
-    there); ``lookup`` asks it; ``archive`` is all of that for who wants an answer; ``listing`` and ``lines``
-    write what a person sees, ``following`` what is new. ``chart`` makes a sequence chart of one transaction's
-    lines (``chart_lines``: as far as they can be believed, causes first; ``chart_people``: lifelines;
-    ``chart_entries``: rows; ``chart_fold``: fewer of them; ``chart_cut``: some of them); ``chart_text``,
-    ``chart_svg`` and ``chart_mermaid`` draw it. ``gleaning`` is for a fleet that explains its own run: the
-    lines of some transactions, without an index.
+    there); ``lookup`` asks it (``misnomers``: for names that nobody has); ``archive`` is all of that for
+    who wants an answer; ``listing`` and ``lines`` write what a person sees, ``following`` what is new.
+    ``chart`` makes a sequence chart of one transaction's lines (``chart_lines``: as far as they can be
+    believed, causes first; ``chart_people``: lifelines; ``chart_entries``: rows; ``chart_fold``: fewer of
+    them; ``chart_cut``: some of them); ``chart_text``, ``chart_svg`` and ``chart_mermaid`` draw it.
+    ``gleaning`` is for a fleet that explains its own run: the lines of some transactions, without an index.
 
 What it may import
     ``agents.errors``, SQLite, msgpack, rich. It knows no role, no fleet and no bus: logs are all that it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,8 +12,9 @@ import msgpack
 from agents.errors import FleetError
 from agents.traces import lookup, wording
 from agents.traces.index import Index
+from agents.traces.misnomers import misnomers
 from agents.traces.places import NOWHERE, candidates, connect, remove
-from agents.traces.reading import MAX_LINE, Fields, open_log, parse
+from agents.traces.reading import DAMAGE, MAX_LINE, Fields, open_log, parse
 from agents.traces.tally import told_at, trace_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ class Archive:
         """Return how many transactions are asked for, whatever the limit."""
         return self._ask(lambda: lookup.count(self.index, selection))
 
+    def misnomers(self, selection: Selection) -> list[str]:
+        """Return a sentence for each name in *selection* that nobody in the logs has."""
+        return self._ask(lambda: list(misnomers(self.index, selection)))
+
     def each(self, selection: Selection) -> Iterator[Transaction]:
         """Yield the transactions asked for, without all of them in memory. Raises FleetError."""
         try:
@@ -111,7 +115,7 @@ class Archive:
                 for offset, fields in _lines_at(self.logs / name, runs):
                     if trace_of(fields) == trace and len(found) < MAX_LINES:
                         found.append(((name, offset), fields))
-            except (OSError, EOFError, zlib.error) as error:
+            except (*DAMAGE, EOFError) as error:
                 why = (getattr(error, "strerror", None) or str(error)).lower()
                 self.unread.append(f"{name}: its lines of this transaction cannot be read: {why}")
         return sorted(found, key=_when)

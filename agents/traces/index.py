@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from agents.traces.index_tables import ADD, MERGE, TABLES
-from agents.traces.reading import Reading, is_compressed, log_files
+from agents.traces.reading import Reading, is_compressed, left_out, log_files
 from agents.traces.tally import Portion
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Index:
         self._logs = logs
         self.connection = connection
         self.unreadable: dict[str, str] = {}
-        """By name of a log: why it could not be opened, the last time that it was tried."""
+        """By name of a log, or of what looks like one: why it could not be read, when that was tried last."""
         self.touched: set[int] = set()
         """The transactions that the last update added lines to, if it was asked to say."""
         self._names: dict[tuple[str, str], int] = {}
@@ -97,7 +97,7 @@ class Index:
         ]
 
     def _update(self, tell: Callable[[int], None], *, touched: bool) -> None:
-        self.unreadable.clear()
+        self.unreadable = left_out(self._logs)
         present = {path.name: path for path in log_files(self._logs)}
         if not self._follow(present):
             self._forget()

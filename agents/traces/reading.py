@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import re
 import zlib
 from collections import Counter
@@ -11,13 +13,22 @@ from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 MAX_LINE: Final = 65_536
 """Octets of the longest line that is looked at; ours have under 10,000."""
 _BUFFER: Final = 1 << 18
-_LOG: Final = re.compile(r".+\.jsonl(\.\d+)?(\.gz)?")
+_OPENERS: Final[Mapping[str, Callable[[Path], object]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+"""How a log is decompressed, by the ending of its name."""
+# As logrotate names them: by number, or by date.
+_LOG: Final = re.compile(rf".+\.jsonl([.-]\d+)*({'|'.join(map(re.escape, _OPENERS))})?")
+DAMAGE: Final = (OSError, zlib.error, lzma.LZMAError)
+"""What reading on may raise in a compressed log, beside EOFError where it is cut off."""
 _decode: Final = json.JSONDecoder().raw_decode
 
 Fields = dict[str, Any]
@@ -47,16 +58,30 @@ def log_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*.jsonl*") if _LOG.fullmatch(path.name) and path.is_file())
 
 
+def left_out(directory: Path) -> dict[str, str]:
+    """Return why, by name, what looks like a log in *directory* is not among its logs."""
+    logs = log_files(directory)
+    return {path.name: _why_not(path) for path in directory.glob("*.jsonl*") if path not in logs}
+
+
+def _why_not(path: Path) -> str:
+    if not _LOG.fullmatch(path.name):
+        if path.suffix == ".zst":
+            return "it is compressed by zstd, which is not known here: decompress it"
+        return "its name is not one that a log has"
+    return "it is no file" if path.exists() else "there is no such file"
+
+
 def is_compressed(name: str) -> bool:
-    """Whether the file of that name is read through gzip."""
-    return name.endswith(".gz")
+    """Whether the file of that name has to be decompressed."""
+    return name.endswith(tuple(_OPENERS))
 
 
 def open_log(path: Path) -> IO[bytes]:
     """Open the log at *path* so that offsets count octets of its text. Raises OSError."""
     if is_compressed(path.name):
         # No buffer of ours around its own: what came with the fault that ends it would be lost.
-        return cast("IO[bytes]", gzip.open(path))
+        return cast("IO[bytes]", _OPENERS[path.suffix](path))
     return path.open("rb", buffering=_BUFFER)
 
 
@@ -93,7 +118,7 @@ class Reading:
                 yield from self._read(stream)
             except EOFError:
                 self.end = End.CUT
-            except (OSError, zlib.error):
+            except DAMAGE:
                 self.end = End.DAMAGED
 
     def _read(self, stream: IO[bytes]) -> Iterator[tuple[int, int, Fields]]:

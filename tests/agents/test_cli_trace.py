@@ -59,6 +59,32 @@ def test_list_in_part(logs: Path) -> None:
     assert result.stdout == f"0 transactions in {logs.relative_to(Path.cwd())}\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "sentence"),
+    [
+        ("--reason", "blockd", "blockd: nobody gave this reason; did you mean blocked?"),
+        ("--agent", "bnak", "bnak: no agent is called so; did you mean bank?"),
+        ("--agent", "*zzz*", "*zzz*: no agent is called so"),
+        ("--ua", "8988459600030000111", "8988459600030000111: no module has this address; did you mean "),
+        ("--reason", "", "an empty name: nobody gave this reason"),
+    ],
+    ids=["reason", "agent", "nothing-near", "module", "empty"],
+)
+def test_a_name_that_nobody_has(logs: Path, option: str, name: str, sentence: str) -> None:
+    """A list that is empty because a name was mistyped says so, and which were meant."""
+    result = runner.invoke(app, ["trace", option, name])
+    assert (result.exit_code, result.stdout) == (0, f"0 transactions in {logs.relative_to(Path.cwd())}\n")
+    assert result.stderr.startswith(sentence)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_names_that_never_met(logs: Path) -> None:
+    """Where each name is somebody's, an empty list says nothing more."""
+    asked = ["trace", "--agent", "bank", "--outcome", "failed"]
+    assert runner.invoke(app, asked).stderr == ""
+    assert logs.is_dir()
+
+
 def test_a_list_that_is_long(logs: Path) -> None:
     """More than a thousand are told one by one, the same that a short list has, in the same order."""
     order = next(line for line in demo() if BLOCKED.encode() in line)
@@ -236,7 +262,8 @@ def test_user_errors(arguments: list[str], sentence: str) -> None:
 def test_names_that_are_no_text(option: str) -> None:
     """What a terminal may give that is no UTF-8 names nobody."""
     result = runner.invoke(app, ["trace", option, "\udcff"])
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("?: no")
     assert result.stdout.startswith("0 transactions in ")
 
 

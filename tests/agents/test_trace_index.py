@@ -279,6 +279,7 @@ def test_what_was_skipped_is_said(logs: Path) -> None:
     )
     (logs / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(demo()))[:-20])
     (logs / "damaged.jsonl.gz").write_bytes(b"no gzip")
+    (logs / "old.jsonl.zst").touch()
     for _ in range(2):
         with Archive(logs) as archive:
             assert archive.said == [
@@ -288,6 +289,10 @@ def test_what_was_skipped_is_said(logs: Path) -> None:
                     "otafleet.jsonl: skipped 2 lines that are no JSON, 2 lines that are no events of a fleet"
                     " and 1 line of more than 65,536 octets; 1,200 lines were never written, for the disk was"
                     " too slow; the last line is only half there"
+                ),
+                (
+                    "old.jsonl.zst: cannot be read: it is compressed by zstd, which is not known here:"
+                    " decompress it"
                 ),
             ]
             assert archive.find(SERVE[:8]).messages == 18

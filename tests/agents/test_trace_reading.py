@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.traces.reading import MAX_LINE, End, Flaw, Reading, log_files, parse
+from agents.traces.reading import MAX_LINE, End, Flaw, Reading, left_out, log_files, parse
 from tests.agents.trace_kit import lossy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LINES = lossy()[-12:]
 WHOLE = b"".join(LINES)
 IN_ONE_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 EVENT = b'{"event": "a"}\n'
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+COMPRESSED = pytest.mark.parametrize(("ending", "pack"), PACKERS.items(), ids=PACKERS)
 
 
 def read(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], Reading]:
@@ -30,11 +35,18 @@ def read(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], Reading]:
 
 def test_which_files_are_logs(tmp_path: Path) -> None:
     """Logs are found also where they were rotated and compressed; nothing else in their directory is one."""
-    logs = ["a.jsonl", "a.jsonl.1", "a.jsonl.1.gz", "a.jsonl.gz"]
-    for name in (*logs, ".traces.sqlite3", "a.json", "a.jsonl.bak", "a.jsonl.xz", ".jsonl"):
+    logs = ["a.jsonl", "a.jsonl-20261127.xz", "a.jsonl.1", "a.jsonl.1.gz", "a.jsonl.bz2", "a.jsonl.gz"]
+    for name in (*logs, ".traces.sqlite3", "a.json", "a.jsonl.bak", "a.jsonl.zst"):
         (tmp_path / name).touch()
     (tmp_path / "b.jsonl").mkdir()
+    (tmp_path / "c.jsonl").symlink_to("nowhere")
     assert [path.name for path in log_files(tmp_path)] == logs
+    assert left_out(tmp_path) == {
+        "a.jsonl.bak": "its name is not one that a log has",
+        "a.jsonl.zst": "it is compressed by zstd, which is not known here: decompress it",
+        "b.jsonl": "it is no file",
+        "c.jsonl": "there is no such file",
+    }
 
 
 @pytest.mark.parametrize(
@@ -82,10 +94,11 @@ def test_killed_in_mid_line(tmp_path: Path) -> None:
     assert reading.skipped == {Flaw.CORRUPT: 1}
 
 
-def test_compressed_and_cut_anywhere(tmp_path: Path) -> None:
+@COMPRESSED
+def test_compressed_and_cut_anywhere(ending: str, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """Of a compressed log that is cut at any octet all is read that can be, and that it is cut is noticed."""
-    path = tmp_path / "a.jsonl.gz"
-    packed = gzip.compress(WHOLE)
+    path = tmp_path / f"a.jsonl{ending}"
+    packed = pack(WHOLE)
     expected = [json.loads(line) for line in LINES]
     read_so_far = 0
     for cut in range(1, len(packed)):
@@ -95,7 +108,8 @@ def test_compressed_and_cut_anywhere(tmp_path: Path) -> None:
         assert reading.end in {End.CUT, End.DAMAGED}
         assert len(events) >= read_so_far
         read_so_far = len(events)
-    assert read_so_far == len(expected)
+    path.write_bytes(packed)
+    assert (read(path)[0], read(path)[1].end) == (expected, End.WHOLE)
 
 
 def test_compressed_in_members(tmp_path: Path) -> None:
@@ -108,13 +122,16 @@ def test_compressed_in_members(tmp_path: Path) -> None:
     assert (len(events), reading.end) == (1, End.DAMAGED)
 
 
+@COMPRESSED
 @IN_ONE_DIRECTORY
 @given(at=st.integers(0, 1 << 20), bit=st.integers(0, 7))
-def test_compressed_and_damaged(tmp_path: Path, at: int, bit: int) -> None:
+def test_compressed_and_damaged(
+    ending: str, pack: Callable[[bytes], bytes], tmp_path: Path, at: int, bit: int
+) -> None:
     """A bit that flipped anywhere in a compressed log costs lines at most, and is noticed if it does."""
-    packed = bytearray(gzip.compress(WHOLE))
+    packed = bytearray(pack(WHOLE))
     packed[at % len(packed)] ^= 1 << bit
-    path = tmp_path / "a.jsonl.gz"
+    path = tmp_path / f"a.jsonl{ending}"
     path.write_bytes(packed)
     events, reading = read(path)
     assert reading.end in {End.CUT, End.DAMAGED} or events == [json.loads(line) for line in LINES]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from transport.bip import (
+    ChannelLimits,
     Connect,
     ModuleChannel,
     Step,
     TerminalChannels,
-    TerminalProfile,
     Transmit,
 )
 from transport.toolkit import (
@@ -44,7 +44,7 @@ def ask(kind: CommandType, **fields: Any) -> ProactiveCommand:
 
 def opened(protocol: TransportProtocol = TCP, buffer: int = 1000, **profile: int) -> TerminalChannels:
     """Return a terminal that tells every event and has channel 1 open."""
-    terminal = TerminalChannels(TerminalProfile(**profile))
+    terminal = TerminalChannels(ChannelLimits(**profile))
     terminal.command(ask(CommandType.SET_UP_EVENT_LIST, events=EVENTS))
     open_one(terminal, protocol, buffer)
     return terminal
@@ -69,7 +69,7 @@ class Pair:
         self,
         protocol: TransportProtocol,
         buffer: int = 1000,
-        profile: TerminalProfile | None = None,
+        profile: ChannelLimits | None = None,
         **limits: int,
     ) -> None:
         self.module = ModuleChannel(opening(protocol, buffer), **limits)

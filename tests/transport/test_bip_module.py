@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.transport.bip_kit import TCP, UDP, Pair, opening
-from transport.bip import RECEIVE_LIMIT, SEND_LIMIT, ChannelState, ModuleChannel, TerminalProfile
+from transport.bip import RECEIVE_LIMIT, SEND_LIMIT, ChannelLimits, ChannelState, ModuleChannel
 from transport.toolkit import (
     ESTABLISH_NOW,
     LINK_DROPPED,
@@ -385,7 +385,7 @@ def test_opened_twice() -> None:
 
 def test_with_a_terminal_that_grants_less() -> None:
     """A module that asks for more than the terminal has sends in what it was granted."""
-    pair = Pair(UDP, 65535, TerminalProfile(udp_buffer=300))
+    pair = Pair(UDP, 65535, ChannelLimits(udp_buffer=300))
     pair.module.open()
     pair.settle()
     assert pair.module.buffer == 300

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.transport.bip_kit import TCP, UDP, Pair
-from transport.bip import ChannelState, TerminalProfile, TerminalState
+from transport.bip import ChannelLimits, ChannelState, TerminalState
 from transport.toolkit import MAX_FETCHED, TransportProtocol
 
 STATES = {
@@ -33,7 +33,7 @@ class Channels(RuleBasedStateMachine):
     @initialize(protocol=st.sampled_from([TCP, UDP]), buffer=st.integers(1, 900), granted=st.integers(1, 900))
     def start(self, protocol: TransportProtocol, buffer: int, granted: int) -> None:
         """Begin with a channel of any protocol and buffers of any size."""
-        profile = TerminalProfile(tcp_buffer=granted, udp_buffer=granted)
+        profile = ChannelLimits(tcp_buffer=granted, udp_buffer=granted)
         self.pair = Pair(protocol, buffer, profile, send_limit=2000, receive_limit=600)
         self.is_udp = protocol is UDP
         self.open(at_once=True)

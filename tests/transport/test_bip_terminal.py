@@ -6,11 +6,11 @@ import pytest
 
 from tests.transport.bip_kit import ADDRESS, EVENTS, PORT, SERVER, TCP, UDP, ask, open_one, opened, opening
 from transport.bip import (
+    ChannelLimits,
     Connect,
     Disconnect,
     Step,
     TerminalChannels,
-    TerminalProfile,
     TerminalState,
     Transmit,
 )
@@ -130,7 +130,7 @@ def test_no_connection_was_asked_for(channel: int) -> None:
 
 def test_no_channel_is_left() -> None:
     """When all channels are taken the next is refused; a closed one's number serves again."""
-    terminal = TerminalChannels(TerminalProfile(channels=2))
+    terminal = TerminalChannels(ChannelLimits(channels=2))
     assert [open_one(terminal, UDP).channel_status for _ in range(2)] == [
         ChannelStatus(channel=number, established=True) for number in (1, 2)
     ]
@@ -372,7 +372,7 @@ def test_foreign_commands() -> None:
 def test_profile_misuse(profile: dict[str, int]) -> None:
     """A terminal that could not be refuses to exist."""
     with pytest.raises(ValueError, match=r"1\.\."):
-        TerminalProfile(**profile)
+        ChannelLimits(**profile)
 
 
 def test_free_channel() -> None:

@@ -11,6 +11,7 @@ from tests.transport.captures import FROM_PHONE, TOWARDS_PHONE, Packet, dissect,
 from transport.apdu import CommandApdu, ResponseApdu
 from transport.toolkit import (
     CR,
+    MAX_CHANNEL,
     MAX_RECEIVE_DATA,
     MAX_SEND_DATA,
     ChannelOpening,
@@ -18,8 +19,10 @@ from transport.toolkit import (
     CommandType,
     Envelope,
     EventCode,
+    Facility,
     ProactiveCommand,
     Tag,
+    TerminalProfile,
     TerminalResponse,
     TerminalResult,
     TransportProtocol,
@@ -126,6 +129,60 @@ def test_timers(tmp_path: Path) -> None:
     ended = Envelope(tag=Tag.TIMER_EXPIRATION, timer=1, timer_value_s=3723)
     found = tshark_reads(tmp_path, [asked, ended], ["timer_val.hr", "timer_val.min", "timer_val.sec"])
     assert [[int(part, 16) for part in row] for row in found] == [[0x10, 0x20, 0x30]] * 2
+
+
+PROFILE_FIELDS = {
+    Facility.PROFILE_DOWNLOAD: "prof_dld",
+    Facility.SMS_PP_DOWNLOAD: "sms_data_dld",
+    Facility.CELL_BROADCAST_DOWNLOAD: "cb_data_dld",
+    Facility.MENU_SELECTION: "menu_sel",
+    Facility.SMS_PP_DOWNLOAD_TOO: "sms_data_dld_support",
+    Facility.TIMER_EXPIRATION: "timer_exp",
+    Facility.COMMAND_RESULT: "cmd_res",
+    Facility.DISPLAY_TEXT: "pa.display_text",
+    Facility.GET_INPUT: "pa.get_input",
+    Facility.REFRESH: "pa.refresh",
+    Facility.SEND_SHORT_MESSAGE: "pa.send_sms",
+    Facility.SET_UP_EVENT_LIST: "pa.set_up_evt_list",
+    Facility.DATA_AVAILABLE: "evt.data_avail",
+    Facility.CHANNEL_STATUS: "evt.chan_status",
+    Facility.TIMER_MANAGEMENT: "pa.timer_start_stop",
+    Facility.TIMER_CURRENT_VALUE: "pa.timer_get_current",
+    Facility.DISPLAY_TEXT_TOO: "display_text",
+    Facility.OPEN_CHANNEL: "pa.open_chan",
+    Facility.CLOSE_CHANNEL: "pa.close_chan",
+    Facility.RECEIVE_DATA: "pa.recv_data",
+    Facility.SEND_DATA: "pa.send_data",
+    Facility.GET_CHANNEL_STATUS: "pa.get_chan_status",
+    Facility.PACKET_BEARER: "bip.gprs",
+    Facility.TCP_CLIENT: "bip.tcp_remote",
+    Facility.UDP_CLIENT: "bip.udp_remote",
+    Facility.TCP_SERVER: "bip.tcp_server",
+}
+"""What tshark calls each facility of a terminal, behind ``gsm_sim.tp.``."""
+
+
+def test_terminal_profile(tmp_path: Path) -> None:
+    """Of a profile that has one facility tshark finds that one and no other; of one that has all, all."""
+    alone = [TerminalProfile.of([each], channels=number % 8) for number, each in enumerate(Facility)]
+    profiles = [*alone, TerminalProfile.of(Facility, channels=MAX_CHANNEL)]
+    packets = [
+        Packet(
+            "gsm_sim",
+            TOWARDS_PHONE,
+            CommandApdu(cla=0x80, ins=0x10, data=profile.octets).encode() + ResponseApdu().encode(),
+        )
+        for profile in profiles
+    ]
+    names = {facility: f"gsm_sim.tp.{field}" for facility, field in PROFILE_FIELDS.items()}
+    wanted = ["_ws.malformed", "_ws.expert.message", "gsm_sim.tp.num_chans", *names.values()]
+    rows = dissect(write(tmp_path / "profiles.pcap", packets), wanted)
+    assert PROFILE_FIELDS.keys() == set(Facility)
+    for profile, row in zip(profiles, rows, strict=True):
+        assert row["_ws.malformed"] == row["_ws.expert.message"] == ""
+        found = {facility for facility, name in names.items() if row[name] in {"1", "True"}}
+        assert found == {facility for facility in Facility if facility in profile}
+        assert int(row["gsm_sim.tp.num_chans"] or "0") == profile.channels
 
 
 @pytest.mark.parametrize("tag", [tag for tag in Tag if tag < CR], ids=lambda tag: tag.name)

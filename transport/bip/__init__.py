@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from transport.bip.link import LinkKind, LinkPdu
 from transport.bip.module import RECEIVE_LIMIT, SEND_LIMIT, ModuleChannel
-from transport.bip.objects import Action, Connect, Disconnect, Step, TerminalProfile, Transmit
+from transport.bip.objects import Action, ChannelLimits, Connect, Disconnect, Step, Transmit
 from transport.bip.states import ChannelEvent, ChannelState, TerminalEvent, TerminalState
 from transport.bip.terminal import TerminalChannels
 
@@ -24,6 +24,7 @@ __all__ = [
     "SEND_LIMIT",
     "Action",
     "ChannelEvent",
+    "ChannelLimits",
     "ChannelState",
     "Connect",
     "Disconnect",
@@ -33,7 +34,6 @@ __all__ = [
     "Step",
     "TerminalChannels",
     "TerminalEvent",
-    "TerminalProfile",
     "TerminalState",
     "Transmit",
 ]

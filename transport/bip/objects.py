@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalProfile:
+class ChannelLimits:
     """What a terminal has: *channels* (1..7) at a time, and octets of each buffer by transport protocol.
 
     The defaults are those of a terminal that was on the market.

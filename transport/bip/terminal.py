@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from transport.bip.buffers import Channel
-from transport.bip.objects import Disconnect, Step, TerminalProfile
+from transport.bip.objects import ChannelLimits, Disconnect, Step
 from transport.bip.states import TerminalEvent, TerminalState
 from transport.toolkit import (
     MANY,
@@ -43,8 +43,8 @@ def _refused(command: ProactiveCommand, cause: BipCause) -> Step:
 class TerminalChannels:
     """The channels of one terminal."""
 
-    def __init__(self, profile: TerminalProfile | None = None) -> None:
-        self._profile = profile or TerminalProfile()
+    def __init__(self, profile: ChannelLimits | None = None) -> None:
+        self._profile = profile or ChannelLimits()
         self._channels: dict[int, Channel] = {}
         self._wanted: frozenset[EventCode] = frozenset()
         self._to_tell: dict[tuple[int, EventCode], None] = {}  # in order, each once

@@ -8,6 +8,7 @@ May import ``transport.ber_tlv`` and ``transport.errors``. ``tags`` has the numb
 APDUs set. A command, a response and an envelope are each one flat frozen value; a table says which of its
 fields belong to which command type or event and in what order their objects stand (``fields`` is the engine
 of these tables, ``objects`` knows each object alone). ``channels`` has the two values that channels need.
+``profile`` is what a terminal says it can do, bit by bit, and what each command takes of that.
 
 What does not fit one short APDU refuses to exist. Readers take objects in any order, let objects alone that
 do not belong to the command, and raise TlvRejected for what is missing or malformed. Comprehension-required
@@ -19,6 +20,7 @@ from __future__ import annotations
 from transport.toolkit.channels import DEFAULT_BEARER, LINK_DROPPED, ChannelOpening, ChannelStatus
 from transport.toolkit.commands import ProactiveCommand
 from transport.toolkit.envelopes import Envelope
+from transport.toolkit.profile import CHANNELS, EVENTS, PROTOCOLS, TIMERS, Facility, TerminalProfile
 from transport.toolkit.responses import TerminalResponse
 from transport.toolkit.tags import (
     CR,
@@ -49,10 +51,12 @@ from transport.toolkit.tags import (
 )
 
 __all__ = [
+    "CHANNELS",
     "CR",
     "DCS_8_BIT",
     "DEFAULT_BEARER",
     "ESTABLISH_NOW",
+    "EVENTS",
     "FILE_CHANGE",
     "LINK_DROPPED",
     "MANY",
@@ -64,8 +68,10 @@ __all__ = [
     "MAX_TIMER",
     "MAX_TIMER_S",
     "MAX_TOLD",
+    "PROTOCOLS",
     "SEND_NOW",
     "STORE",
+    "TIMERS",
     "TIMER_CURRENT",
     "TIMER_DEACTIVATE",
     "TIMER_START",
@@ -76,8 +82,10 @@ __all__ = [
     "Device",
     "Envelope",
     "EventCode",
+    "Facility",
     "ProactiveCommand",
     "Tag",
+    "TerminalProfile",
     "TerminalResponse",
     "TerminalResult",
     "TransportProtocol",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agents.errors import PacketRefused, Refusal, Unanswered
 from agents.messages.air import Push, Result
-from agents.messages.bearers import CHANNEL_BEARERS, SMS
+from agents.messages.bearers import CHANNEL_BEARERS, SMS, TERMINAL_LACKS
 from agents.messages.codec import decode, encode
 from bus import tracing
 from bus.errors import DeliveryFailed
@@ -112,7 +112,12 @@ class Usage:
         async with self._turns.of((use.ua, bearer)):
             if self.exchange.has_link(use.ua, bearer):
                 return
-            await self._send(use, Push(bearer=bearer), SMS)
+            try:
+                await self._send(use, Push(bearer=bearer), SMS)
+            except Refusal as refusal:
+                if refusal.reason.startswith(TERMINAL_LACKS):  # another bearer may do
+                    raise DeliveryFailed(refusal.reason, use.ua, 1, 1) from None
+                raise
             if not await self.exchange.wait_link(use.ua, bearer):
                 raise DeliveryFailed("no-link", use.ua, 1, 1)
 

@@ -90,6 +90,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "envelope.refused": "an ENVELOPE held what is none: reason",
     "terminal_response.refused": "a TERMINAL RESPONSE held what is none: reason",
     "module.proactive_dropped": "a module had no room for one more proactive command",
+    "module.proactive_withheld": "a module did not ask its handset for what that cannot do: reason is what",
     "domain.renewed": "a broadcast brought the domain's next key",
     "domain.known": "a roll-over is proven that the module has been through",
     "diffusion.announced": "a campaign's manifest is proven",
@@ -133,6 +134,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "link.dropped": "a message of roles, or a module's link, was dropped: reason",
     "link.fallback": "a module tries the next bearer, in a span of its own: reason is which",
     "link.lost": "a module lost its channel: reason",
+    "link.unsupported": "a module's handset cannot give it such a channel: reason is what it lacks",
     "link.given_up": "no bearer is left for a module's call",
     "exchange.dropped": "what came to a role's number is no packet: reason",
     # the house

@@ -86,11 +86,13 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "link-lost": "the module's channel was lost",
         "no-bearer": "the service has no bearer that is left to try",
         "not-sent": "the handset could not send it",
+        "no-terminal-profile": "nobody told the module what its handset can do",
         "switched-off": "the handset was switched off before it could send it",
     }
 )
 _PATTERNS: Final = (
     (re.compile(r"subscription-([a-z]+)"), "the subscription is {0} in the operator's books"),
+    (re.compile(r"terminal-lacks-([a-z-]+)"), "the handset has no {0}"),
     (re.compile(r"([a-z-]+)-when-([a-z]+)"), "a resource that is {1} takes no {0}"),
 )
 _WITHOUT: Final[Mapping[Result, str]] = {

@@ -62,17 +62,16 @@ class Paging:
         self._slot = slot
         self._serving = serving
         self._turns = turns
-        self._filter_read = False
         self._answered: tuple[Frame, bytes | Exception] | None = None
         """A page that the module has taken already, and what it answered, or how it crashed over it."""
 
     def wants(self, page: Page) -> bool:
-        """Whether the module asked for such pages; until its file is read, nobody knows, and it is asked."""
-        return not self._filter_read or self._serving.filter.passes(page.message_identifier)
+        """Whether the module asked for such pages; until it is started, nobody knows, and it is asked."""
+        return not self._serving.is_started or self._serving.usim.filter.passes(page.message_identifier)
 
     def take(self, frame: Frame) -> bool:
         """Take a page that is wanted, at a phone that is at rest; False: it needs its turn, in ``handle``."""
-        if not self._filter_read:
+        if not self._serving.is_started:
             return False
         self._slot.trace = frame.trace
         if self._site.capture is not None:
@@ -99,9 +98,6 @@ class Paging:
                 raise answered[1]
             response = await self._slot.settle(command, answered[1])
         else:
-            if not self._filter_read:
-                await self._serving.read_filter()
-                self._filter_read = True
             if not self.wants(_parsed(frame.pdu)):
                 return
             self._record(frame)

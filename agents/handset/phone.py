@@ -5,6 +5,10 @@ order of its subscriber, the end of a timer. Each becomes APDUs to the module; w
 stored; then the answer leaves, and then whatever the module asks for with proactive commands is done. A short
 message that comes again (QoS 1, or a sender that missed the report) gets the report it got before, without
 troubling the module.
+
+The first thing that it takes for its module after power came on has it start the module (``start_up``): what
+happened to nobody needs no initialisation, and a fleet of thousands starts no slower for it. Over the
+contacts a reader talks to the module, and not the handset: that starts nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from agents.handset.security_module.outgoing import GOES_ON
 from agents.handset.serving import Serving
 from agents.handset.slot import Slot
 from agents.handset.terminal import Subscriber
+from agents.handset.timers import Timers
 from agents.messages.orders import Event, Order
 from bus import spans, tracing
 from bus.actor import Actor
@@ -35,6 +40,7 @@ from transport.errors import Rejected
 from transport.sms.report import FailureCause, SmsDeliverReport
 from transport.sms.user_data import UserData
 from transport.toolkit import Envelope, Tag
+from transport.usim import Service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -64,14 +70,13 @@ class Phone(Actor[Post]):
         self._site = site
         self._reports: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
         self._slot = Slot(ua, module, site, new_trace(site.console.rng))
+        self._timers = Timers(site, self._slot, self.deliver)
         self._channels = Channels(ua, site, self._slot)
-        self._serving = Serving(ua, site, self._slot, self._channels, self._set_timer)
+        self._serving = Serving(ua, site, self._slot, self._channels, self._timers)
         self._is_off = False
         self._paging = Paging(ua, site, self._slot, self._serving, self)
         self._contacted: tuple[bytes, ResponseApdu] = (b"", ResponseApdu())
         """The last APDU over the contacts, by its reference, and what the module answered."""
-        self._timers: dict[int, TimerEnded] = {}
-        """The module's timers that run, each as it was started last (TS 102 223 clause 6.4.21)."""
         self._calls: dict[str, Order] = {}
         """The last order to call each service's supplier."""
 
@@ -83,6 +88,7 @@ class Phone(Actor[Post]):
     @module.setter
     def module(self, module: SecurityModule) -> None:
         self._slot.module = module
+        self._serving.is_started = False
 
     def hear(self, frame: Frame) -> bool:
         """Take what is heard while the handset is busy: the answer to its own call. False: nothing such."""
@@ -129,7 +135,7 @@ class Phone(Actor[Post]):
         await self._slot.reboot()
         self._timers.clear()
         self._channels = Channels(self.name, self._site, self._slot)
-        self._serving = Serving(self.name, self._site, self._slot, self._channels, self._set_timer)
+        self._serving = Serving(self.name, self._site, self._slot, self._channels, self._timers)
         self._paging = Paging(self.name, self._site, self._slot, self._serving, self)
 
     async def _power_off(self, message: PoweredOff) -> None:
@@ -159,8 +165,13 @@ class Phone(Actor[Post]):
         if len(frame.pdu) > MAX_TPDU:
             self._drop("too-large", frame)
             return
-        response = await self._slot.envelope(Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=frame.pdu))
-        report = _report(response).encode()
+        if Service.SMS_PP_DOWNLOAD in self._serving.usim.services:
+            response = await self._slot.envelope(Envelope(tag=Tag.SMS_PP_DOWNLOAD, tpdu=frame.pdu))
+            report = _report(response).encode()
+        else:
+            # It would go into EF.SMS (TS 31.111 clause 7.1.1.1), and none of our modules has that.
+            response = ResponseApdu()
+            report = SmsDeliverReport(failure_cause=FailureCause.NO_STORAGE).encode()
         self._reports[frame.source, frame.reference] = report
         while len(self._reports) > REMEMBERED:
             self._reports.popitem(last=False)
@@ -207,6 +218,8 @@ class Phone(Actor[Post]):
             # It was on its way when the handset went off. A reader's contacts power the module themselves.
             self._site.antenna.lose(frame)
             return
+        if frame.bearer is not Bearer.CONTACT:
+            await self._serving.start()
         await _HANDLERS[frame.bearer](self, frame)
 
     async def _order(self, given: OrderGiven) -> None:
@@ -219,6 +232,7 @@ class Phone(Actor[Post]):
             self._site.counters.dropped("unknown-order")
             self._site.log.warning("phone.dropped", do=order.do, reason="unknown-order")
             return
+        await self._serving.start()
         if item is Item.SERVE:
             self._calls[order.service] = order
         typed = [order.service.encode()]
@@ -290,14 +304,9 @@ class Phone(Actor[Post]):
             for event in events:
                 await self._tell_module(event)
 
-    def _set_timer(self, number: int, delay_s: float) -> None:
-        ended = self._timers[number] = TimerEnded(number=number, trace=self._slot.trace)
-        self._site.antenna.after(delay_s, lambda: self.deliver(ended))
-
     async def _timer_ended(self, ended: TimerEnded) -> None:
-        """Tell the module that its timer has ended, unless it was started anew since."""
-        if self._timers.get(ended.number) is ended:
-            del self._timers[ended.number]
+        """Tell the module that its timer has ended, unless it was stopped or started anew since."""
+        if self._timers.end(ended):
             await self._tell_module(Envelope(tag=Tag.TIMER_EXPIRATION, timer=ended.number))
 
     # what goes out ---------------------------------------------------------------------------------------

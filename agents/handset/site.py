@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agents.handset.chorus import Chorus
 from agents.handset.joint_save import JointSave
+from agents.handset.terminal import TerminalKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +39,8 @@ class Site:
     counters: Counters
     log: FilteringBoundLogger
     group: ActorGroup
+    terminal: TerminalKind = TerminalKind.FULL
+    """What kind of handset they all are."""
     capture: Capture | None = None
     chorus: Chorus = field(init=False, repr=False, compare=False)
     """Who speaks for several of them."""

@@ -1,21 +1,66 @@
-"""The terminal's side of the toolkit: what a handset does when its module asks (TS 102 223 clause 6.4).
+"""The terminal's side of the toolkit: what a handset can do, and does when its module asks (TS 102 223).
 
-Sans-IO: a proactive command in, a terminal response out. Sending a short message is the phone's business,
-which tells ``answer`` whether the network took it.
+Sans-IO: a proactive command in, a terminal response out (clause 6.4). Sending a short message is the phone's
+business, which tells ``answer`` whether the network took it. What a kind of handset can do it tells its
+module in one TERMINAL PROFILE (clause 5.2), the same octets for all of its kind.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from transport.toolkit import MAX_TEXT, CommandType, TerminalResponse, TerminalResult
+from transport.toolkit import (
+    MAX_CHANNEL,
+    MAX_TEXT,
+    CommandType,
+    Facility,
+    TerminalProfile,
+    TerminalResponse,
+    TerminalResult,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transport.toolkit import ProactiveCommand
 
 MAX_SHOWN: Final = 16
+
+
+class TerminalKind(StrEnum):
+    """The kinds of handset: with all that we do, without channels, without cell broadcasts."""
+
+    FULL = "full"
+    NO_BIP = "no-bip"
+    NO_BROADCAST = "no-broadcast"
+
+
+_CHANNELS: Final = frozenset(
+    {
+        Facility.DATA_AVAILABLE,
+        Facility.CHANNEL_STATUS,
+        Facility.OPEN_CHANNEL,
+        Facility.CLOSE_CHANNEL,
+        Facility.RECEIVE_DATA,
+        Facility.SEND_DATA,
+        Facility.GET_CHANNEL_STATUS,
+        Facility.PACKET_BEARER,
+        Facility.TCP_CLIENT,
+        Facility.UDP_CLIENT,
+    }
+)
+_FULL: Final = frozenset(Facility) - {Facility.TCP_SERVER}
+PROFILES: Final[Mapping[TerminalKind, TerminalProfile]] = {
+    TerminalKind.FULL: TerminalProfile.of(_FULL, channels=MAX_CHANNEL),
+    TerminalKind.NO_BIP: TerminalProfile.of(_FULL - _CHANNELS),
+    TerminalKind.NO_BROADCAST: TerminalProfile.of(
+        _FULL - {Facility.CELL_BROADCAST_DOWNLOAD}, channels=MAX_CHANNEL
+    ),
+}
+"""What each kind tells its module that it can do. All of them have short messages, timers and a person."""
 
 
 @dataclass(slots=True, kw_only=True)

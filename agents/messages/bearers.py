@@ -21,6 +21,8 @@ ANNOUNCEMENTS: Final = 0x1080
 """The message identifier of an operator's announcements: the first for secured data download (TS 23.041)."""
 GLOBAL_SERVICES: Final = range(ANNOUNCEMENTS + 1, FORMATTED_PACKETS.stop)
 """Those that an operator gives its global services, each its own, from the first on."""
+TERMINAL_LACKS: Final = "terminal-lacks-"
+"""What a module's reason begins with why it cannot open a channel, or ask for something else: its handset."""
 BIP_TCP: Final = "bip-tcp"
 BIP_UDP: Final = "bip-udp"
 

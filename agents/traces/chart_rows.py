@@ -95,7 +95,16 @@ Row = Arrow | Remark
 FALLBACK: Final = ".fallback"
 """How the names of events end that tell that one bearer is tried in place of another."""
 _REFUSALS: Final = (".refused", ".failed", ".given_up", ".mismatch", ".crashed", ".dead_letter")
-_TROUBLES: Final = (".lost", ".retry", ".dropped", FALLBACK, ".absent", ".not_sent", ".superseded")
+_TROUBLES: Final = (
+    ".lost",
+    ".retry",
+    ".dropped",
+    FALLBACK,
+    ".absent",
+    ".not_sent",
+    ".superseded",
+    ".unsupported",
+)
 # These tell a reason only where the answer was no.
 _ANSWERS: Final = ("manager.", "command.answered")
 

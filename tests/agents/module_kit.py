@@ -22,6 +22,7 @@ from agents.handset.security_module.module import (
     INS_FETCH,
     INS_GET_DATA,
     INS_STORE_DATA,
+    INS_TERMINAL_PROFILE,
     INS_TERMINAL_RESPONSE,
     PROPRIETARY,
     SecurityModule,
@@ -29,7 +30,7 @@ from agents.handset.security_module.module import (
 from agents.handset.security_module.personalisation import LAST_BLOCK
 from agents.handset.security_module.profile import STANDARD, Profile
 from agents.handset.security_module.rights import rights_mask
-from agents.handset.terminal import Subscriber, answer
+from agents.handset.terminal import PROFILES, Subscriber, TerminalKind, answer
 from agents.messages.air import (
     MANAGER_TAR,
     Answer,
@@ -49,7 +50,7 @@ from agents.messages.contact import ModuleKeys, Personalise
 from agents.messages.signed import Purpose, Signed, sign
 from transport import apdu
 from transport.apdu import INS_GET_RESPONSE, INTERINDUSTRY, CommandApdu, ResponseApdu
-from transport.bip import Disconnect, TerminalChannels, TerminalProfile, Transmit
+from transport.bip import ChannelLimits, Disconnect, TerminalChannels, Transmit
 from transport.cat_tp import CatTpConnection, Opened, SduReceived
 from transport.concatenation import Reassembler, split
 from transport.iccid import iccid_octets
@@ -160,10 +161,14 @@ OTHER_UA: Final = luhn("898821100000000002")
 
 @dataclass(slots=True, kw_only=True)
 class Card:
-    """A handset with one module in it, and the pages that the module has handed out."""
+    """A handset with one module in it, and the pages that the module has handed out.
+
+    *terminal* is what it tells the module that it can do whenever it has power; empty: it tells nothing.
+    """
 
     size: int = 32 * 1024
     module_profile: Profile = STANDARD
+    terminal: bytes = PROFILES[TerminalKind.FULL].octets
     seed: int = 1
     now: float = NOW
     pages: dict[int, bytes] = field(default_factory=dict)
@@ -177,6 +182,12 @@ class Card:
         rng = random.Random(self.seed).randbytes
         self.module = SecurityModule.blank(self.size, rng=rng, profile=self.module_profile)
         self.pages.update(self.module.take_changes())
+        self.start()
+
+    def start(self) -> None:
+        """Tell the module what the handset can do."""
+        if self.terminal:
+            assert self.transmit(INS_TERMINAL_PROFILE, self.terminal).status == apdu.SW_OK
 
     @property
     def image(self) -> bytes:
@@ -199,6 +210,7 @@ class Card:
         self.seed += 1000
         memory = Memory.from_pages(self.pages.items())
         self.module = SecurityModule(memory, rng=random.Random(self.seed).randbytes)
+        self.start()
 
     def transmit_octets(self, command: bytes) -> ResponseApdu:
         """Give the module one APDU; keep what it changed and noted before looking at the response."""
@@ -696,7 +708,7 @@ class OnlineCard(Card):
     *settings* are the server's for CAT_TP.
     """
 
-    profile: TerminalProfile = field(default_factory=TerminalProfile)
+    profile: ChannelLimits = field(default_factory=ChannelLimits)
     channels: TerminalChannels = field(init=False)
     asked: list[ProactiveCommand] = field(default_factory=list)
     timers: dict[int, float] = field(default_factory=dict)
@@ -858,7 +870,7 @@ class OnlineMarket(Market):
     """A market whose supplier has a server, and whose handset has channels; *bearer* is his first choice."""
 
     bearer: str = "bip-tcp"
-    profile: TerminalProfile = field(default_factory=TerminalProfile)
+    profile: ChannelLimits = field(default_factory=ChannelLimits)
 
     def __post_init__(self) -> None:
         Market.__post_init__(self)

@@ -445,22 +445,23 @@ async def test_an_announcement_is_heard_once(kit: Kit) -> None:
 
 
 async def test_the_phone_asks_the_module_what_it_wants_to_hear(kit: Kit) -> None:
-    """EF.CBMID is read before the first page, once; a blank module wants nothing and gets nothing."""
+    """EF.UST and EF.CBMID are read before the first page, once; a blank module wants and gets nothing."""
     await kit.handset()
     spy = await spied(kit)
     await heard(kit, page(), page(code=2))
-    assert (spy.count(INS_READ_BINARY), spy.count(INS_ENVELOPE)) == (1, 0)
+    assert (spy.count(INS_READ_BINARY), spy.count(INS_ENVELOPE)) == (2, 0)
 
 
 async def test_a_refresh_has_the_file_read_again(kit: Kit) -> None:
     """Once it is personalised the module wants announcements, says so, and gets the next page."""
     await kit.start("root", "factory")
     await kit.handset()
+    spy = await spied(kit)
     await heard(kit, page())
     await kit.take("personalise")
-    spy = await spied(kit)
+    assert (spy.count(INS_READ_BINARY), spy.count(INS_ENVELOPE)) == (3, 0)
     await heard(kit, page(code=2))
-    assert (spy.count(INS_READ_BINARY), spy.count(INS_ENVELOPE)) == (0, 1)
+    assert (spy.count(INS_READ_BINARY), spy.count(INS_ENVELOPE)) == (3, 1)
 
 
 async def personalised(kit: Kit) -> Spy:
@@ -468,8 +469,10 @@ async def personalised(kit: Kit) -> Spy:
     await kit.start("root", "factory")
     await kit.handset()
     await kit.take("personalise")
+    spy = await spied(kit)
     await heard(kit, page(code=9))
-    return await spied(kit)
+    spy.commands.clear()
+    return spy
 
 
 async def test_a_handset_at_rest_has_taken_a_page_when_the_cell_has(kit: Kit) -> None:

@@ -64,6 +64,7 @@ def test_a_module_costs_little_more_than_its_image() -> None:
         at_rest = above(size)
         for module in modules:
             card.module = module
+            card.start()
             assert card.use_menu(Item.USE, SERVICE, "00") == [RESULT + "0100"]
         after = above(size)
     finally:

@@ -298,6 +298,7 @@ def _say_everything(module: SecurityModule) -> None:
     """Give the module one of each command, whatever it answers."""
     market = Market()
     market.card.module, market.card.pages = module, {}
+    market.card.start()
     market.operator.counter = 1000
     for message in (
         Audit(after=0),

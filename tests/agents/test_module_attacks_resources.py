@@ -12,7 +12,7 @@ from wasmtime import wat2wasm
 
 from agents.handset.security_module.life_cycle import ResourceState
 from agents.handset.security_module.memory import Memory
-from agents.handset.security_module.module import INS_TERMINAL_PROFILE, SecurityModule
+from agents.handset.security_module.module import SecurityModule
 from agents.handset.security_module.rights import rights_mask
 from agents.messages.air import (
     Audit,
@@ -75,7 +75,7 @@ def _block(market: Market, tar: bytes) -> None:
 
 def _suspend(market: Market, _tar: bytes) -> None:
     market.card.now = END + 0.0
-    market.card.transmit(INS_TERMINAL_PROFILE)
+    market.card.start()
 
 
 def _expire(market: Market, _tar: bytes) -> None:
@@ -329,7 +329,7 @@ def test_a_clock_that_lies_is_put_right() -> None:
     before = besides_sessions(market.card.image)
     for now in (NOW - 10_000, 0.0):
         market.card.now = now
-        market.card.transmit(INS_TERMINAL_PROFILE)
+        market.card.start()
         assert besides_sessions(market.card.image) == before
     market.card.now = NOW + 1e9
     assert market.supplier.invoke(market.card).reason == "expired"
@@ -404,6 +404,7 @@ def _narrow() -> Market:
     memory = Memory.format(market.size, slot_size=512)
     market.card.module = SecurityModule(memory, rng=random.Random(1).randbytes)
     market.card.pages = dict(market.card.module.take_changes())
+    market.card.start()
     return market.personalise()
 
 

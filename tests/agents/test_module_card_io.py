@@ -250,7 +250,6 @@ def test_a_reset_loses_the_rest() -> None:
 def test_a_command_that_waits_is_announced_until_it_is_fetched() -> None:
     """After the ENVELOPE every good status word is 91xx; FETCH of another length is told the right one."""
     card = Card()
-    assert say(card, "8010000001ff").status == apdu.SW_OK
     response = say(card, "80c20000" + bytes((len(MENU_ITEM_9),)).hex() + MENU_ITEM_9.hex())
     length = response.proactive_length
     assert length
@@ -287,12 +286,35 @@ def test_the_rest_of_a_response_is_announced_with_it() -> None:
     assert say(card, "00c000001f").status == apdu.SW_PROACTIVE | length
 
 
-def test_no_terminal_profile_is_waited_for() -> None:
-    """A terminal that sends an ENVELOPE has a toolkit, whether it said so before or not."""
-    for profile in ((), ("80100000",), ("8010000000",), ("801000000dffffffff7f9d00df97000010 00",)):
-        card = Card()
-        assert all(say(card, octets).status == apdu.SW_OK for octets in profile)
-        assert card.transmit(0xC2, MENU_ITEM_9).proactive_length
+def test_no_terminal_profile_no_toolkit() -> None:
+    """A terminal that has not said what it can do is asked for nothing, and after a reset it has not."""
+    card = Card(terminal=b"")
+    assert card.transmit(0xC2, MENU_ITEM_9).status == apdu.SW_OK
+    assert say(card, "8012000000").status == apdu.SW_CONDITIONS_NOT_SATISFIED
+    assert card.reasons == ["no-terminal-profile"]
+    assert say(card, "8010000003 130001").status == apdu.SW_OK
+    assert card.transmit(0xC2, MENU_ITEM_9).proactive_length
+    card.power_cycle()
+    assert card.transmit(0xC2, MENU_ITEM_9).status == apdu.SW_OK
+
+
+def test_a_terminal_is_asked_for_what_it_has() -> None:
+    """It has a display or not; the latest profile counts, also for what waits already."""
+    card = Card(terminal=bytes.fromhex("130004"))
+    assert card.transmit(0xC2, MENU_ITEM_9).status == apdu.SW_OK
+    assert card.reasons == ["terminal-lacks-display-text"]
+    assert say(card, "8010000003 130005").status == apdu.SW_OK
+    assert card.transmit(0xC2, MENU_ITEM_9).proactive_length
+    assert say(card, "8010000003 130004").status == apdu.SW_OK
+    assert say(card, "8012000000").status == apdu.SW_CONDITIONS_NOT_SATISFIED
+
+
+def test_a_profile_that_is_none_changes_nothing() -> None:
+    """TERMINAL PROFILE without a profile is of the wrong length; what was known of the terminal stays."""
+    card = Card()
+    for octets in ("80100000", "8010000000"):
+        assert say(card, octets).status == apdu.SW_WRONG_LENGTH
+    assert card.transmit(0xC2, MENU_ITEM_9).proactive_length
 
 
 # --- the answer to reset (ISO/IEC 7816-3 clause 8) ---

@@ -46,7 +46,7 @@ from tests.agents.module_kit import (
     probe,
     talk,
 )
-from transport.bip import TerminalProfile
+from transport.bip import ChannelLimits
 from transport.cat_tp import CARD_SETTINGS, CatTpSettings, Flags, Pdu, ResetReason
 from transport.iccid import iccid_octets
 from transport.secured_packet import (
@@ -179,7 +179,7 @@ def test_a_service_over_a_channel(bearer: str) -> None:
 @BEARERS
 def test_small_buffers(bearer: str, size: int) -> None:
     """A terminal with little room gets everything in pieces that it has room for, and the service runs."""
-    profile = TerminalProfile(tcp_buffer=size, udp_buffer=size)
+    profile = ChannelLimits(tcp_buffer=size, udp_buffer=size)
     market = OnlineMarket(bearer=bearer, profile=profile)
     market.served()
     sends = [len(command.data) for command in market.online.asked if command.type is SEND]
@@ -190,7 +190,7 @@ def test_small_buffers(bearer: str, size: int) -> None:
 
 def test_a_buffer_that_holds_no_syn() -> None:
     """Where the terminal has no room for the first datagram the call goes by short messages."""
-    market = OnlineMarket(bearer="bip-udp", profile=TerminalProfile(udp_buffer=32))
+    market = OnlineMarket(bearer="bip-udp", profile=ChannelLimits(udp_buffer=32))
     market.personalise()
     market.reserve()
     market.card.use_menu(2, SERVICE)

@@ -68,8 +68,18 @@ if TYPE_CHECKING:
 NUMBER = "15550100"
 
 
+START_UP = {
+    apdu.INS_READ_RECORD,
+    apdu.INS_TERMINAL_PROFILE,
+    apdu.INS_SELECT,
+    apdu.INS_READ_BINARY,
+    apdu.INS_STATUS,
+}
+"""The instructions of what a phone says to its module before anything else."""
+
+
 class Spy(SecurityModule):
-    """A real module that keeps the APDUs it is given, and crashes as often as it is told."""
+    """A real module that keeps the APDUs it is given once it is started, and crashes as often as told."""
 
     def __init__(self, memory: Memory, **options: Any) -> None:
         super().__init__(memory, **options)
@@ -78,7 +88,9 @@ class Spy(SecurityModule):
 
     def process(self, command: bytes, now: float) -> bytes:
         """Process, or crash after having processed."""
-        self.commands.append(CommandApdu.parse(command))
+        parsed = CommandApdu.parse(command)
+        if parsed.ins not in START_UP:
+            self.commands.append(parsed)
         response = super().process(command, now)
         if self.crashes:
             self.crashes -= 1
@@ -87,18 +99,21 @@ class Spy(SecurityModule):
 
 
 class Script:
-    """In the place of a module: asks for *commands* one after the other, and keeps what it is told."""
+    """In the place of a module that is started: asks for *commands* in turn, and keeps what it is told."""
 
     def __init__(self, commands: Iterable[ProactiveCommand]) -> None:
         self._commands = iter(commands)
+        self._files = SecurityModule.blank(32_768, rng=bytes)
         self._next: ProactiveCommand | None = None
         self.told: list[TerminalResponse] = []
         self.expired: asyncio.Queue[int] = asyncio.Queue()
         """The timers whose end it was told."""
 
-    def process(self, command: bytes, _now: float) -> bytes:
+    def process(self, command: bytes, now: float) -> bytes:
         """Answer an APDU as a module does that has something to ask."""
         parsed = CommandApdu.parse(command)
+        if parsed.ins in START_UP:
+            return self._files.process(command, now)
         if parsed.ins == INS_FETCH:
             assert self._next is not None
             return ResponseApdu(data=self._next.encode()).encode()

@@ -23,7 +23,7 @@ from agents.handset.security_module.domain_renewal import RENEWED
 from agents.handset.security_module.manager import ANNOUNCED
 from agents.handset.security_module.medium import PAGE, Medium
 from agents.handset.security_module.memory import SHEET, Memory, Record
-from agents.handset.security_module.module import INS_TERMINAL_PROFILE, SecurityModule
+from agents.handset.security_module.module import INS_TERMINAL_PROFILE, PROPRIETARY, SecurityModule
 from agents.handset.security_module.operator_session import kept
 from agents.messages.air import (
     MANAGER_TAR,
@@ -64,6 +64,7 @@ from tests.agents.operator_session_kit import KeysetMarket
 from tests.agents.power_kit import AFTER, Cut, FilmedMedium, cuts
 from tests.agents.succession_kit import change, connect, generation, market_of
 from transport import apdu
+from transport.apdu import CommandApdu
 from transport.cell_broadcast import GeographicScope, SerialNumber, split
 from transport.diffusion import DataPart
 from transport.secured_packet import CELL_BROADCAST, SecurityParameters, encode_command
@@ -136,13 +137,17 @@ def film(story: Story) -> Film:
     market = story.before()
     module, medium = boot(market.card.image)
     market.card.module = module
+    market.card.start()
+    module.commands.clear()
     story.act(market)
     assert market.card.image == medium.image == medium.ends[-1]
     return Film(market=market, medium=medium, commands=list(module.commands))
 
 
 def play(film: Film, module: SecurityModule) -> list[bytes]:
-    """Give a module the APDUs of the film; return what it says."""
+    """Give a module the APDUs of the film, once it is started; return what it says to them."""
+    profile = CommandApdu(cla=PROPRIETARY, ins=INS_TERMINAL_PROFILE, data=film.market.card.terminal)
+    module.process(profile.encode(), film.commands[0][1])
     return [module.process(command, now) for command, now, _ in film.commands]
 
 
@@ -215,7 +220,7 @@ def _exhausted() -> Market:
 def _suspended() -> Market:
     market = _served(expires_at=END)
     market.card.now = END + 1.0
-    market.card.transmit(INS_TERMINAL_PROFILE)
+    market.card.start()
     assert market.card.definition().state is ResourceState.SUSPENDED
     return market
 
@@ -365,7 +370,7 @@ def _restore(market: Market) -> None:
 
 def _time_passes(market: Market) -> None:
     market.card.now = END + 1.0
-    market.card.transmit(INS_TERMINAL_PROFILE)
+    market.card.start()
 
 
 def _in_domain() -> Market:
@@ -729,6 +734,7 @@ def test_from_each_state_the_command_comes_to_its_end(name: str, filmed: Film) -
         else:
             market.card.pages = _sheets(image)
             market.card.module = module
+            market.card.start()
             story.again(market, filmed, done)
         _check_sound(bytes(medium.image), market.supplier.key.public)
         _check_never_back(name, image, bytes(medium.image))

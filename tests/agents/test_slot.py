@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agents.handset.site import Site
     from transport.security.suites import Rng
 
-TERMINAL_PROFILE = bytes.fromhex("8010000000")
+TERMINAL_PROFILE = bytes.fromhex("801000000113")
 
 
 class Listening(SecurityModule):

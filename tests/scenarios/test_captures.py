@@ -91,6 +91,23 @@ def test_every_layer_of_the_lossy_run(lossy: Run) -> None:
         assert {(layer.value, True), (layer.value, False)} <= ways
 
 
+def test_tshark_reads_what_handsets_say_that_they_can(lossy: Run) -> None:
+    """In a whole run every module hears once what its handset can do; to tshark it means what it does to us.
+
+    It is the first thing that a capture has between handset and module, but for the reading of EF.DIR.
+    """
+    need("tshark")
+    names = ("sms_data_dld_support", "cb_data_dld", "pa.send_sms", "pa.open_chan", "bip.tcp_remote")
+    fields = ("gsm_sim.apdu.ins", *(f"gsm_sim.tp.{name}" for name in names), "gsm_sim.tp.num_chans")
+    rows = dissect(lossy.capture, fields, only="gsm_sim")
+    profiles = [row for row in rows if row["gsm_sim.apdu.ins"] == "0x10"]
+    assert len(profiles) == fleet_of(lossy.config).handset_count
+    expected = {f"gsm_sim.tp.{name}": "1" for name in names} | {"gsm_sim.tp.num_chans": "7"}
+    for row in profiles:
+        assert row == {"gsm_sim.apdu.ins": "0x10"} | expected
+    assert [row["gsm_sim.apdu.ins"] for row in rows[:2]] == ["0xb2", "0x10"]
+
+
 def test_each_packet_leads_to_the_log(run: Run) -> None:
     """Beside each packet tshark shows a trace that the log knows, beside a message also its span.
 

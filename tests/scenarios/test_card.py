@@ -143,7 +143,8 @@ def test_a_program_reads_the_address(reader: Daemon, tmp_path: Path, protocol: i
 def test_the_whole_story_over_pcsc(reader: Daemon, tmp_path: Path, protocol: int) -> None:
     """Reserve, connect, load, invoke and block a resource, each packet an ENVELOPE through PC/SC.
 
-    What a command did is on the disk when its response is there.
+    What a command did is on the disk when its response is there. The terminal says that it can do what a
+    telephone of long ago could, by a profile of eleven octets.
     """
     market = Market().personalise()
     state = store(market.card, tmp_path / "state")
@@ -186,6 +187,8 @@ def test_a_response_by_short_message(reader: Daemon, tmp_path: Path) -> None:
     with inserted(reader, state), Client() as client:
         client.connect(reader.reader)
         card = PcscCard(client=client, state=state)
+        card.start()
+        card.came.clear()
         promised = decode_response(card.download(packet), spi=spi)
         assert promised.status is ResponseStatus.RESPONSE_BY_SMS_SUBMIT
         assert [status & 0xFF00 for status in card.came] == [apdu.SW_PROACTIVE, apdu.SW_OK, apdu.SW_OK]
@@ -197,17 +200,19 @@ def test_a_response_by_short_message(reader: Daemon, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [RESET, UNPOWER], ids=["reset", "unpower"])
 def test_a_reset_is_a_reboot(reader: Daemon, tmp_path: Path, how: int) -> None:
-    """After a reset nothing waits to be fetched, nothing is selected, and what was stored is there."""
+    """After a reset nothing waits, is selected or known of the terminal, and what was stored is there."""
     market = Market().served(executions=3)
     state = store(market.card, tmp_path / "state")
     with inserted(reader, state), Client() as client:
         client.connect(reader.reader)
         card = market.card = PcscCard(client=client, state=state)
+        card.start()
         assert market.supplier.invoke(card).reason == ""
         assert select_and_read_iccid(client) == UA
         choose = CommandApdu(cla=0x80, ins=0xC2, data=bytes.fromhex("d30782020181900103"))
         assert over(client, choose).proactive_length
         client.reconnect(how)
+        assert over(client, choose).status == apdu.SW_OK
         assert over(client, CommandApdu(cla=0x80, ins=0x12, expected=256)).status == 0x6985
         assert over(client, CommandApdu(cla=0, ins=0xB0, expected=10)).status == apdu.SW_NO_FILE_SELECTED
         assert card.definition().executions_left == 2
@@ -243,6 +248,7 @@ def test_what_the_subscriber_asks_for(reader: Daemon, tmp_path: Path) -> None:
     state = store(market.card, tmp_path / "state")
     with inserted(reader, state), Client() as client:
         client.connect(reader.reader)
+        PcscCard(client=client, state=state).start()
         choose = CommandApdu(cla=0x80, ins=0xC2, data=bytes.fromhex("d30782020181900101"))
         length = over(client, choose).proactive_length
         assert length

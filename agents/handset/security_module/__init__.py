@@ -19,7 +19,8 @@ linear memory is the resource's data area and nothing else; ``programme`` compil
 ``wasm_shape`` and ``wasm_cost`` refuse what is cheap to send and dear to compile.
 To its terminal a module is a UICC: ``card_io`` takes each APDU to its command, ``selection`` and
 ``reading`` serve the table of ``files``, ``toolkit`` takes envelopes in and hands proactive commands out,
-and ``answer_to_reset`` is what it says before anybody asks.
+``asking`` holds back what the terminal could not do, and ``answer_to_reset`` is what it says before anybody
+asks.
 Nothing is kept decoded between two commands: a module at rest costs its image and a few small objects,
 while engine and compiled programmes are shared by all modules of the process.
 """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgpack
 from pydantic import Field
 
+from agents.handset.security_module import asking
 from agents.handset.security_module.definitions import DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import ModuleState
@@ -47,7 +48,7 @@ from transport.errors import Rejected
 from transport.security.domain_key import FIRST_TICKET, DomainKey
 from transport.security.suites import SUITES
 from transport.sms.user_data import IEI_COMMAND_PACKET
-from transport.toolkit import CommandType, ProactiveCommand
+from transport.toolkit import FILE_CHANGE, CommandType, ProactiveCommand
 
 if TYPE_CHECKING:
     from agents.handset.security_module.diffusion import Listening
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from transport.apdu import ResponseApdu
     from transport.security.handshake import Side
     from transport.security.suites import Rng, SealingKey, SigningKey
+    from transport.toolkit import TerminalProfile
 
 T = TypeVar("T")
 
@@ -75,8 +77,6 @@ PAGE_TIMEOUT_S: Final = 86400.0
 """A broadcast is repeated for hours: what one repetition lacked, a later one brings."""
 EF_CBMID: Final = bytes.fromhex("3F007FFF6F48")
 """The path of the file that says which broadcasts the module wants (TS 31.102 clause 4.2.20)."""
-FILE_CHANGE: Final = 0x01
-"""REFRESH: file change notification (TS 102 223 clause 8.6)."""
 
 
 @message(200)
@@ -193,6 +193,7 @@ class Core:
         "reports",
         "rng",
         "selected",
+        "terminal",
         "turns",
         "uploads",
         "waiting",
@@ -210,6 +211,8 @@ class Core:
         self.connecting = b""
         """The answer to the operator's last Connect, for a repetition of it while its call is open."""
         self.uploads: dict[bytes, Upload] = {}
+        self.terminal: TerminalProfile | None = None
+        """What the terminal can do; None: it has not said."""
         self.proactive: deque[ProactiveCommand] = deque()
         self.fetched: ProactiveCommand | None = None
         self.links: dict[tuple[bytes, str], Link] = {}
@@ -357,10 +360,12 @@ class Core:
         self.notes.append(Note(name=name, reason=reason, tar=tar))
 
     def renew_filter(self) -> None:
-        """Have the terminal read EF.CBMID again if what we want to hear has changed (TS 31.111 REFRESH)."""
-        wanted = self._wanted()
-        if wanted != self.filter:
-            self.filter = wanted
+        """Have the terminal read EF.CBMID again if what we want to hear has changed (TS 31.111 REFRESH).
+
+        One that has not said what it can do has not read it either.
+        """
+        before, self.filter = self.filter, self._wanted()
+        if self.filter != before and self.terminal is not None:
             self.ask(ProactiveCommand(type=CommandType.REFRESH, qualifier=FILE_CHANGE, files=(EF_CBMID,)))
 
     def _wanted(self) -> MessageFilter:
@@ -374,12 +379,8 @@ class Core:
         return MessageFilter(identifiers=(ANNOUNCEMENTS, *sorted(filter(None, usable))))
 
     def ask(self, *commands: ProactiveCommand) -> bool:
-        """Queue *commands* for the terminal to fetch, all of them or, with a note, none; say which."""
-        if len(self.proactive) + len(commands) > self.profile.proactive:
-            self.note("module.proactive_dropped", reason="queue-full")
-            return False
-        self.proactive += commands
-        return True
+        """Queue *commands* for the terminal to fetch; say whether they are (``asking``)."""
+        return asking.ask(self, commands)
 
 
 def application_statement(ua: str, tar: bytes, octets: bytes) -> bytes:

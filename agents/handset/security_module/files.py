@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from transport import ber_tlv
+from transport import ber_tlv, usim
 from transport.iccid import OCTETS, iccid_octets
 
 if TYPE_CHECKING:
@@ -29,18 +29,12 @@ if TYPE_CHECKING:
 
 CBMID_ENTRIES: Final = 16
 """How many identifiers EF.CBMID has room for."""
-USIM_AID: Final = bytes.fromhex("A0000000871002FFFFFFFF8900000100")
+USIM_AID: Final = usim.USIM + bytes.fromhex("FFFFFFFF8900000100")
 """RID of 3GPP, application code 1002 (USIM), any country, and a number of ours (TS 101 220 annex E)."""
 CURRENT_APPLICATION: Final = bytes.fromhex("7FFF")
 """The identifier that names the ADF of the application that was selected last (clause 8.3)."""
 _LABEL: Final = b"otafleet"
 _UNUSED: Final = 0xFF
-
-# Services of EF.UST (TS 31.102 clause 4.2.8), by their numbers there.
-_SERVICES: Final = (
-    28,  # data download via SMS-PP
-    29,  # data download via SMS-CB: EF.CBMID is there. Number 15 is EF.CBMI, for what a subscriber reads.
-)
 
 
 class Kind(Enum):
@@ -88,12 +82,6 @@ def _in_records(records: tuple[bytes, ...]) -> bytes:
     return b"".join(record + bytes((_UNUSED,)) * (length - len(record)) for record in records)
 
 
-def _bitmap(numbers: tuple[int, ...]) -> bytes:
-    """Return a table of services: number 1 is the lowest bit of the first octet."""
-    bits = sum(1 << (number - 1) for number in numbers)
-    return bits.to_bytes(-(-max(numbers) // 8), "little")
-
-
 def _iccid(core: Core) -> bytes:
     return iccid_octets(core.identity.ua) if core.identity else bytes((_UNUSED,)) * OCTETS
 
@@ -102,9 +90,12 @@ def _wanted_broadcasts(core: Core) -> bytes:
     return core.filter.encode(CBMID_ENTRIES)
 
 
-_APPLICATION: Final = ber_tlv.encode(0x61, ber_tlv.encode(0x4F, USIM_AID) + ber_tlv.encode(0x50, _LABEL))
+_APPLICATION: Final = ber_tlv.encode(
+    usim.APPLICATION,
+    ber_tlv.encode(usim.APPLICATION_NAME, USIM_AID) + ber_tlv.encode(usim.APPLICATION_LABEL, _LABEL),
+)
 _ACCESS_RULES: Final = _in_records(_RULES)
-_USIM_SERVICES: Final = _bitmap(_SERVICES)
+_USIM_SERVICES: Final = usim.service_table(usim.Service)
 
 MF: Final = File(identifier=bytes.fromhex("3F00"), kind=Kind.DIRECTORY, rule=_DIRECTORY)
 _ADF_USIM: Final = File(
@@ -118,7 +109,7 @@ FILES: Final = (
         kind=Kind.LINEAR_FIXED,
         rule=_FILE,
         parent=MF,
-        sfi=0x1E,
+        sfi=usim.SFI_DIR,
         record=len(_APPLICATION),
         content=lambda _core: _APPLICATION,
     ),
@@ -152,7 +143,7 @@ FILES: Final = (
         kind=Kind.TRANSPARENT,
         rule=_FILE,
         parent=_ADF_USIM,
-        sfi=0x04,
+        sfi=usim.SFI_UST,
         content=lambda _core: _USIM_SERVICES,
     ),
     File(
@@ -160,7 +151,7 @@ FILES: Final = (
         kind=Kind.TRANSPARENT,
         rule=_FILE,
         parent=_ADF_USIM,
-        sfi=0x0E,
+        sfi=usim.SFI_CBMID,
         content=_wanted_broadcasts,
     ),
 )

@@ -4,10 +4,10 @@ A link is a channel to one supplier's server over one bearer, for all resources 
 turns packets into the channel's octets is its wire. A module has no clock: the wire's time-outs are a timer
 of the terminal's. A link that nobody needs any more parts: its wire says good-bye, then its channel closes.
 
-A call that must be answered goes over the bearers of its resource in their order. A channel that does not
-come up, or a link that is lost and lost again while the answer is out, gives way to the next; what was to be
-said is said again there. A link that is lost later is the supplier's to miss: it asks the module to open
-another ("push").
+A call that must be answered goes over the bearers of its resource in their order. One that the terminal has
+no channels for, a channel that does not come up, or a link that is lost and lost again while the answer is
+out, gives way to the next; what was to be said is said again there. A link that is lost later is the
+supplier's to miss: it asks the module to open another ("push").
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from agents.handset.security_module import asking
 from agents.handset.security_module.errors import TransitionRefused
 from agents.handset.security_module.outgoing import Incoming, send_command
 from agents.handset.security_module.wires import Wire, wire_of
@@ -34,7 +35,6 @@ from transport.toolkit import (
     ChannelOpening,
     CommandType,
     Envelope,
-    EventCode,
     ProactiveCommand,
     TerminalResponse,
 )
@@ -52,6 +52,8 @@ FALLBACK: Final = "link.fallback"
 """A note: what was not answered over one bearer is said over the next, the reason."""
 GIVEN_UP: Final = "link.given_up"
 """A note: no bearer is left for a call that was not answered."""
+UNSUPPORTED: Final = "link.unsupported"
+"""A note: the terminal cannot give a link; the reason is what it lacks."""
 MAX_PARTING: Final = 8
 """Links that wait for the terminal to close their channels; one that never answers is forgotten."""
 REOPENS: Final = 2
@@ -59,7 +61,6 @@ REOPENS: Final = 2
 BUFFER_OCTETS: Final = 1400
 ACCESS_NAME: Final = "otafleet"
 _CLEAR: Final = SecurityParameters()
-_EVENTS: Final = (EventCode.DATA_AVAILABLE, EventCode.CHANNEL_STATUS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +107,25 @@ def call(core: Core, definition: Definition, message: bytes, now: float) -> None
 def push(core: Core, definition: Definition, bearer: str, now: float) -> None:
     """Open a link over *bearer*, because the supplier asked for it; the one that there was gives way.
 
-    Raises TransitionRefused for a bearer that the reservation does not name.
+    Raises TransitionRefused for a bearer that the reservation does not name, or the terminal has not got.
     """
     if bearer not in definition.bearers or bearer not in CHANNEL_BEARERS:
         raise TransitionRefused("bearer-not-reserved")
+    lack = asking.lack_for_link(core, bearer)
+    if lack:
+        raise TransitionRefused(lack)
     known = core.links.get((definition.server, bearer))
     if known is not None:
         _part(core, known, now)
     _open(core, definition, bearer, now)
+
+
+def reconsider(core: Core, now: float) -> None:
+    """Give up the links that the terminal, as it is now, cannot give: another one may be there."""
+    for link in tuple(core.links.values()):
+        lack = asking.lack_for_link(core, link.bearer)
+        if lack:
+            _lost(core, link, lack, now)
 
 
 def drop(core: Core, tar: bytes, now: float, *, but: Link | None = None) -> None:
@@ -177,7 +189,13 @@ def _say(
     if bearer not in CHANNEL_BEARERS:
         drop(core, definition.tar, now)
         packet = encode_command(spi=_CLEAR, tar=definition.tar, data=message, dialect=SMS)
-        send_command(core, packet, to=definition.supplier_number)
+        if not send_command(core, packet, to=definition.supplier_number):
+            core.note(GIVEN_UP, reason=bearer, tar=definition.tar)
+        return
+    lack = asking.lack_for_link(core, bearer)
+    if lack:
+        core.note(UNSUPPORTED, reason=lack, tar=definition.tar)
+        _say_otherwise(core, definition, message, bearers, now)
         return
     known = core.links.get((definition.server, bearer))
     if known is not None and known.opened:
@@ -196,6 +214,18 @@ def _say(
         _lost(core, link, rejection.reason, now)
 
 
+def _say_otherwise(
+    core: Core, definition: Definition, message: bytes, bearers: tuple[str, ...], now: float
+) -> None:
+    """Say *message* over the next of *bearers*, for the first one did not serve."""
+    bearer, others = bearers[0], bearers[1:]
+    if others:
+        core.note(FALLBACK, reason=others[0], tar=definition.tar)
+        _say(core, definition, message, others, now)
+    else:
+        core.note(GIVEN_UP, reason=bearer, tar=definition.tar)
+
+
 def _compare(core: Core, response: TerminalResponse, now: float) -> None:
     """Give up the links whose channels the terminal no longer has."""
     standing = {status.channel for status in response.statuses if status.established}
@@ -205,12 +235,12 @@ def _compare(core: Core, response: TerminalResponse, now: float) -> None:
 
 
 def _open(core: Core, definition: Definition, bearer: str, now: float) -> Link:
-    while len(core.links) >= core.profile.channels:
+    while len(core.links) >= asking.channels(core):
         oldest = next(iter(core.links.values()))
         core.note("link.dropped", reason="crowded-out", tar=min(oldest.tars, default=b""))
         _part(core, oldest, now)
     if not core.links:
-        core.ask(ProactiveCommand(type=CommandType.SET_UP_EVENT_LIST, events=_EVENTS))
+        core.ask(ProactiveCommand(type=CommandType.SET_UP_EVENT_LIST, events=asking.events(core)))
     protocol = CHANNEL_BEARERS[bearer].protocol
     server = ServerAddress.parse(definition.server)
     opening = ChannelOpening(
@@ -332,11 +362,8 @@ def _lost(core: Core, link: Link, reason: str, now: float) -> None:
         definition = core.definitions.by_tar(tar)
         if definition is None or tar not in core.calls:
             continue
+        bearers = (link.bearer, *waiting.others)
         if link.opened and waiting.reopens:
-            bearers = (link.bearer, *waiting.others)
             _say(core, definition, waiting.message, bearers, now, reopens=waiting.reopens - 1)
-        elif waiting.others:
-            core.note(FALLBACK, reason=waiting.others[0], tar=tar)
-            _say(core, definition, waiting.message, waiting.others, now)
         else:
-            core.note(GIVEN_UP, reason=link.bearer, tar=tar)
+            _say_otherwise(core, definition, waiting.message, bearers, now)

@@ -95,7 +95,9 @@ def _subscribe(core: Core, values: tuple[str, ...], _now: float) -> None:
     with core.memory.transaction() as transaction:
         core.keep_turns(transaction, turns)
     signed = core.sign(body, purpose=Purpose.REQUEST, target=identity.operator, counter=turns.request)
-    send_command(core, encode_command(spi=_CLEAR, tar=MANAGER_TAR, data=signed), to=identity.operator_number)
+    packet = encode_command(spi=_CLEAR, tar=MANAGER_TAR, data=signed)
+    if not send_command(core, packet, to=identity.operator_number):
+        raise TransitionRefused("not-sent")
 
 
 def _serve(core: Core, values: tuple[str, ...], now: float) -> None:

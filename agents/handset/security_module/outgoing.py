@@ -2,7 +2,8 @@
 
 The response packet to a short message goes back in the delivery report when it fits there and the command did
 not ask otherwise. Else it goes in short messages of its own, and the report says so: "response will follow by
-SMS-SUBMIT" (status 0B) where that was asked for, "more time" (08) where it is only too long. Over a channel a
+SMS-SUBMIT" (status 0B) where that was asked for, "more time" (08) where it is only too long. Where the
+terminal sends no short messages, what fits the report goes there, whatever was asked. Over a channel a
 response has the room it needs; a cell broadcast has none.
 """
 
@@ -91,7 +92,8 @@ def respond(
         return octets
     if not spi.por_in_submit and len(octets) <= REPORT_ROOM:
         return octets
-    _send(core, octets, _RESPONSE, incoming.reply_to)
+    if not _send(core, octets, _RESPONSE, incoming.reply_to) and len(octets) <= REPORT_ROOM:
+        return octets  # a short message would have been the wish, and cannot be
     promise = ResponseStatus.RESPONSE_BY_SMS_SUBMIT if spi.por_in_submit else ResponseStatus.MORE_TIME
     return encode_response(replace(packet, status=promise, data=b""), spi=spi, keys=keys, kid=kid)
 

@@ -1,7 +1,7 @@
 """The toolkit's commands: TERMINAL PROFILE, ENVELOPE, FETCH, TERMINAL RESPONSE (TS 102 221 clause 11.2).
 
-No TERMINAL PROFILE is waited for: nothing waits to be fetched before the first ENVELOPE, and a terminal that
-sends one has a toolkit. What it cannot do it says in its TERMINAL RESPONSE.
+Before its TERMINAL PROFILE a terminal is taken for one without a toolkit: it is asked for nothing, whatever
+it tells. Afterwards it is asked for what it has (``asking``). The latest profile counts, until a reset.
 
 A good status word is 91xx while a proactive command waits; only that of FETCH is 9000, because the terminal
 first does what it fetched, and hears after its TERMINAL RESPONSE what comes next.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import download, heard, links, menu, reporting
+from agents.handset.security_module import asking, download, heard, links, menu, reporting
 from agents.handset.security_module.errors import CommandRefused
 from agents.handset.security_module.selection import exactly
 from transport import apdu
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from transport.apdu import CommandApdu
 
 
-def terminal_profile(_core: Core, _command: CommandApdu, _now: float) -> ResponseApdu:
-    """Take note that there is a terminal."""
+def terminal_profile(core: Core, command: CommandApdu, now: float) -> ResponseApdu:
+    """Take note of what the terminal can do."""
+    if not command.data:
+        raise CommandRefused(apdu.SW_WRONG_LENGTH)
+    asking.told(core, command.data)
+    links.reconsider(core, now)
     return ResponseApdu()
 
 

@@ -49,7 +49,7 @@ class FilmedCard(Card):
         self.boot(FilmedMedium(bytearray(bytes(Memory.format(SIZE, SLOTS)))))
 
     def boot(self, medium: FilmedMedium) -> None:
-        """Power the module from what lies on *medium*."""
+        """Power the module from what lies on *medium*; ``start`` tells it what its handset can do."""
         self.seed += 1
         self.film = medium
         self.module = SecurityModule(Memory(medium), rng=random.Random(self.seed).randbytes)

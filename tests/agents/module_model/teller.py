@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
-from agents.handset.security_module.module import INS_TERMINAL_PROFILE
 from agents.messages.air import Answer, Audited, Result
 from agents.messages.codec import decode
 from agents.messages.signed import Purpose, Signed
@@ -91,7 +90,7 @@ class Teller(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Let the module look at the time once more, as it does whenever something comes."""
-        self.card.transmit(INS_TERMINAL_PROFILE)
+        self.card.start()
         self.model.passes(self.card.now)
 
     def moment(self) -> None:

@@ -212,7 +212,7 @@ class FleetConfig(Table):
         """Return a digest of each section that a state directory depends on.
 
         State made under one value of these cannot be gone on with under another. Broker, air and steps may
-        change; for steps see ``step_digest``.
+        change, and so may the handset around a module; for steps see ``step_digest``.
         """
         applications = {name: self._programmes[name].digest for name in self.offers}
         return {
@@ -222,7 +222,7 @@ class FleetConfig(Table):
             "allocator": _digest([*self._roles(self.allocators)]),
             "supplier": _digest([self._roles(self.suppliers), applications]),
             "handsets": _digest(
-                [[_plain(table), _plain(profile_table(self, table))] for table in self.handsets]
+                [[_plain(table, "terminal"), _plain(profile_table(self, table))] for table in self.handsets]
             ),
         }
 

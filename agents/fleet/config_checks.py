@@ -18,6 +18,7 @@ from agents.fleet.config_domains import check_domains
 from agents.fleet.config_lengths import check_lengths
 from agents.fleet.config_profile import check_profiles, profile_table
 from agents.fleet.config_rollout import check_rollouts
+from agents.fleet.config_terminals import check_terminals
 from agents.fleet.config_updates import check_updates, steps_with_applications
 from agents.fleet.houses import allocator_of, check_houses
 from agents.fleet.key_checks import check_keys
@@ -53,6 +54,7 @@ def check_config(config: FleetConfig, programmes: Mapping[str, Programme]) -> li
         *check_domains(config),
         *check_updates(config, programmes),
         *_check_groups(config),
+        *check_terminals(config),
         *check_profiles(config),
         *check_steps(config),
         *check_rollouts(config),

@@ -41,6 +41,7 @@ from agents.fleet.config_types import (
 )
 from agents.handset.security_module.life_cycle import AtEnd
 from agents.handset.security_module.memory import DEFAULT_RESOURCES, MAX_DEFINITIONS
+from agents.handset.terminal import TerminalKind
 from agents.link_ways import SEALED
 from agents.messages.bearers import SMS
 from transport.security.keyset import DEFAULT_PROTECTION
@@ -277,6 +278,8 @@ class Handsets(Named):
     services: tuple[Name, ...] = ()
     keys: KeyMaker = KeyMaker.MODULE
     operator_key: OperatorKey = OperatorKey.PERSONALISED
+    terminal: TerminalKind = TerminalKind.FULL
+    """What kind of handset they are: what it tells its module that it can do."""
     cells: Count = 1
     """Handsets of a cell share one connection to the broker."""
     on_s: Annotated[float, Field(strict=True, gt=0, le=MAX_SECONDS)] = 3600.0

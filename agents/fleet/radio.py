@@ -29,6 +29,7 @@ from bus.frame import Bearer
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
+    from agents.fleet.config_tables import Handsets
     from agents.fleet.surroundings import Surroundings
     from bus.client import BusClient
     from bus.counters import Snapshot
@@ -80,7 +81,7 @@ class Radio:
             antenna = await self._stack.enter_async_context(
                 Antenna(client, gate, name=name, counters=self._around.counters, log=log)
             )
-            site = self._site(name, client, antenna)
+            site = self._site(group, name, client, antenna)
             cell = Cell(name, site)
             self.cells.append(cell)
             phones = [Phone(ua, self._power(ua, images.pop(ua, [])), site) for ua in addresses]
@@ -115,7 +116,7 @@ class Radio:
             counts=counts,
         )
 
-    def _site(self, name: str, client: BusClient, antenna: Antenna) -> Site:
+    def _site(self, group: Handsets, name: str, client: BusClient, antenna: Antenna) -> Site:
         around = self._around
         return Site(
             fleet=around.config.fleet.name,
@@ -128,6 +129,7 @@ class Radio:
             counters=around.counters,
             log=around.log.bind(cell=name),
             group=around.group,
+            terminal=group.terminal,
             capture=around.capture,
         )
 

@@ -249,14 +249,41 @@ def test_next_bearer(bearers: list[str], tmp_path: Path) -> None:
     check_fallbacks(log_events(state), [*bearers, "sms"], len(everybody))
 
 
-def check_fallbacks(lines: list[dict[str, Any]], bearers: Sequence[str], handsets: int) -> None:
+@pytest.mark.parametrize("bearers", [["bip-tcp"], ["bip-udp", "bip-tcp"]], ids="-".join)
+def test_a_handset_without_channels(bearers: list[str], tmp_path: Path) -> None:
+    """Its module knows so from the start: service goes over SMS, no channel is tried, the logs say why."""
+    config = write_single(
+        tmp_path,
+        air="speed = 100",
+        service=f"bearers = {json.dumps([*bearers, 'sms'])}",
+        handsets='terminal = "no-bip"',
+    )
+    state, traffic = tmp_path / "state", well(play(config))
+    everybody = {ua for ua, _ in loaded(state)}
+    assert len(everybody) == 2
+    assert set(traffic) & set(SERVICES.values()) == {"sms"}
+    lacking = [(entry["ua"], entry["reason"]) for entry in events(state, "link.unsupported")]
+    assert sorted(lacking) == sorted((ua, "terminal-lacks-open-channel") for ua in everybody for _ in bearers)
+    assert events(state, "link.lost") == events(state, "link.opened") == []
+    # Then the supplier, when it invokes: the module refuses to open a link.
+    failed = [(entry["ua"], entry["bearer"], entry["reason"]) for entry in events(state, "bearer.failed")]
+    assert sorted(failed) == sorted(
+        (ua, bearer, "terminal-lacks-open-channel") for ua in everybody for bearer in bearers
+    )
+    check_fallbacks(log_events(state), [*bearers, "sms"], len(everybody), failure="link.unsupported")
+
+
+def check_fallbacks(
+    lines: list[dict[str, Any]], bearers: Sequence[str], handsets: int, *, failure: str = "link.lost"
+) -> None:
     """Each fall-back, of modules and of their supplier, is a span in the one that failed; a chart says so.
 
-    The second lies in the first. What is said over the next bearer is said in the fall-back's span.
+    The second lies in the first. What is said over the next bearer is said in the fall-back's span. *failure*
+    is the event that told a module.
     """
     parents = {line["span_id"]: line["parent_id"] for line in reversed(lines) if line.get("parent_id")}
-    for event, failure in (("link.fallback", "link.lost"), ("bearer.fallback", "bearer.failed")):
-        failed = {line["span_id"] for line in lines if line["event"] == failure}
+    for event, cause in (("link.fallback", failure), ("bearer.fallback", "bearer.failed")):
+        failed = {line["span_id"] for line in lines if line["event"] == cause}
         begun = {line["span_id"]: line for line in lines if line["event"] == event}
         assert len(begun) == handsets * (len(bearers) - 1)
         for span, line in begun.items():

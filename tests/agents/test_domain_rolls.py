@@ -127,6 +127,24 @@ def _newest(kit: Kit) -> DomainKey:
     return DomainKey.load(octets)
 
 
+def _is_wrapped_to(kit: Kit, index: int, former: DomainKey) -> bool:
+    """Return whether the last roll-over has a module's entry; who has the *former* key can read that."""
+    definition = _definition(kit)
+    of = Domain(
+        tar=definition.tar,
+        logic_name=definition.logic_name.encode(),
+        supplier=definition.supplier.encode(),
+        supplier_suite=definition.suite,
+        supplier_public=definition.supplier_public,
+        domain_key=former,
+    )
+    mark = renewal_mark(kit.ua(index).encode(), former.generation + 1)
+    # The notice, which comes last, is under the next key's keys and has no entries.
+    (*packets, _notice) = _rows(kit, "SELECT octets FROM renewals ORDER BY number")
+    data = [decode_command(octets, renewal_keys(of), CELL_BROADCAST).data for (octets,) in packets]
+    return any(mark in each for each in data)
+
+
 def _former(kit: Kit) -> list[int]:
     return [row[0] for row in _rows(kit, "SELECT generation FROM domain_keys ORDER BY generation")]
 
@@ -221,8 +239,10 @@ async def test_who_is_left_out_gets_nothing_more(kit: Kit, form: str) -> None:
     assert (_definition(kit, 2).version, _generation(kit, 2)) == (0 if refused else 1, 1)
     heard = {(one.do, one.result) for one in kit.events if one.ua == kit.ua(2)}
     assert heard.isdisjoint({("roll-domain-key", "ok"), ("broadcast", "ok")})
-    # A later roll-over does not forgive it, nor does the same one again.
+    # A later roll-over does not forgive it, nor does the same one again: nothing in it is for this module.
+    former = _newest(kit)
     assert await _roll(kit, 9) == ""
+    assert [_is_wrapped_to(kit, index, former) for index in (1, 2)] == [True, False]
     assert await _serve(kit, 2) == (("refused", "left-out") if refused else ("ok", ""))
     assert _generation(kit, 2) == 1
     for do in ("block", "unblock"):

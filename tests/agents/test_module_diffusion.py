@@ -83,6 +83,8 @@ def test_one_broadcast_loads_the_application(market: Market) -> None:
     random.Random(1).shuffle(pages)
     assert _hear(market, [*pages, *pages]) == []
     assert _loaded(market) == (1, len(code))
+    # What is repeated of it is not even opened.
+    assert {note.name for note in market.card.notes}.isdisjoint({KNOWN, "packet.refused"})
     assert market.card.use_menu(3, market.supplier.service, "00") != []
     market.card.power_cycle()
     assert _loaded(market) == (1, len(code))

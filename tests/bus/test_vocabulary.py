@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from agents.messages.air import OPERATOR_COMMANDS
 from bus.vocabulary import EVENTS
-from transport.diffusion.collector import Collected
+from transport.diffusion.collector import Collected, Wanted
 from transport.diffusion.collector import Event as CampaignEvent
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ NO_EVENTS: Final = frozenset({"progress", "self._progress"})
 
 
 COMPOSED: Final = {
-    "diffusion.": {kind.__name__.lower() for kind in get_args(CampaignEvent) if kind is not Collected},
+    "diffusion.": {
+        kind.__name__.lower() for kind in get_args(CampaignEvent) if kind not in {Collected, Wanted}
+    },
     "manager.": {command.__name__.lower() for command in OPERATOR_COMMANDS},
 }
 """By what a name begins with that is put together: how it goes on, where a type says so."""

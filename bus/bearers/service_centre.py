@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from bus.bearers.deadlines import Deadlines
 from bus.bearers.notice import Notice
+from bus.bearers.report_times import ReportTimes
 from bus.errors import DeliveryFailed, FrameRejected
 from bus.frame import Bearer, Frame
 from bus.topics import ReportTo, ShortMessageTo
@@ -41,29 +42,38 @@ _LAST_NUMBER: Final = 255  # of a frame's attempts; a message that waits long is
 class SmsSettings:
     """How long to wait for a report (*report_timeout_s*) and how often to send a part (*attempts*).
 
-    Before attempt n + 1 the wait is longer by *backoff_s* times 2 to the power n - 1; a report that comes
-    in that time still counts. A transmission that the network answers with "absent subscriber" is no attempt:
-    the part is sent again when the handset is back, and every *absent_retry_s*. After *validity_s* the part
-    is given up, whatever it waits for. All in simulated seconds.
+    From a handset that was found to take longer, up to *report_most_s*, a report is awaited for longer.
+    Before attempt n + 1 the wait is longer by *backoff_s* times 2 to the power n - 1, *backoff_most_s* at
+    most; a report that comes in that time still counts. A transmission that the network answers with "absent
+    subscriber" is no attempt: the part is sent again when the handset is back, and every *absent_retry_s*.
+    After *validity_s* the part is given up, whatever it waits for. All in simulated seconds.
     """
 
     report_timeout_s: float = 30.0
     attempts: int = 4
     backoff_s: float = 2.0
+    report_most_s: float = 600.0
+    backoff_most_s: float = 120.0
     validity_s: float = 86400.0
     absent_retry_s: float = 600.0
 
     def __post_init__(self) -> None:
         """Refuse a sender that would never wait or never send."""
-        if self.report_timeout_s <= 0 or self.attempts < 1 or self.backoff_s < 0:
+        if self.report_timeout_s <= 0 or self.attempts < 1 or min(self.backoff_s, self.backoff_most_s) < 0:
             raise ValueError("an SMS sender needs a positive time-out, an attempt and no negative back-off")
         if self.validity_s <= 0 or self.absent_retry_s <= 0:
             raise ValueError("an SMS sender needs a positive time-out, validity and retry of the absent")
 
+    def more_s(self, attempt: int) -> float:
+        """Return by how much longer the report of *attempt* (from 1) is awaited, in seconds."""
+        if attempt >= self.attempts:
+            return 0.0
+        # beyond 2^64 is every bound, and floats go no further than 2^1023
+        return min(self.backoff_s * 2.0 ** min(attempt - 1, 64), self.backoff_most_s)
+
     def wait_s(self, attempt: int) -> float:
-        """Return for how long the report of *attempt* (from 1) is awaited, in seconds."""
-        more = self.backoff_s * 2 ** (attempt - 1) if attempt < self.attempts else 0.0
-        return self.report_timeout_s + more
+        """Return for how long the first report of a handset is awaited, in seconds, at *attempt* (from 1)."""
+        return self.report_timeout_s + self.more_s(attempt)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -76,6 +86,9 @@ class ShortMessage:
     reference: bytes
     trace: TraceContext
     transmissions: int = 0
+    sent_at: float = 0.0
+    """When it went first, or first after the handset was absent; *again*: once more since."""
+    again: bool = False
     unanswered: int = 0
     absent: bool = False
     """The last transmission was answered so: the message is parked, or was and is about to be sent again."""
@@ -111,6 +124,7 @@ class ServiceCentre:
         self._counters = counters
         self._log = log
         self._deadlines = Deadlines(clock)
+        self._times = ReportTimes(settings)
         self._messages: dict[bytes, ShortMessage] = {}
         self._parked: dict[str, dict[bytes, ShortMessage]] = {}
         self.started = False
@@ -174,6 +188,9 @@ class ServiceCentre:
 
     async def _transmit(self, message: ShortMessage) -> None:
         message.answer = asyncio.get_running_loop().create_future()
+        message.again = message.transmissions > 0 and not message.absent
+        if not message.again:
+            message.sent_at = self._clock.now()
         self._unpark(message)
         message.transmissions += 1
         if message.transmissions > 1:
@@ -183,7 +200,7 @@ class ServiceCentre:
         await self._client.publish(topic, self._frame(message))
         # The wait begins when the broker has the part: a broker that is away is no handset that is silent.
         if message.is_awaited and not message.absent:
-            self._wait(message, self._settings.wait_s(message.unanswered + 1))
+            self._wait(message, self._times.wait_s(message.to_ua, message.unanswered + 1))
 
     def _wait(self, message: ShortMessage, delay_s: float) -> None:
         self._deadlines.set(message.answer, min(self._clock.now() + delay_s, message.expires_at))
@@ -210,8 +227,12 @@ class ServiceCentre:
 
     def _on_report(self, frame: Frame) -> None:
         message = self._awaited(frame)
-        if message is not None:
-            message.answer.set_result(SmsDeliverReport.parse(frame.pdu))
+        if message is None:
+            self._times.reported_again(frame.source, frame.reference)
+            return
+        message.answer.set_result(SmsDeliverReport.parse(frame.pdu))
+        took_s = self._clock.now() - message.sent_at
+        self._times.reported(message.to_ua, message.reference, took_s, again=message.again)
 
     def _on_notice(self, frame: Frame) -> None:
         if Notice.parse(frame.pdu) is Notice.ALERT:

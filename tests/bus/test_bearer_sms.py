@@ -300,6 +300,7 @@ async def test_what_is_logged_never_holds_the_packet(network: SmsNetwork) -> Non
         {"report_timeout_s": 0.0},
         {"attempts": 0},
         {"backoff_s": -1.0},
+        {"backoff_most_s": -1.0},
         {"validity_s": 0.0},
         {"absent_retry_s": 0.0},
     ],
@@ -312,9 +313,11 @@ def test_settings_that_could_never_work_are_refused(wrong: dict[str, float]) -> 
 
 
 def test_waits_grow_until_the_last_attempt() -> None:
-    """Each retry is held back twice as long as the one before; after the last attempt there is none."""
+    """Each retry is held back twice as long as the one before, up to a bound; the last is not."""
     settings = SmsSettings(report_timeout_s=30.0, attempts=4, backoff_s=2.0)
     assert [settings.wait_s(attempt) for attempt in (1, 2, 3, 4)] == [32.0, 34.0, 38.0, 30.0]
+    patient = SmsSettings(report_timeout_s=30.0, attempts=5000, backoff_s=2.0)
+    assert [patient.wait_s(attempt) for attempt in (6, 7, 8, 4999)] == [94.0, 150.0, 150.0, 150.0]
 
 
 class _Counting:

@@ -283,6 +283,40 @@ async def test_a_report_before_the_brokers_own_word(network: SmsNetwork) -> None
     assert network.sender.waiting == 0
 
 
+async def test_a_handset_that_takes_longer_than_the_time_out(network: SmsNetwork) -> None:
+    """Its first message goes twice; when both are reported, that is known, and the next goes once."""
+    network.handset.plan_answers(Answer.LATE, Answer.LATE)
+    first = network.sending(SHORT)
+    await transmitted(network, 1)
+    network.clock.advance(SETTINGS.wait_s(1))
+    await transmitted(network, 2)
+    network.clock.advance(10.0)
+    await network.handset.send_late_reports()
+    assert (await first).retries == 1
+    await network.counters.drops.until(1)
+    network.handset.plan_answers(Answer.LATE)
+    second = network.sending(SHORT)
+    await transmitted(network, 3)
+    network.clock.advance(SETTINGS.wait_s(1) + 10.0)
+    await network.handset.send_late_reports()
+    assert (await second).retries == 0
+    assert len(network.handset.frames) == 3
+
+
+async def test_how_long_a_handset_was_off_is_no_round_trip(network: SmsNetwork) -> None:
+    """A message that waited for its handset is timed from when it went out again."""
+    network.handset.plan_answers(Answer.ABSENT, Answer.PROMPT, Answer.NONE)
+    sending = network.sending(SHORT)
+    await network.book.until("sms.absent", 1)
+    network.clock.advance(SETTINGS.absent_retry_s - 1.0)
+    await network.handset.come_back()
+    assert (await sending).retries == 1
+    sending = network.sending(SHORT)
+    await transmitted(network, 3)
+    network.clock.advance(SETTINGS.wait_s(1))
+    assert (await sending).retries == 1
+
+
 async def test_a_cancelled_send_leaves_nothing_parked(network: SmsNetwork) -> None:
     """After a cancellation the alert finds only what else was parked, and then nothing."""
     network.handset.plan_answers(Answer.ABSENT, Answer.ABSENT)

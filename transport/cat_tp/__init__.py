@@ -1,6 +1,7 @@
 """CAT_TP, TS 102 127: service data units, whole, once and in order, over a UDP channel that promises nothing.
 
-May import ``transport.errors`` and no other room of this floor. Datagrams in and out; no socket, no clock.
+May import ``transport.errors`` and ``transport.round_trip``, no other room of this floor. Datagrams in and
+out; no socket, no clock.
 
 How it works. A ``CatTpConnection`` is one end of one connection. Its shell calls ``connect`` or ``listen``,
 hands it every UDP payload with ``receive_datagram``, and after each call sends what ``datagrams_to_send``
@@ -9,7 +10,7 @@ SDU; when ``idle``, all of them are acknowledged, and ``close`` loses nothing: i
 
 ``Pdu`` is the wire format. ``states`` holds the life of a connection as a table, ``record`` what is known of
 it, ``arrivals`` what each PDU does to it. ``sending`` cuts SDUs into PDUs, keeps to the peer's window and
-repeats what is not acknowledged: ``flight`` knows what is missing, ``timing`` how long to wait for it.
+repeats what is not acknowledged: ``flight`` knows what is missing, ``transport.round_trip`` how long to wait.
 ``receiving`` puts PDUs in order and SDUs together. ``refuse`` answers a datagram that no connection takes.
 
 Where the octets come from: the dissector of Wireshark, which was written against TS 102 127 V6.13. How a

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from transport.cat_tp.flight import Flight, Outgoing
 from transport.cat_tp.pdu import HEADER_OCTETS, MAX_FIELD, Flags
-from transport.cat_tp.timing import RoundTrip
+from transport.round_trip import RoundTrip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,11 @@ class SendingHalf:
     def __init__(self, settings: CatTpSettings, initial_sequence: int) -> None:
         self._settings = settings
         self._flight = Flight(initial_sequence)
-        self._round_trip = RoundTrip(settings)
+        self._round_trip = RoundTrip(
+            first_s=settings.retransmission_timeout_s,
+            least_s=settings.min_timeout_s,
+            most_s=settings.max_timeout_s,
+        )
         self._timer_at: float | None = None
         self._is_open = False  # our SYN was acknowledged
         self._waits = 0  # in vain, since the last acknowledgement of news

@@ -11,7 +11,7 @@ A row is for one served module, the mean of all: handshake, programme and person
 are all that were sent, both ways, those that the air lost among them. A short message is a TPDU, its delivery
 report too; over BIP a message is a segment or a datagram with the nine octets that stand for the headers of
 IP, or the opening or closing of a connection. Air seconds are of this handset's links; the last column is a
-module's time from order to end, the median. Computing takes simulated time too, ``speed`` times what it takes
+module's time from order to end, the median, and how many of the ten were served. Computing takes simulated time too, ``speed`` times what it takes
 here: the faster bearers therefore are slowed down less.
 """
 
@@ -163,7 +163,7 @@ def play(directory: Path, text: str) -> dict[str, Any]:
 def serve(prepared: Path, directory: Path, bearer: Bearer, air: Air) -> dict[str, Any]:
     """Serve one service in a copy of the *prepared* fleet; return the report of that launch."""
     shutil.copytree(prepared, directory)
-    step = STEP.format(do="serve").rstrip() + f'\nservice = "{bearer.service}"\n'
+    step = f'\n[[step]]\ndo = "serve"\nservice = "{bearer.service}"\n'
     return play(directory, fleet() + step + air.table(bearer.speed))
 
 
@@ -174,10 +174,11 @@ def row(bearer: Bearer, air: Air, report: dict[str, Any]) -> str:
         key: sum(traffic[key] for traffic in carried.values()) / HANDSETS
         for key in ("messages", "octets", "retries", "lost", "air_s")
     }
-    median_s = report["steps"][-1]["latency_ms"]["p50"] / MS
+    step = report["steps"][-1]
+    median_s = step["latency_ms"]["p50"] / MS
     return (
         f"| {bearer.title} | {air.title} | {total['messages']:.1f} | {total['octets']:,.0f} "
-        f"| {total['retries']:.1f} | {total['lost']:.1f} | {total['air_s']:.1f} | {median_s:.1f} |"
+        f"| {total['retries']:.1f} | {total['lost']:.1f} | {total['air_s']:.1f} | {median_s:.1f} | {step['ok']} |"
     )
 
 
@@ -186,8 +187,8 @@ def main() -> None:
     began = perf_counter()
     wanted = sys.argv[1:]
     lines = [
-        "| served over | loss | messages | octets | sent again | lost | s on air | s to be served |",
-        "|---|---|---|---|---|---|---|---|",
+        "| served over | loss | messages | octets | sent again | lost | s on air | s to be served | served |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as temporary:
         prepared = Path(temporary) / "prepared"

@@ -10,9 +10,9 @@ Names of bearers as arguments choose among the rows: ``python -m tests.benchmark
 A row is for one served module, the mean of all: handshake, programme and personal data. Messages and octets
 are all that were sent, both ways, those that the air lost among them. A short message is a TPDU, its delivery
 report too; over BIP a message is a segment or a datagram with the nine octets that stand for the headers of
-IP, or the opening or closing of a connection. Air seconds are of this handset's links; the last column is a
-module's time from order to end, the median, and how many of the ten were served. Computing takes simulated time too, ``speed`` times what it takes
-here: the faster bearers therefore are slowed down less.
+IP, or the opening or closing of a connection. Air seconds are of this handset's links; the last columns are a
+module's time from order to end, the median, and how many were served. Computing takes simulated time too,
+``speed`` times what it takes here: the faster bearers therefore are slowed down less.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def row(bearer: Bearer, air: Air, report: dict[str, Any]) -> str:
     median_s = step["latency_ms"]["p50"] / MS
     return (
         f"| {bearer.title} | {air.title} | {total['messages']:.1f} | {total['octets']:,.0f} "
-        f"| {total['retries']:.1f} | {total['lost']:.1f} | {total['air_s']:.1f} | {median_s:.1f} | {step['ok']} |"
+        f"| {total['retries']:.1f} | {total['lost']:.1f} | {total['air_s']:.1f} | {median_s:.1f} "
+        f"| {step['ok']} |"
     )
 
 

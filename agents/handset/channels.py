@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
 from bus import tracing
+from bus.bearers.cat_tp_repeats import Repeats
 from bus.capture import Layer
 from bus.errors import BusError
 from bus.frame import Bearer, Frame
@@ -57,6 +58,7 @@ class _Connection:
     received: int = 0
     held: deque[bytes] = field(default_factory=deque, repr=False)
     answer: asyncio.Future[bool] | None = None
+    repeats: Repeats = field(default_factory=Repeats)
 
 
 class Channels:
@@ -206,6 +208,9 @@ class Channels:
             sequence=connection.sent,
             payload=payload,
         )
+        attempt = connection.repeats.time_of(payload) if kind is LinkKind.DATAGRAM else 1
+        if attempt > 1:
+            self._site.counters.retried(connection.bearer)
         frame = Frame(
             bearer=connection.bearer,
             source=self._ua,
@@ -214,6 +219,7 @@ class Channels:
             reference=self._site.console.rng(8),
             trace=self._slot.trace,
             sent_at=self._site.clock.now(),
+            attempt=attempt,
         )
         span = tracing.child(frame.trace)
         if kind is LinkKind.DATAGRAM:

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from bus.frame import Bearer
 from transport.bip.link import LinkKind, LinkPdu
-from transport.cat_tp import CatTpConnection, Closed, Opened, Pdu, SduReceived, State
+from transport.cat_tp import CatTpConnection, Closed, Opened, SduReceived, State
 from transport.errors import BipRejected, CatTpRejected, PacketRejected
 from transport.secured_packet.stream import PacketStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transport.cat_tp import ResetReason
     from transport.errors import Rejected
 
 _SEQUENCE: Final = 1 << 32
-_NUMBERS: Final = 1 << 16
 
 
 class Line(ABC):
@@ -146,19 +143,14 @@ class StreamLine(Line):
 class CatTpLine(Line):
     """UDP: *cat_tp*, which listens; each packet is one service data unit, each PDU a datagram.
 
-    *retried* is called for each PDU that is sent again. A connection that nobody opens after all, or that the
-    module resets, is over; so is one that was given up.
+    A connection that nobody opens after all, or that the module resets, is over; so is one that was given up.
     """
 
     bearer = Bearer.BIP_UDP
 
-    def __init__(
-        self, connection: int, port: int, *, cat_tp: CatTpConnection, retried: Callable[[], None]
-    ) -> None:
+    def __init__(self, connection: int, port: int, *, cat_tp: CatTpConnection) -> None:
         super().__init__(connection, port)
         self._cat_tp = cat_tp
-        self._retried = retried
-        self._last: int | None = None
         self._waiting: deque[bytes] = deque()
         cat_tp.listen()
 
@@ -198,7 +190,6 @@ class CatTpLine(Line):
     def outgoing(self) -> list[LinkPdu]:
         """Return the datagrams to send."""
         for octets in self._cat_tp.datagrams_to_send():
-            self._note_number(Pdu.parse(octets))
             self._say(LinkKind.DATAGRAM, octets)
         return super().outgoing()
 
@@ -220,15 +211,6 @@ class CatTpLine(Line):
     def _give(self, now: float) -> None:
         while self._waiting and self._cat_tp.writable:
             self._cat_tp.send(self._waiting.popleft(), now)
-
-    def _note_number(self, pdu: Pdu) -> None:
-        """Tell of a PDU whose number is no new one."""
-        if not pdu.takes_number:
-            return
-        if self._last is None or 0 < (pdu.sequence - self._last) % _NUMBERS < _NUMBERS // 2:
-            self._last = pdu.sequence
-        else:
-            self._retried()
 
 
 def _words(reason: ResetReason) -> str:

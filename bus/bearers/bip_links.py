@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from bus.bearers.cat_tp_repeats import Repeats
 from bus.frame import Bearer
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class BipLink:
     used_at: float = 0.0
     alarm_at: float = inf
     requests: dict[bytes, asyncio.Future[bytes | None]] = field(default_factory=dict)
+    repeats: Repeats = field(default_factory=Repeats)
     turns: defaultdict[bytes, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property

@@ -261,7 +261,7 @@ class Switchboard:
             settings=self._settings.cat_tp,
             initial_sequence=int.from_bytes(self._rng(2), "big"),
         )
-        line = CatTpLine(pdu.connection, pdu.port, cat_tp=cat_tp, retried=self._count_retry)
+        line = CatTpLine(pdu.connection, pdu.port, cat_tp=cat_tp)
         return self._add(frame, line, self._outbox.lane(limit=_MAX_DATAGRAMS))
 
     def _objection(self, pdu: Pdu, ua: str) -> tuple[str, ResetReason] | None:
@@ -317,7 +317,10 @@ class Switchboard:
 
     def _post(self, link: BipLink) -> None:
         for pdu in link.line.outgoing():
-            link.lane.post(*self._parcel(pdu, link.ua, link.bearer, link.trace))
+            attempt = link.repeats.time_of(pdu.payload) if pdu.kind is LinkKind.DATAGRAM else 1
+            if attempt > 1:
+                self._counters.retried(link.bearer)
+            link.lane.post(*self._parcel(pdu, link.ua, link.bearer, link.trace, attempt))
 
     def _answer(self, frame: Frame, pdu: LinkPdu, kind: LinkKind | None, payload: bytes = b"") -> None:
         """Answer *pdu*, which is of no link, by one of *kind*; None: not at all."""
@@ -325,7 +328,9 @@ class Switchboard:
             answer = LinkPdu(kind=kind, connection=pdu.connection, port=pdu.port, sequence=0, payload=payload)
             self._refusals.post(*self._parcel(answer, frame.source, frame.bearer, frame.trace))
 
-    def _parcel(self, pdu: LinkPdu, ua: str, bearer: Bearer, trace: TraceContext) -> tuple[str, Frame]:
+    def _parcel(
+        self, pdu: LinkPdu, ua: str, bearer: Bearer, trace: TraceContext, attempt: int = 1
+    ) -> tuple[str, Frame]:
         frame = Frame(
             bearer=bearer,
             source=self._address,
@@ -334,11 +339,9 @@ class Switchboard:
             reference=self._rng(_REFERENCE_LENGTH),
             trace=trace,
             sent_at=self._clock.now(),
+            attempt=attempt,
         )
         return BipDown(fleet=self._fleet, ua=ua).path, frame
-
-    def _count_retry(self) -> None:
-        self._counters.retried(Bearer.BIP_UDP)
 
     def _tell(self, what: str, link: BipLink, **more: str | int) -> None:
         ids = tracing.ids(link.trace)

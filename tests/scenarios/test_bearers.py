@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -113,6 +114,23 @@ def test_lossy(lossy: Path) -> None:
         assert bearers[name]["retries"] > 0, name
     assert bearers["bip-tcp"]["messages"] > 0
     assert (bearers["bip-tcp"]["lost"], bearers["bip-tcp"]["retries"]) == (0, 0)
+
+
+def test_lossy_tells_what_is_sent_again(lossy: Path) -> None:
+    """The log says of as many messages that they are repetitions as the report counts; the air doubles some.
+
+    What CAT_TP repeats at the end of a channel is counted, and may go no more.
+    """
+    bearers = json.loads((lossy / "r.json").read_text())["bearers"]
+    again = {
+        (line["bearer"], line["reference"], line["attempt"])
+        for line in log_events(lossy / "state")
+        if line["event"] == "message.sent" and line["attempt"] > 1
+    }
+    counts = Counter(bearer for bearer, _, _ in again)
+    assert set(counts) == {"sms", "bip-udp"}
+    assert counts["sms"] == bearers["sms"]["retries"]
+    assert bearers["bip-udp"]["retries"] - 3 <= counts["bip-udp"] <= bearers["bip-udp"]["retries"]
 
 
 def test_lossy_serves_every_module_over_each_bearer(lossy: Path) -> None:

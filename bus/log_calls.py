@@ -30,6 +30,8 @@ LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "err
 
 _TAKEN: Final = "message.taken"
 """As in ``bus.ends``, which is above us."""
+_WATCHED: Final = BY_STRANGERS | {_TAKEN}
+"""Most events are none of these, and cost one look here."""
 
 
 class Intake:
@@ -51,10 +53,11 @@ class Intake:
     def take(self, level: str, event: str, context: Names, fields: dict[str, Any]) -> None:
         """Take an event, whose *fields* are ours from now on."""
         trace, names = self._bound()
-        if event in BY_STRANGERS and not self._is_told(event, trace, names, context, fields):
-            return
-        if event == _TAKEN:
-            self._taken = fields
+        if event in _WATCHED:
+            if event == _TAKEN:
+                self._taken = fields
+            elif not self._is_told(event, trace, names, context, fields):
+                return
         if not can_wait(event, fields):
             event, fields = event[:MAX_TEXT], settled(fields)
         self._keep((time.time_ns(), self._now(), level, event, trace, names, context, fields))

@@ -9,6 +9,7 @@ from pcapng.structs import NRB_RECORD_IPv6
 
 from bus.capture.block_file import BlockFile, begin
 from bus.capture.exported_pdu import Layer, Side, Way, comment, packets, tags, writable
+from bus.log_file import warn_on_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +31,21 @@ class Capture:
     """A pcapng file at *path*, written from now on until :meth:`close`; a context manager, for one thread.
 
     *name* is what Wireshark shows as the interface, say the process. Raises ``OSError`` when the file cannot
-    be written; later, in mid-run, that ends the capture with the warning ``capture.stopped`` to *log*, and
-    what is then given to be written is forgotten.
+    be written; later, in mid-run, that ends the capture with the warning ``capture.stopped`` to *log* and a
+    sentence to *warn*, for the log may have no room either; what is then given to be written is forgotten.
     """
 
-    def __init__(self, path: Path, *, log: FilteringBoundLogger, name: str = "air") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        log: FilteringBoundLogger,
+        name: str = "air",
+        warn: Callable[[str], None] = warn_on_stderr,
+    ) -> None:
         self._log = log
+        self._warn = warn
+        self._path = path
         self._file = BlockFile(path)
         self._open = True
         self._heads: dict[Way, bytes] = {}
@@ -117,6 +127,7 @@ class Capture:
             act()
         except OSError as error:
             self._log.warning("capture.stopped", reason=error.strerror)
+            self._warn(f"no more capture in {self._path}: {error.strerror}; the run goes on")
             self._end()
 
     def _end(self) -> None:

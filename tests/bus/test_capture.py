@@ -615,6 +615,7 @@ def test_a_disk_that_fills_up_ends_the_capture_not_the_run(tmp_path: Path) -> No
     assert done.stdout.strip() == str(
         [{"reason": "File too large", "event": "capture.stopped", "log_level": "warning"}]
     )
+    assert done.stderr == f"otafleet: no more capture in {path}: File too large; the run goes on\n"
     found = [packet.timestamp for packet in packets(path)]
     assert 100 < len(found) < 3_000
     assert found == [float(at) for at in range(len(found))]
@@ -625,6 +626,7 @@ def test_a_reader_that_goes_away_ends_the_capture(tmp_path: Path, log: Filtering
     path = tmp_path / "live"
     os.mkfifo(path)
     begun: list[bytes] = []
+    said: list[str] = []
 
     def listen() -> None:
         with path.open("rb", buffering=0) as file:
@@ -633,7 +635,7 @@ def test_a_reader_that_goes_away_ends_the_capture(tmp_path: Path, log: Filtering
     reader = threading.Thread(target=listen)
     reader.start()
     with capture_logs() as logs:
-        capture = Capture(path, log=log)
+        capture = Capture(path, log=log, warn=said.append)
         reader.join()
         put(capture, Layer.SMS, bytes(20))
         capture.flush()
@@ -643,6 +645,7 @@ def test_a_reader_that_goes_away_ends_the_capture(tmp_path: Path, log: Filtering
         capture.close()
     assert begun == [b"\x0a\x0d\x0d\x0a"]
     assert logs == [{"event": "capture.stopped", "log_level": "warning", "reason": "Broken pipe"}]
+    assert said == [f"no more capture in {path}: Broken pipe; the run goes on"]
 
 
 def test_what_is_flushed_can_be_read_in_mid_run(tmp_path: Path, log: FilteringBoundLogger) -> None:

@@ -65,12 +65,15 @@ class Intake:
     def _is_told(
         self, event: str, trace: TraceContext | None, names: Names, context: Names, fields: dict[str, Any]
     ) -> bool:
-        """Count what a stranger may have caused; say whether it is told. If not, nor is that it was taken."""
+        """Count what a stranger may have caused; say whether it is told.
+
+        Of a flood of what is not, nor is it told that it was taken.
+        """
         agent = fields.get("agent") or {**names, **context}.get("agent") or context.get("client", "")
         count = self.floods.count(event, str(agent), str(fields.get("reason", "")))
         if count > FIRST:
             fields["count"] = count
-        elif not count:
+        elif not count and self.floods.is_flood:
             end = self._taken.get("end")
             if type(end) is End and end.trace is trace:
                 self._taken[VOID] = True

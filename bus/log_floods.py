@@ -17,6 +17,12 @@ FIRST: Final = 16
 MAX_KINDS: Final = 4096
 """What is counted apart; reasons and agents are ours, but there may be many handsets."""
 OTHERS: Final = "others"
+PATIENCE: Final = 65_536
+"""Events that are not told before that they came of a message is not told either.
+
+A radio that doubles and delays brings an honest fleet some thousands of them, and each message of a chart has
+to have both its ends; a stranger gets some megabytes of log.
+"""
 
 
 class Hushed(NamedTuple):
@@ -33,6 +39,7 @@ class Floods:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, str], int] = {}
+        self._untold = 0
 
     def count(self, event: str, agent: str, reason: str) -> int:
         """Count one; return how many that makes if it is to be told, else 0."""
@@ -40,7 +47,15 @@ class Floods:
         if kind not in self._counts and len(self._counts) >= MAX_KINDS:
             kind = (event, OTHERS, OTHERS)
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
-        return count if _is_told(count) else 0
+        if _is_told(count):
+            return count
+        self._untold += 1
+        return 0
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether there are more than any honest fleet has."""
+        return self._untold > PATIENCE
 
     def hushed(self) -> Iterator[Hushed]:
         """Yield each kind of which it was not told how many there were."""

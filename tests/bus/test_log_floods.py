@@ -9,7 +9,7 @@ import aiomqtt
 import pytest
 import structlog
 
-from bus import tracing
+from bus import log_floods, tracing
 from bus.client import BusClient
 from bus.counters import Counters
 from bus.disk import is_nearly_full
@@ -102,8 +102,15 @@ def test_who_it_was_is_what_is_bound_or_who_listens(path: Path) -> None:
     assert agents == {"one", "two", "three", "c"}
 
 
-async def test_a_flood_over_a_broker(path: Path, broker: BrokerAddress, fleet: str) -> None:
-    """Neither that such a message was taken is told, nor that it was dropped; the metrics have each."""
+@pytest.mark.parametrize("patience", [0, 2 * FLOOD], ids=["flood", "honest-radio"])
+async def test_a_flood_over_a_broker(
+    path: Path, broker: BrokerAddress, fleet: str, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    """Of a flood neither that a message was taken is told, nor that it was dropped; the metrics have each.
+
+    Of less, each message has both its ends.
+    """
+    monkeypatch.setattr(log_floods, "PATIENCE", patience)
     refused, counters = Tally(), Counters()
     inbox = Inbox(fleet=fleet, agent="mno")
 
@@ -133,8 +140,11 @@ async def test_a_flood_over_a_broker(path: Path, broker: BrokerAddress, fleet: s
     )
     taken = [line for line in lines if line["event"] == "message.taken"]
     assert taken[-1]["octets"] == len(b"good")
-    # Some may have been written before it turned out that they were to be dropped in silence.
-    assert len(TOLD) < len(taken) < 3 * len(TOLD)
+    if patience:
+        assert len(taken) == FLOOD + 1
+    else:
+        # Some may have been written before it turned out that they were to be dropped in silence.
+        assert len(TOLD) < len(taken) < 3 * len(TOLD)
     assert {line["count"] for line in lines if line["event"] == "log.hushed"} == {FLOOD}
 
 

@@ -41,6 +41,7 @@ class Agreements:
         self._log = desk.log.bind(agent=desk.keys.name)
         self._revocations = revocations
         self._suppliers = suppliers
+        self._turn = asyncio.Lock()
         self.rows = Registry(store, AGREEMENTS)
         """By the name of the service."""
         self.keys = KnownKeys(desk.link, store, self.rows)
@@ -62,6 +63,11 @@ class Agreements:
 
     async def agree(self, question: Question, message: Agree) -> Agreed:
         """Agree, or agree anew, on a service with the supplier that asks for it. Raises Refusal."""
+        # One after the other: the TAR and message identifier that one gets are those that no other one has.
+        async with self._turn:
+            return await self._agree(question, message)
+
+    async def _agree(self, question: Question, message: Agree) -> Agreed:
         known = self._known(question, message.service)
         check_names(message)
         check_keys(message, public=message.public, sealing=message.sealing)

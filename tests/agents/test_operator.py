@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agents import link as link_module
-from agents.agreements import FIRST_TAR
+from agents.agreements import FIRST_TAR, Agreements
 from agents.errors import Refusal
 from agents.handset.security_module.core import Core
 from agents.handset.security_module.definitions import Definition, DefinitionTable
@@ -19,19 +19,22 @@ from agents.handset.security_module.life_cycle import ResourceState
 from agents.handset.security_module.memory import Memory
 from agents.handset.security_module.module import INS_GET_DATA, PROPRIETARY
 from agents.identity import certify_module
+from agents.link import Question
 from agents.messages.air import MANAGER_TAR, Answer, Audit, Reserve, Subscribe
 from agents.messages.codec import decode, encode
 from agents.messages.inside import Activate, Agree, Agreed, Done, ModuleRecord, Refused, ResourceChanged
 from agents.messages.signed import Purpose, Signed, sign
 from agents.messages.succession import key_digest
 from agents.randomness import make_rng
-from agents.store.tables import SUBSCRIPTIONS
+from agents.revocations import Revocations
+from agents.store.tables import OPERATOR, SUBSCRIPTIONS
 from bus.frame import Bearer, Frame
 from bus.topics import Events, Inbox, ShortMessageFrom, ShortMessageTo
 from tests.agents.role_kit import PATIENCE_S, SUBJECTS, TRACE, Kit, Puppet, open_kit
 from transport.apdu import CommandApdu, ResponseApdu
 from transport.concatenation import Reassembler, split
 from transport.secured_packet import SecurityParameters, decode_command, encode_command
+from transport.security.certificates import Role
 from transport.security.keyset import DEFAULT_PROTECTION
 from transport.security.suites import SUITES
 from transport.security.terms import AGREE_THEN_SIGN
@@ -175,6 +178,23 @@ async def test_each_service_gets_a_tar_of_its_own_and_keeps_it(kit: Kit) -> None
     assert await ask(bank, agree("account")) == Agreed(service="account", tar=FIRST)
     assert await ask(shop, agree("loyalty")) == Agreed(service="loyalty", tar=SECOND)
     assert await ask(bank, agree("account", code_size=1024)) == Agreed(service="account", tar=FIRST)
+
+
+async def test_services_that_are_agreed_at_once_have_tars_of_their_own(kit: Kit) -> None:
+    """What the next one is given depends on what the ones before were, also while those are being stored."""
+    desk, store = await kit.desk("mno"), await kit.store("mno", OPERATOR)
+    agreements = Agreements(desk, store, Revocations(desk, store), suppliers=None)
+    await agreements.load()
+    agreed = await asyncio.gather(
+        *(
+            agreements.agree(
+                Question(sender="bank", role=Role.SUPPLIER, message=message, reference=bytes(8), trace=TRACE),
+                message,
+            )
+            for message in (agree(f"service-{number}") for number in range(4))
+        )
+    )
+    assert [each.tar for each in agreed] == [(FIRST_TAR + number).to_bytes(3, "big") for number in range(4)]
 
 
 async def test_a_service_belongs_to_the_supplier_that_agreed_it_first(kit: Kit) -> None:

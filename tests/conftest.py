@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import os
@@ -12,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
-import pytest_asyncio
 import structlog
 from hypothesis import settings
 
+from agents.fleet.loop import loop_factory
 from bus.broker import open_broker
 from tests.untraced import UNTRACED, without_tracer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -93,12 +94,19 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BrokerAddress]:
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests in the loop that fleets run in: uvloop's, where it is installed."""
+    return {"loop": loop_factory() or asyncio.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddress]:
     """Yield the address of a real broker for the whole session: mosquitto if installed, else amqtt."""
     quiet = cast("FilteringBoundLogger", structlog.wrap_logger(structlog.testing.CapturingLogger()))
-    async with open_broker(directory=tmp_path_factory.mktemp("broker"), log=quiet) as address:
-        yield address
+    opened = open_broker(directory=tmp_path_factory.mktemp("broker"), log=quiet)
+    with asyncio.Runner() as runner:
+        yield runner.run(opened.__aenter__())
+        runner.run(opened.__aexit__(None, None, None))
 
 
 @pytest.fixture

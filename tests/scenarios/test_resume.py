@@ -50,6 +50,7 @@ def same_end(report: Report, state: Path, recording: Recording) -> None:
     assert brokers_of(state) == []
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("number", "after"),
     [
@@ -175,6 +176,7 @@ def test_two_at_once(config: Path, state: Path, recording: Recording) -> None:
     same_end(play(config), state, recording)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
 def test_stopped_with_workers(
     number: signal.Signals, config: Path, state: Path, recording: Recording

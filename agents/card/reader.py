@@ -103,6 +103,8 @@ async def _serve(
         for message in messages.receive(octets):
             answer = await _answer(contacts, message, witness)
             if answer:
+                if writer.is_closing():  # uvloop takes nothing more then, as asyncio does
+                    return
                 writer.write(encode(answer))
                 await writer.drain()
         octets = await stream.read(CHUNK)

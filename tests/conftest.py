@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from agents.fleet.loop import loop_factory
 from bus.broker import open_broker
-from tests.untraced import UNTRACED, without_tracer
+from tests.untraced import is_untraced, without_tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -82,7 +82,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test that adds nothing to what coverage knows without its tracer."""
-    with without_tracer() if item.nodeid.startswith(UNTRACED) else nullcontext():
+    with without_tracer() if is_untraced(item.nodeid) else nullcontext():
         return (yield)
 
 

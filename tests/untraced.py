@@ -11,12 +11,13 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNTRACED: Final = (
+_UNTRACED: Final = (
     # whole fleets, in process after process
     "tests/scenarios/",
     "tests/agents/test_allocator_killed.py",
@@ -119,7 +120,14 @@ UNTRACED: Final = (
     "tests/transport/test_x509.py::test_openssl_believes",
 )
 """How the names of these tests begin."""
+_REDUNDANT: Final = frozenset(Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").split())
+"""Functions all of whose branches, but for one or two, others take too, as ``--cov-context=test`` shows."""
 _CHILDREN: Final = "COVERAGE_PROCESS_CONFIG"  # by which coverage starts in processes that a test starts
+
+
+def is_untraced(test: str) -> bool:
+    """Return whether the tracer does not follow the test with this id."""
+    return test.startswith(_UNTRACED) or test.partition("[")[0] in _REDUNDANT
 
 
 @contextmanager

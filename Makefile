@@ -1,7 +1,8 @@
 # Everything from a fresh clone: `make demo`, `make test`. Each sets up what it needs, once, in .venv.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Many a test waits: for a broker, for the air, for a process to end. Two more than there are cores keep those busy.
+JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check

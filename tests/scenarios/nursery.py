@@ -91,17 +91,23 @@ def _nursery() -> socket.socket:
 
 def serve(requests: socket.socket) -> dict[str, Any] | None:
     """Fork for each request; return it in the process that becomes it, and None when there are no more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how those ended that watch
     while True:
         octets, descriptors, _, _ = socket.recv_fds(requests, _MAX_OCTETS, _STREAMS)
+        _bury(os.WNOHANG if octets else 0)
         if not octets:
             return None
         if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             requests.close()
             return _watched(json.loads(octets), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _bury(options: int) -> None:
+    """Wait for those that watched others and have ended, so that ``time`` knows what they all took."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
 
 
 def _watched(request: dict[str, Any], out: int, err: int, end: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,7 +267,9 @@ async def test_a_writer_that_is_stopped_leaves_nobody_waiting(tmp_path: Path, *,
     """Cancelling the end of the context in mid-commit ends every wait with an error."""
     async with open_shop(tmp_path) as opened:
         store = GroupCommit(opened.engine, writer=opened.writer if by_thread else None)
-        commits = Commits(store)
+        commits, stopped = Commits(store), threading.Event()
+        if by_thread:  # which would else be through before anybody stops it
+            event.listen(store.writer.engine, "begin", lambda _connection: stopped.wait())
         await store.__aenter__()
         first = asyncio.create_task(store.save(POINTS, [points("1", 1)]))
         await commits.begun.wait()
@@ -275,6 +278,7 @@ async def test_a_writer_that_is_stopped_leaves_nobody_waiting(tmp_path: Path, *,
         closing = asyncio.create_task(store.__aexit__())
         await asyncio.wait([closing], timeout=0)
         closing.cancel()
+        asyncio.get_running_loop().call_soon(stopped.set)
         outcomes = await asyncio.gather(first, second, closing, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [FleetError, FleetError, asyncio.CancelledError]
         assert "the store was stopped" in str(outcomes[0])

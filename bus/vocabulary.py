@@ -93,6 +93,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "module.proactive_withheld": "a module did not ask its handset for what that cannot do: reason is what",
     "domain.renewed": "a broadcast brought the domain's next key",
     "domain.known": "a roll-over is proven that the module has been through",
+    "pull.called": "a module calls a supplier by itself: reason",
+    "pull.refused": "a module could not begin to call a supplier by itself: reason",
     "diffusion.announced": "a campaign's manifest is proven",
     "diffusion.suspected": "somebody forged pieces of a campaign",
     "diffusion.givenup": "a campaign was given up",

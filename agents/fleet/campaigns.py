@@ -184,10 +184,15 @@ def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterato
     told_by = campaign.outcomes.of(Result.OK)
     told = {outcome.ua: round(_at_s(config, outcome), 6) for outcome in told_by}
     cells = config.cells_by_address()
-    for ua in sorted({outcome.ua for outcome in campaign.outcomes.outcomes} | campaign.served):
+    # Who called by itself was given no order, and no step knows of it; the supplier does.
+    brought = {ua for ua, *what in books.brought if what == [service, version]}
+    uas = {outcome.ua for outcome in campaign.outcomes.outcomes} | campaign.served | brought
+    for ua in sorted(uas):
         who, at_s, bearer = (ua, service, version), None, ""
         if ua in campaign.had_before:
             way = Way.BEFORE
+        elif ua in brought:
+            way, bearer = Way.SERVED, books.brought[who]
         elif ua in told and ua not in campaign.served:
             way, at_s = Way.BROADCAST, told[ua]
         elif ua not in campaign.served:
@@ -195,7 +200,7 @@ def _arrivals(config: FleetConfig, campaign: _Campaign, books: Books) -> Iterato
         elif who in books.found:
             way, at_s = Way.BROADCAST, told.get(ua)
         else:
-            way, bearer = Way.SERVED, books.brought.get(who, "")
+            way = Way.SERVED  # by an earlier launch
         yield Arrival(ua=ua, cell=cells[ua], way=way, at_s=at_s, bearer=bearer)
 
 

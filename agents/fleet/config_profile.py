@@ -27,6 +27,7 @@ from agents.handset.security_module.profile import (
 from agents.handset.security_module.rights import rights_mask, rights_names
 from agents.handset.security_module.wasm_shape import MAX_CODE_OCTETS
 from agents.messages.codec import MAX_KEY_OCTETS
+from transport.diffusion import MAX_WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,6 +60,7 @@ class ProfileTable(Named):
     programme: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_OCTETS)] = STANDARD.programme
     fuel: Annotated[int, Field(strict=True, ge=1, le=MAX_FUEL)] = STANDARD.fuel
     key: Annotated[int, Field(strict=True, ge=32, le=MAX_KEY_OCTETS)] = STANDARD.key
+    pull_within_s: Annotated[int, Field(strict=True, ge=0, le=MAX_WITHIN_S)] = STANDARD.pull_within_s
 
     def profile(self) -> Profile:
         """Return what is burnt into each module."""

@@ -244,11 +244,10 @@ def _headline(report: Report) -> Text:
     held = sum(step.held for step in report.steps)
     how = f"{held} of {len(report.steps)} steps as expected"
     resumed = ", resumed" if report.resumed else ""
-    return Text.assemble(
-        verdict,
-        f"  fleet {report.fleet}: {report.modules_served} of {report.handsets} modules served,"
-        f" {how}, {report.wall_s:.2f} s{resumed}",
-    )
+    # Where a broadcast loads, nobody may have to be served.
+    served = f"{report.modules_served} of {report.handsets} modules served"
+    who = served if report.modules_served else f"{report.handsets} handsets"
+    return Text.assemble(verdict, f"  fleet {report.fleet}: {who}, {how}, {report.wall_s:.2f} s{resumed}")
 
 
 def _table(title: str) -> Table:

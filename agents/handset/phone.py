@@ -149,6 +149,8 @@ class Phone(Actor[Post]):
             await self._boot()
             self._calls.clear()
             self._is_off = False
+            # A module may have something to do then that nobody comes to ask it for.
+            await self._serving.start()
         await self._event(message.given.order, self._slot.trace, result="ok")
 
     async def _in_reach(self, message: InReach) -> None:

@@ -187,7 +187,10 @@ class Card:
     def start(self) -> None:
         """Tell the module what the handset can do."""
         if self.terminal:
-            assert self.transmit(INS_TERMINAL_PROFILE, self.terminal).status == apdu.SW_OK
+            response = self.transmit(INS_TERMINAL_PROFILE, self.terminal)
+            assert response.is_good
+            if response.proactive_length is not None:
+                self.serve(response)
 
     @property
     def image(self) -> bytes:

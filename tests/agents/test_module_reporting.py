@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from agents.handset.security_module.diffusion import KNOWN
+from agents.handset.security_module.moments import TIMER
 from agents.handset.security_module.profile import LIGHT_SUITES, STANDARD
-from agents.handset.security_module.reporting import MOST_TRIES, TIMER
+from agents.handset.security_module.reporting import MOST_TRIES
 from agents.messages.air import Block, Release
 from agents.messages.bearers import GLOBAL_SERVICES
 from agents.messages.campaign_reports import CampaignReport, Outcome

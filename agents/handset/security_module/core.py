@@ -20,6 +20,7 @@ from agents.handset.security_module.definitions import DefinitionTable
 from agents.handset.security_module.errors import ImageRejected
 from agents.handset.security_module.life_cycle import ModuleState
 from agents.handset.security_module.memory import Record
+from agents.handset.security_module.moments import Moments
 from agents.handset.security_module.profile import profile_of
 from agents.handset.security_module.selection import AT_RESET
 from agents.messages.bearers import ANNOUNCEMENTS, GLOBAL_SERVICES
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from agents.handset.security_module.links import Link
     from agents.handset.security_module.memory import Memory, Transaction
     from agents.handset.security_module.menu import Dialogue
-    from agents.handset.security_module.reporting import Report
     from agents.messages.signed import Purpose
     from transport.apdu import ResponseApdu
     from transport.security.handshake import Side
@@ -185,12 +185,12 @@ class Core:
         "links",
         "listening",
         "memory",
+        "moments",
         "notes",
         "parting",
         "proactive",
         "profile",
         "reference",
-        "reports",
         "rng",
         "selected",
         "terminal",
@@ -219,8 +219,8 @@ class Core:
         self.parting: list[Link] = []
         self.listening: dict[bytes, Listening] = {}
         """What is collected of broadcasts, by the TAR of a global service."""
-        self.reports: dict[bytes, Report] = {}
-        """What is to be reported of broadcasts, or was, by the TAR of a global service."""
+        self.moments = Moments()
+        """What is to be done later."""
         self.filter = self._wanted()
         self.selected = AT_RESET
         self.waiting: ResponseApdu | None = None

@@ -22,12 +22,13 @@ from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import applications, domain_renewal, reporting
+from agents.handset.security_module import applications, domain_renewal, pulling, reporting
 from agents.handset.security_module.errors import ModuleError
 from agents.handset.security_module.outgoing import refuse
 from agents.messages.campaign_reports import Outcome
 from transport.diffusion import (
     RENEWAL_KEYSET,
+    Announced,
     Collected,
     Collector,
     DataPart,
@@ -59,6 +60,7 @@ LOADED: Final = "diffusion.loaded"
 """The note that the module leaves when a broadcast has brought a programme."""
 KNOWN: Final = "diffusion.known"
 """The note that it leaves when a broadcast, proven, is of what the module holds already."""
+_HAS_IT: Final = frozenset({Outcome.LOADED, Outcome.HELD})
 _DOMAINS: Final = 64
 """Domains whose work is shared at once in a process."""
 _GOES_BY: Final = ("rsc_id", "supplier_digest")
@@ -125,6 +127,10 @@ def _take(core: Core, definition: Definition, event: Event, now: float) -> None:
     else:
         outcome, reason = _outcome(event)
         core.note(f"diffusion.{type(event).__name__.lower()}", reason=reason, tar=definition.tar)
+    if isinstance(event, Announced):
+        pulling.heard(core, definition, now)
+    if outcome in _HAS_IT:
+        pulling.done(core, definition.tar)
     if outcome is not None:
         reporting.ended(core, definition, event.manifest, outcome, now, reason)
 

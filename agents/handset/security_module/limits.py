@@ -92,7 +92,7 @@ def tell(core: Core, happened: list[Happened], now: float) -> None:
         core.calls.pop(tar, None)
         core.uploads.pop(tar, None)
         core.listening.pop(tar, None)
-        core.reports.pop(tar, None)
+        core.moments.forget(tar)
         if event in _SILENCERS:
             links.drop(core, tar, now)
 
@@ -103,7 +103,7 @@ def forget(core: Core, tar: bytes, now: float) -> None:
     core.calls.pop(tar, None)
     core.uploads.pop(tar, None)
     core.listening.pop(tar, None)
-    core.reports.pop(tar, None)
+    core.moments.forget(tar)
     links.drop(core, tar, now)
 
 

@@ -14,7 +14,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.errors import Unproven
-from agents.handset.security_module import audit, domain, limits, operator_session, owner, supplier_key
+from agents.handset.security_module import (
+    audit,
+    domain,
+    limits,
+    operator_session,
+    owner,
+    pulling,
+    supplier_key,
+)
 from agents.handset.security_module.definitions import Definition
 from agents.handset.security_module.errors import ModuleError, TransitionRefused
 from agents.handset.security_module.life_cycle import (
@@ -149,6 +157,8 @@ def _carry_out(core: Core, signed: Signed, digest: bytes, now: float) -> bytes:
     core.renew_filter()
     if type(command) in _REVOCATIONS:
         limits.forget(core, tar, now)
+    elif type(command) in _GRANTS:
+        pulling.reserved(core, tar, now)
     core.note(f"manager.{type(command).__name__.lower()}", tar=tar)
     return octets
 
@@ -291,6 +301,8 @@ def _done(definition: Definition) -> Answer:
 _AT_ENDS: Final = frozenset(AtEnd)
 _REVOCATIONS: Final = frozenset({Block, Release, ChangeSupplierKey})
 """What takes the key that the supplier has: what is open with it ends."""
+_GRANTS: Final = frozenset({Reserve, Unblock})
+"""What puts a resource at its supplier's disposal."""
 _MODULE_EVENTS: Final = {
     Purpose.COMMAND: ModuleEvent.MANAGE,
     Purpose.ANNOUNCEMENT: ModuleEvent.ANNOUNCE,

@@ -21,6 +21,7 @@ from agents.handset.security_module.rights import RIGHTS, rights_mask
 from agents.handset.security_module.run_unit import DEFAULT_FUEL
 from agents.handset.security_module.wasm_shape import MAX_CODE_OCTETS
 from agents.messages.codec import MAX_KEY_OCTETS, Name, decode, encode, message
+from transport.diffusion import MAX_WITHIN_S
 from transport.errors import Rejected
 from transport.security.domain_key import dump_octets
 from transport.security.ffdh import MAX_MODULUS_OCTETS
@@ -71,6 +72,8 @@ class Profile:
     """What a run may spend, in instructions, about."""
     key: Annotated[int, Field(ge=32, le=MAX_KEY_OCTETS)] = MAX_KEY_OCTETS
     """The longest public key."""
+    pull_within_s: Annotated[int, Field(ge=0, le=MAX_WITHIN_S)] = 0
+    """Within how many seconds it calls the supplier of a global service by itself; 0: never (``pulling``)."""
 
     @property
     def messages_per_sender(self) -> int:

@@ -5,7 +5,7 @@ Nobody answers a broadcast. Afterwards those report whom the signed manifest ask
 thousand modules do not answer at once. What there is to report is what the supplier signed: that it was
 loaded, that it was there before, or that it cannot be taken here, and why. Of what a forger made, nothing.
 
-A module has no clock: the moment is a timer of the terminal's, the one that no channel may have. A report
+The moment comes as any other (``moments``). A report
 goes out as a call does, in short messages to the supplier's number, and is answered by nobody either. Where
 the network does not take it the module draws another moment, a few times.
 
@@ -17,26 +17,24 @@ something to say. If the campaign is still on the air it hears it again, and rep
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from agents.handset.security_module import moments
 from agents.handset.security_module.outgoing import send_command
 from agents.messages.campaign_reports import Outcome, Said, sign_report
 from agents.messages.codec import encode
 from transport.diffusion import draw_delay_s, is_asked, report_keys, seal_report
-from transport.toolkit import MAX_TIMER, CommandType, ProactiveCommand, TerminalResult
+from transport.toolkit import TerminalResult
 
 if TYPE_CHECKING:
     from agents.handset.security_module.core import Core
     from agents.handset.security_module.definitions import Definition
     from transport.diffusion import Manifest
-    from transport.toolkit import TerminalResponse
+    from transport.toolkit import ProactiveCommand, TerminalResponse
 
 REPORTED: Final = "diffusion.reported"
 """The note that the module leaves when it has handed a report to its terminal."""
-TIMER: Final = MAX_TIMER
-"""Of the terminal's timers the last: a link has one of those before it, by the number of its channel."""
 MOST_TRIES: Final = 3
 
 
@@ -71,40 +69,36 @@ def ended(
     if not is_asked(manifest, core.owner().ua):
         return
     report = Report(manifest=manifest, outcome=outcome, reason=reason, due=None)
-    known = core.reports.get(definition.tar)
+    known = core.moments.reports.get(definition.tar)
     if known is not None and not report.replaces(known):
         return
-    before = _earliest(core)
-    core.reports[definition.tar] = report
+    before = core.moments.earliest
+    core.moments.reports[definition.tar] = report
     _draw(core, report, now)
-    _set_timer(core, now, before)
+    moments.set_timer(core, now, before)
 
 
-def expired(core: Core, timer: int, now: float) -> None:
-    """Take the end of a timer: if it is ours, say what is due."""
-    first = _earliest(core)
-    if timer != TIMER or first is None:
-        return
-    # Where our time stands still the timer says that time has passed, as it does for links.
-    now = max(now, first)
-    for tar, report in core.reports.items():
+def due(core: Core, now: float) -> None:
+    """Send the reports whose moment has come."""
+    for tar, report in core.moments.reports.items():
         if report.due is not None and report.due <= now:
             _send(core, tar, report, now)
-    _set_timer(core, now, None)
 
 
 def responded(core: Core, response: TerminalResponse, now: float) -> None:
     """Take the terminal's word on a short message, if it is of a report."""
     asked = core.fetched
-    report = next((each for each in core.reports.values() if any(asked is part for part in each.parts)), None)
+    report = next(
+        (each for each in core.moments.reports.values() if any(asked is part for part in each.parts)), None
+    )
     if report is None:
         return
     if response.result is TerminalResult.OK:
         report.parts = report.parts if asked is not report.parts[-1] else ()
         return
-    before = _earliest(core)
+    before = core.moments.earliest
     _again(core, report, now)
-    _set_timer(core, now, before)
+    moments.set_timer(core, now, before)
 
 
 def _send(core: Core, tar: bytes, report: Report, now: float) -> None:
@@ -134,15 +128,3 @@ def _again(core: Core, report: Report, now: float) -> None:
 
 def _draw(core: Core, report: Report, now: float) -> None:
     report.due = now + draw_delay_s(report.manifest.report_within_s, core.rng)
-
-
-def _earliest(core: Core) -> float | None:
-    return min((each.due for each in core.reports.values() if each.due is not None), default=None)
-
-
-def _set_timer(core: Core, now: float, before: float | None) -> None:
-    """Have the terminal's timer end with the earliest report, unless it does: *before* is its end now."""
-    due = _earliest(core)
-    if due is not None and due != before:
-        seconds = max(1, math.ceil(due - now))
-        core.ask(ProactiveCommand(type=CommandType.TIMER_MANAGEMENT, timer=TIMER, timer_value_s=seconds))

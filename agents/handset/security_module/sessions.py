@@ -91,6 +91,7 @@ def prove(core: Core, message: Prove) -> bytes:
     with core.memory.transaction() as transaction:
         core.definitions.put(transaction, replace(definition, session=session))
     core.uploads.pop(message.tar, None)
+    core.moments.pulls.pop(message.tar, None)
     core.note("session.opened", tar=message.tar)
     return proof
 

@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agents.handset.security_module import asking, download, heard, links, menu, reporting
+from agents.handset.security_module import (
+    asking,
+    download,
+    heard,
+    links,
+    menu,
+    moments,
+    pulling,
+    reporting,
+)
 from agents.handset.security_module.errors import CommandRefused
 from agents.handset.security_module.selection import exactly
 from transport import apdu
@@ -30,8 +39,11 @@ def terminal_profile(core: Core, command: CommandApdu, now: float) -> ResponseAp
     """Take note of what the terminal can do."""
     if not command.data:
         raise CommandRefused(apdu.SW_WRONG_LENGTH)
+    is_first = core.terminal is None
     asking.told(core, command.data)
     links.reconsider(core, now)
+    if is_first:
+        pulling.switched_on(core, now)
     return ResponseApdu()
 
 
@@ -104,7 +116,13 @@ def _event(core: Core, event: Envelope, now: float) -> bytes:
 
 def _timer(core: Core, event: Envelope, now: float) -> bytes:
     links.expired(core, event.timer, now, download.take)
-    reporting.expired(core, event.timer, now)
+    first = core.moments.earliest
+    if event.timer == moments.TIMER and first is not None:
+        # Where our time stands still the timer says that time has passed, as it does for links.
+        now = max(now, first)
+        reporting.due(core, now)
+        pulling.due(core, now)
+        moments.set_timer(core, now, None)
     return b""
 
 

@@ -20,6 +20,7 @@ from agents.card.driver import Line, encode
 from agents.card.reader import Reader, insert
 from agents.errors import FleetError
 from agents.handset.security_module.answer_to_reset import ATR
+from agents.handset.terminal import PROFILES, TerminalKind
 from agents.store.database import open_store
 from agents.store.pages import PageStore
 from agents.store.tables import MODULES, PAGES
@@ -196,6 +197,8 @@ async def test_a_change_is_stored_before_it_is_told(database: GroupCommit) -> No
     """The request that the module signs has its turn on the disk when the response is there."""
     card = Market().personalise().card
     async with in_reader(await contacts_of(card, database), Told()) as (driver, _):
+        told = PROFILES[TerminalKind.FULL].octets
+        await driver.ask(f"80100000{len(told):02x}{told.hex()}")
         await driver.ask("80c2000009d30782020181900101")
         await driver.ask("8012000000")
         stored = await PageStore(database).load(UA)

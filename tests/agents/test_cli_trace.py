@@ -18,6 +18,7 @@ from agents.traces.archive import Archive
 from agents.traces.lines import sentence
 from agents.traces.listing import as_json_list, as_row
 from agents.traces.lookup import Selection
+from tests.agents.documents import PAGES
 from tests.agents.trace_kit import BLOCKED, SERVE, demo, lossy, scan
 
 ROOT = Path(__file__).parents[2]
@@ -278,7 +279,7 @@ def test_no_logs_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_config_names_its_fleet(logs: Path) -> None:
     """A config stands for its state directory; one that is wrong is told so, as everywhere."""
     config = Path("small.toml")
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    text = PAGES["README.md"].partition("```toml\n")[2].partition("```")[0]
     config.write_text(text.replace("[fleet]", '[fleet]\nstate = "state/demo"'), encoding="utf-8")
     (Path.cwd() / "apps").symlink_to(ROOT / "configs" / "apps")
     result = runner.invoke(app, ["trace", "--fleet", str(config)])

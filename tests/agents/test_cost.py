@@ -26,6 +26,7 @@ from agents.fleet.cost_config import (
 )
 from agents.fleet.cost_cpu import measure_cpu
 from agents.fleet.cost_rows import BEARERS, Cpu, Row, Traffic, Way, as_csv, as_table, ways_of
+from tests.agents.documents import PAGES
 from transport.errors import ParametersRejected
 from transport.security.ffdh import RFC7919
 from transport.security.suites import SUITES
@@ -219,21 +220,21 @@ def test_no_row_is_too_wide() -> None:
     assert out.getvalue().count("bip-udp") == len(SUITES) * len(FORM_NUMBERS)
 
 
-def test_the_readme_shows_the_rows() -> None:
-    """The README's table is what docs/cost.csv has, and that has every way there is."""
+def test_the_manual_shows_the_rows() -> None:
+    """The manual's table is what docs/cost.csv has, and that has every way there is."""
     rows = list(csv.DictReader(io.StringIO((ROOT / "docs" / "cost.csv").read_text(encoding="utf-8"))))
     by_way = {(row["suite"], row["form"], row["bearer"]): row for row in rows}
     assert list(by_way) == [(way.suite, way.form, way.bearer) for way in ways_of()]
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("| suite | form | round trips |")[2]
+    text = PAGES["docs/security.md"].partition("| suite | form | round trips |")[2]
     shown = [line.strip("| ").split(" | ") for line in text.partition("\n\n")[0].splitlines()[2:]]
     assert len(shown) == len(SUITES) * len(FORM_NUMBERS)
     for suite, form, *cells in shown:
         ways = [by_way[suite.strip("`"), form.strip("`"), bearer] for bearer in BEARERS]
-        assert cells == readme_cells(*ways)
+        assert cells == shown_cells(*ways)
 
 
-def readme_cells(sms: dict[str, str], tcp: dict[str, str], udp: dict[str, str]) -> list[str]:
-    """Return what the README has of one suite and form, behind their names."""
+def shown_cells(sms: dict[str, str], tcp: dict[str, str], udp: dict[str, str]) -> list[str]:
+    """Return what the manual has of one suite and form, behind their names."""
     ways = (sms, tcp, udp)
     return [
         sms["round_trips"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,11 +29,11 @@ from agents.fleet.report import StepReport
 from agents.handset.security_module.errors import ImageRejected
 from bus.counters import MAX_REASONS, OTHERS, Counters
 from bus.topics import DOWN, INSIDE, UP
+from tests.agents.documents import PAGES
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-README = Path(__file__).parents[2] / "README.md"
 UA = "8988847800010000030"
 BASE_UNITS = ("seconds",)
 OTHER_UNITS = re.compile(r"_(ms|millis|milliseconds|minutes|hours|kib|mib|kilobytes|percent)(_|$)")
@@ -186,9 +185,9 @@ def test_whatever_a_label_holds_the_page_is_read_back(reason: str) -> None:
     assert samples(page, "dropped_total") == {(reason,): 1}
 
 
-def test_the_readme_has_every_metric_with_its_labels() -> None:
+def test_the_manual_has_every_metric_with_its_labels() -> None:
     """Its table is this one, row by row."""
-    rows = re.findall(r"^\| `otafleet_(\w+)` \| (.*?) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `otafleet_(\w+)` \| (.*?) \|", PAGES["docs/tracing.md"], re.MULTILINE)
     assert {name: tuple(re.findall(r"\w+", labels)) for name, labels in rows} == {
         family.name: family.labels for family in FAMILIES
     }

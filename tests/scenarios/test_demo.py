@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.agents.documents import PAGES
 from tests.peers import need
 from tests.scenarios.kit import (
     CONFIGS,
     HANDSETS,
     RESOURCES,
-    ROOT,
     TARGETS,
     cli,
     ends,
@@ -125,9 +125,9 @@ def test_inspect_of_a_module(demo: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert service in said
 
 
-def test_the_readme_shows_a_module_as_it_is(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module in the README is the demo's, line by line; its keys are those of every fresh run."""
-    text = (ROOT / "README.md").read_text()
+def test_the_manual_shows_a_module_as_it_is(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module in the manual is the demo's, line by line; its keys are those of every fresh run."""
+    text = PAGES["docs/module.md"]
     (ua,) = re.findall(r"^\$ otafleet inspect (\d+)$", text, re.MULTILINE)
     shown = text.partition(f"$ otafleet inspect {ua}\n")[2].partition("```")[0]
     monkeypatch.chdir(demo)

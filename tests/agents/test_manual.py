@@ -1,4 +1,4 @@
-"""The README: it names every key, option and command there is, and what it shows can be done."""
+"""The manual: it names every key, option and command there is, and what it shows can be done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,16 +24,16 @@ from agents.fleet.config_profile import ProfileTable
 from agents.fleet.expectations import Expect
 from agents.handset.security_module.rights import RIGHTS
 from agents.messages.bearers import BEARERS
+from tests.agents.documents import DOCUMENTS, MANUAL, PAGES, ROOT, anchors
 from transport.security.keyset import PROTECTIONS
 from transport.security.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pydantic.fields import FieldInfo
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -68,7 +67,7 @@ COMMAND_LINE: Any = typer.main.get_command(app)
 
 def section(title: str) -> str:
     """Return what stands under the heading of a table of the config."""
-    return README.partition(f"\n### `{title}`\n")[2].partition("\n##")[0]
+    return PAGES["docs/config.md"].partition(f"\n## `{title}`\n")[2].partition("\n## ")[0]
 
 
 def as_toml(value: object) -> str:
@@ -98,11 +97,11 @@ def tables_of(annotated: FieldInfo | Any) -> Iterator[type[BaseModel]]:
 
 def blocks(*languages: str) -> list[str]:
     """Return the code blocks in these languages."""
-    return [match["text"] for match in FENCE.finditer(README) if match["language"] in languages]
+    return [match["text"] for match in FENCE.finditer(MANUAL) if match["language"] in languages]
 
 
 def command_lines() -> list[list[str]]:
-    """Return each command that the README tells to type, split into its words."""
+    """Return each command that the documents tell to type, split into its words."""
     typed = [line for block in blocks("sh") for line in block.splitlines()]
     typed += [
         line.removeprefix("$ ")
@@ -136,7 +135,7 @@ def leaves(group: Any, *above: str) -> Iterator[tuple[str, Any]]:
 
 
 def test_every_table_has_a_section() -> None:
-    """No table of the config is without its section in the README."""
+    """No table of the config is without its section in the manual."""
     assert set(inner_tables(FleetConfig)) | {SHARED} == {*SECTIONS.values(), config_air.OutageTable}
 
 
@@ -167,13 +166,13 @@ def test_keys_and_defaults(title: str) -> None:
 )
 def test_values(name: str) -> None:
     """Every step, back end, right and suite that a config may name is named."""
-    assert re.search(rf'`"?{name}"?`', README)
+    assert re.search(rf'`"?{name}"?`', MANUAL)
 
 
 def test_commands_and_options() -> None:
     """Every command and option of the command line is named."""
     commands = dict(leaves(COMMAND_LINE))
-    assert {name for name in commands if f"`otafleet {name}" not in README} == set()
+    assert {name for name in commands if f"`otafleet {name}" not in MANUAL} == set()
     options = {
         option
         for command in (COMMAND_LINE, *commands.values())
@@ -181,9 +180,9 @@ def test_commands_and_options() -> None:
         for option in parameter.opts
         if option.startswith("-")
     }
-    named = set(re.findall(r"(?<=[`\s])--?[\w-]+", README))
+    named = set(re.findall(r"(?<=[`\s])--?[\w-]+", MANUAL))
     assert options - named == set()
-    invented = set(re.findall(r"^\| `(--[\w-]+)", README, re.MULTILINE)) - options
+    invented = set(re.findall(r"^\| `(--[\w-]+)", MANUAL, re.MULTILINE)) - options
     assert invented == {"--help"}, "which typer adds by itself"
 
 
@@ -203,7 +202,7 @@ def test_commands_can_be_typed(words: list[str]) -> None:
     "block", [each for each in blocks("console") if "otafleet app" in each], ids=["check", "build"]
 )
 def test_applications_are_as_shown(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the README shows of checks and builds is what they print."""
+    """What the manual shows of checks and builds is what they print."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     printed = ""
@@ -214,7 +213,7 @@ def test_applications_are_as_shown(block: str, tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_application_in_c(tmp_path: Path) -> None:
-    """The application in the README is a whole one, and would load."""
+    """The application in the manual is a whole one, and would load."""
     (source,) = blocks("c")
     path = tmp_path / "a.c"
     path.write_text(source, encoding="utf-8")
@@ -239,24 +238,37 @@ def test_the_small_config_is_good(tmp_path: Path) -> None:
 
 
 def test_the_module_shown_is_of_the_demo() -> None:
-    """The address that the README inspects, and puts into a reader, is one of the demo's handsets."""
+    """The address that the manual inspects, and puts into a reader, is one of the demo's handsets."""
     (shown,) = {
         words[2] for words in command_lines() if words[:2] in (["otafleet", "inspect"], ["otafleet", "card"])
     }
     assert shown in dict(load_config(ROOT / "configs" / "demo.toml").handset_addresses())
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
-    """Every link to a file of ours leads to one."""
-    links = [match["target"] for match in LINK.finditer((ROOT / document).read_text(encoding="utf-8"))]
-    ours = [link.partition("#")[0] for link in links if "://" not in link]
-    assert [link for link in ours if link and not (ROOT / link).exists()] == []
+    """Every link to a file of ours leads to one, and one to a heading to a heading there is."""
+    here = (ROOT / document).parent
+    dead = []
+    for match in LINK.finditer(DOCUMENTS[document]):
+        link, _, anchor = match["target"].partition("#")
+        path = (here / link).resolve() if link else ROOT / document
+        if "://" in match["target"]:
+            continue
+        if not path.exists() or (anchor and anchor not in anchors(str(path.relative_to(ROOT)))):
+            dead.append(match["target"])
+    assert dead == []
+
+
+def test_every_page_of_the_manual_is_listed() -> None:
+    """Who reads the README finds all pages from there."""
+    linked = {match["target"].partition("#")[0] for match in LINK.finditer(PAGES["README.md"])}
+    assert {page for page in PAGES if page != "README.md"} <= linked
 
 
 def test_paths_in_contributing_exist() -> None:
     """Every file or folder that CONTRIBUTING tells to look into is there."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = DOCUMENTS["CONTRIBUTING.md"]
     paths = re.findall(r"`((?:agents|bus|transport|tests|configs)/[\w/.]*)`", text)
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
@@ -264,5 +276,5 @@ def test_paths_in_contributing_exist() -> None:
 
 def test_no_place_of_a_machine() -> None:
     """The documents name no directory of the machine that they were written on."""
-    for document in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp)\b", (ROOT / document).read_text("utf-8"))
+    for document in DOCUMENTS.values():
+        assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp)\b", document)

@@ -27,8 +27,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from agents.fleet.config_air import BipTable, SmsTable
-
 CONFIGS: Final = Path(__file__).resolve().parents[2] / "configs"
 COMMAND: Final = Path(sys.executable).with_name("otafleet")
 HANDSETS: Final = 10
@@ -82,14 +80,11 @@ speed = {speed}
 
 [air.sms]
 loss = {loss}
-delay_s = {sms_s}
 attempts = 20
 
 [air.bip]
 loss = {loss}
-delay_s = {bip_s}
 """
-SMS_S, BIP_S = SmsTable().delay_s, BipTable().delay_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,30 +110,26 @@ BEARERS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Air:
-    """What the radio does in a row: the share that it loses, and how many default delays it takes."""
+    """What the radio does in a row: the share that it loses."""
 
     loss: float
-    slower: int = 1
 
     @property
     def title(self) -> str:
         """The row's word for it."""
-        return f"{self.loss:.0%}" + (f", delays x {self.slower}" if self.slower > 1 else "")
+        return f"{self.loss:.0%}"
 
     def table(self, speed: int) -> str:
         """Return it as a config's tables."""
-        sms_s, bip_s = SMS_S * self.slower, BIP_S * self.slower
-        return AIR.format(speed=speed, loss=self.loss, sms_s=sms_s, bip_s=bip_s)
+        return AIR.format(speed=speed, loss=self.loss)
 
 
 AIRS: Final = (
     Air(loss=0.0),
     Air(loss=0.05),
     Air(loss=0.2),
-    Air(loss=0.4),
-    Air(loss=0.0, slower=10),
-    Air(loss=0.2, slower=10),
 )
+"""More loss, and slower links, take fleets many minutes; ``bench_cat_tp`` has what they do to CAT_TP."""
 
 
 def fleet() -> str:
@@ -200,7 +191,7 @@ def main() -> None:
             for bearer in BEARERS:
                 if wanted and bearer.bearer not in wanted:
                     continue
-                directory = Path(temporary) / f"{bearer.bearer}-{air.loss}-{air.slower}"
+                directory = Path(temporary) / f"{bearer.bearer}-{air.loss}"
                 lines.append(row(bearer, air, serve(prepared, directory, bearer, air)))
     head = f"bearers, a served module of {HANDSETS}, simulated seconds, {perf_counter() - began:.0f} s in all"
     sys.stdout.write("\n".join([head, "", *lines]) + "\n")

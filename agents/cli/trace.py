@@ -97,7 +97,7 @@ def trace(  # noqa: PLR0913 -- each is an option of the command line
             progress.done()
             _warn(archive.said)
             if trace_id is None:
-                _list(archive, selection, as_json=as_json)
+                _list(archive, selection, as_json=as_json, goes_on=follow)
                 if follow:
                     _follow(Ended(archive, selection).look, _tell_ended(as_json=as_json))
                 return
@@ -130,12 +130,17 @@ def _warn(sentences: Iterable[str]) -> None:
         typer.secho(harmless(each, _LONGEST), err=True, fg=typer.colors.YELLOW)
 
 
-def _list(archive: Archive, selection: Selection, *, as_json: bool) -> None:
+def _list(archive: Archive, selection: Selection, *, as_json: bool, goes_on: bool) -> None:
+    """Print what there is; a list that *goes_on* is in JSON a line for each, as what comes will be."""
     count = archive.count(selection)
     found = archive.each(selection)
     shown = min(count, selection.limit or count)
     if not count:
         _warn(archive.misnomers(selection))
+    if as_json and goes_on:
+        for transaction in found:
+            typer.echo(json.dumps(to_json(transaction)))
+        return
     if as_json:
         for part in as_json_list(archive.logs, count, found):
             typer.echo(part, nl=False)

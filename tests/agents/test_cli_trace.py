@@ -320,8 +320,8 @@ def test_follow(logs: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        while process.stdout.readline() != "}\n":
-            pass
+        # Each is a line, also the one that was there.
+        assert json.loads(process.stdout.readline())["trace_id"] != SERVE
         with log.open("ab") as file:
             file.write(b"".join(line for line in lossy() if SERVE.encode() in line))
         assert json.loads(process.stdout.readline())["trace_id"] == SERVE

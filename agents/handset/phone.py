@@ -6,9 +6,9 @@ stored; then the answer leaves, and then whatever the module asks for with proac
 message that comes again (QoS 1, or a sender that missed the report) gets the report it got before, without
 troubling the module.
 
-The first thing that it takes for its module after power came on has it start the module (``start_up``): what
-happened to nobody needs no initialisation, and a fleet of thousands starts no slower for it. Over the
-contacts a reader talks to the module, and not the handset: that starts nothing.
+Whoever switches it on has it start its module (``start_up``), which may have something to do that nobody asks
+for. When a fleet is launched the first thing that it takes for its module does so: thousands of handsets
+start no slower. Over the contacts a reader talks to the module, and not the handset: that starts nothing.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Nobody answers a broadcast. Afterwards those report whom the signed manifest ask
 thousand modules do not answer at once. What there is to report is what the supplier signed: that it was
 loaded, that it was there before, or that it cannot be taken here, and why. Of what a forger made, nothing.
 
-The moment comes as any other (``moments``). A report
-goes out as a call does, in short messages to the supplier's number, and is answered by nobody either. Where
-the network does not take it the module draws another moment, a few times.
+The moment comes as any other (``moments``). A report goes out as a call does, in short messages to the
+supplier's number, and is answered by nobody either. Where the network does not take it the module draws
+another moment, a few times.
 
 There is one report for a resource: that of its latest campaign, and of that one the first, unless what was
 refused could be loaded after all. A carousel that goes on, or the order given again, brings no second one.
